@@ -27,6 +27,8 @@ export type {
 } from './protocol/endpoint/index.ts';
 export type { TokenKeys, TokenStore } from './transport/address-tokens.ts';
 export type { AlertOptions } from './transport/alerts.ts';
+export type { AccessOptions, Admittance, ArrivingClient, ClientRefusal } from './transport/authorize.ts';
+export type { AuthorizedKeysOption } from './transport/authorized-keys.ts';
 export {
   createDuplex,
   createWebStreams,

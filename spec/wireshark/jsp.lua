@@ -452,7 +452,7 @@ local FRAME_NAMES = {
   [0x00] = "PADDING", "PING", "ACK", "ACK_ECN", "ACK_RECOVERED", "ACK_ECN_RECOVERED", "CRYPTO", "HANDSHAKE_DONE", "NEW_TOKEN",
   "TICKET", "STREAM_OPEN", "STREAM_FIN", "RESET_STREAM", "STOP_SENDING", "ABANDON", "DROPPED", "MAX_DATA", "MAX_STREAM_DATA",
   "MAX_STREAMS", "DATA_BLOCKED", "STREAM_DATA_BLOCKED", "STREAMS_BLOCKED", "REPAIR", "HEARTBEAT", "PATH_CHALLENGE",
-  "PATH_RESPONSE", "NEW_CONNECTION_ID", "RETIRE_CONNECTION_ID", "CONNECTION_CLOSE", "ACK_FREQUENCY", [0x1f] = "GOAWAY",
+  "PATH_RESPONSE", "NEW_CONNECTION_ID", "RETIRE_CONNECTION_ID", "CONNECTION_CLOSE", "ACK_FREQUENCY", "ADMITTED", "GOAWAY",
   [0x30] = "MESSAGES", [0x31] = "MESSAGES (best effort)", [0x32] = "MESSAGES", [0x33] = "MESSAGES (best effort)",
 }
 for type = 0x20, 0x2f do FRAME_NAMES[type] = type % 2 == 0 and "MESSAGE" or "MESSAGE (best effort)" end
@@ -462,7 +462,7 @@ local CLOSE_CODES = {
   [0x00] = "NO_ERROR", "INTERNAL_ERROR", "CONNECTION_REFUSED", "FLOW_CONTROL_ERROR", "STREAM_LIMIT_ERROR", "STREAM_STATE_ERROR",
   "FINAL_SIZE_ERROR", "FRAME_ENCODING_ERROR", "TRANSPORT_PARAMETER_ERROR", [0x0a] = "PROTOCOL_VIOLATION", [0x0b] = "CRYPTO_ERROR",
   [0x0c] = "IDENTITY_MISMATCH", [0x0d] = "MESSAGE_TOO_LARGE", [0x0e] = "COMPRESSION_ERROR", [0x0f] = "AEAD_LIMIT_REACHED", [0x10] = "SHUTTING_DOWN",
-  [0x11] = "IDLE_TIMEOUT", [0x12] = "HEARTBEAT_TIMEOUT", [0x13] = "HANDSHAKE_TIMEOUT",
+  [0x11] = "IDLE_TIMEOUT", [0x12] = "HEARTBEAT_TIMEOUT", [0x13] = "HANDSHAKE_TIMEOUT", [0x14] = "NOT_AUTHORIZED",
   [0x15] = "INVALID_TOKEN", [0x16] = "VERSION_NEGOTIATION_ERROR", [0x17] = "KEY_UPDATE_ERROR", [0x18] = "TICKET_REFUSED",
 }
 local HANDSHAKE_MESSAGES = { "CLIENT_HELLO", "SERVER_HELLO", "PARAMETERS", "IDENTITY", "SIGNATURE", "FINISHED", "PAYLOAD" }
@@ -508,8 +508,11 @@ field("crypto.offset", "uint64", "Offset", base.DEC)
 field("crypto.total", "uint64", "Length of all messages", base.DEC)
 field("crypto.length", "uint64", "Length", base.DEC)
 field("crypto.message", "uint8", "First message", base.DEC, { HANDSHAKE_MESSAGES[1], HANDSHAKE_MESSAGES[2], HANDSHAKE_MESSAGES[3],
-  HANDSHAKE_MESSAGES[4], HANDSHAKE_MESSAGES[5], HANDSHAKE_MESSAGES[6] })
+  HANDSHAKE_MESSAGES[4], HANDSHAKE_MESSAGES[5], HANDSHAKE_MESSAGES[6], HANDSHAKE_MESSAGES[7] })
 field("crypto.data", "bytes", "Handshake messages")
+field("admitted.offset", "uint64", "Offset", base.DEC)
+field("admitted.total", "uint64", "Length of the whole", base.DEC)
+field("admitted.data", "bytes", "What the server's application says")
 field("new_token.token", "bytes", "Token")
 field("ticket.lifetime", "uint64", "Lifetime (s)", base.DEC)
 field("ticket.nonce", "bytes", "Nonce")
@@ -833,6 +836,13 @@ local READERS = {
     r:take(16, "ticket.nonce")
     r:data("ticket.data")
     return string.format("%d s", lifetime)
+  end,
+  [0x1e] = function(r)
+    local offset = r:varint("admitted.offset")
+    local total = r:varint("admitted.total")
+    local data = r:data("admitted.data")
+    if total < 1 or total > 1025 or offset + #data > total then error(MALFORMED, 0) end
+    return string.format("%d of %d", offset, total)
   end,
   [0x0a] = read_open,
   [0x0b] = on_stream("fin", function(r) return string.format("end %d", r:varint("stream.end")) end),

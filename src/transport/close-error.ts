@@ -18,6 +18,13 @@ export function closeError(reason: CloseReason): JspError | null {
         ? incompleteError('the time limit of the close came', '')
         : null;
     }
+    if (reason.isRefused === true) {
+      return new JspError(
+        'ERR_JSP_REFUSED',
+        `the server's application does not let this client in, code ${reason.code}${reason.reason === '' ? '' : `: ${reason.reason}`}`,
+        { applicationCode: reason.code, reason: reason.reason },
+      );
+    }
     if (reason.code === 0)
       return reason.incomplete ? incompleteError('the peer closed', reason.reason) : null;
     return new JspError(
@@ -58,6 +65,14 @@ export function closeError(reason: CloseReason): JspError | null {
     return new JspError(
       'ERR_JSP_IDENTITY_MISMATCH',
       'the server does not have the pinned identity; check the fingerprint in the URL against what the server prints',
+    );
+  }
+  if (name === 'NOT_AUTHORIZED') {
+    return new JspError(
+      'ERR_JSP_NOT_AUTHORIZED',
+      reason.by === 'peer'
+        ? 'the server does not let this client in: it wants an identity that is on its list of keys, or its application could not decide; pass the option identity, and have its fingerprint put on the list'
+        : 'the client was not let in, or its identity is not on the list of keys any more',
     );
   }
   const timeout = reason.by === 'peer' ? peerTimeoutError(name) : null;

@@ -2,6 +2,7 @@ import { JspError } from '../base/errors.ts';
 import { addressFamily } from '../base/ip-address.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
+import { Identity } from '../protocol/crypto/index.ts';
 import {
   type Connection as CoreConnection,
   EarlyData,
@@ -19,6 +20,7 @@ import { PathSockets } from '../udp/path-sockets.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from './abort.ts';
 import { processTokens, type TokenStore, tokenServer, tokenStore } from './address-tokens.ts';
 import type { AlertOptions } from './alerts.ts';
+import { bytesOf, PAYLOAD } from './authorize.ts';
 import { closeError } from './close-error.ts';
 import { type Connection, failConnection, openConnection, tellConnection } from './connection.ts';
 import { connectionFailed } from './diagnostics.ts';
@@ -55,6 +57,13 @@ export interface ConnectOptions extends TransportOptions {
    * server must allow it with `acceptUnpinned`.
    */
   insecure?: boolean | undefined;
+  /** What the client proves to be to a server that asks; see `peerIdentity` of the server's connection. Default: nothing. */
+  identity?: Identity | undefined;
+  /**
+   * Something for the `authorize` of a server, such as a token: at most 8,192 bytes; a string is sent as UTF-8. It is encrypted, and told only to a
+   * server that has proved its identity and asks. Default: nothing.
+   */
+  payload?: Uint8Array | string | undefined;
   /** Local address to bind. Default: any. */
   localHost?: string | undefined;
   /** Local port to bind. Default 0: the system chooses. */
@@ -94,7 +103,7 @@ export interface ReconnectingConnectOptions extends ConnectOptions {
  * With `reconnect` what it resolves with is one handle over outages and restarts; a first attempt that fails is an error all the same.
  *
  * @throws JspError ERR_JSP_URL_INVALID, ERR_JSP_PIN_MISSING, ERR_JSP_CONNECTION_REFUSED, ERR_JSP_HANDSHAKE_TIMEOUT, ERR_JSP_IDENTITY_MISMATCH,
- * ERR_JSP_SERVER_FULL, ERR_JSP_SERVER_CLOSING, ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md. Where several addresses were tried it is the most telling error, whose `cause` has
+ * ERR_JSP_REFUSED, ERR_JSP_NOT_AUTHORIZED, ERR_JSP_SERVER_FULL, ERR_JSP_SERVER_CLOSING, ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md. Where several addresses were tried it is the most telling error, whose `cause` has
  * the `errors` of all.
  */
 export async function connect(
@@ -278,6 +287,7 @@ class ClientSession {
         isLoopback: loopback,
         token: this.takeToken(),
         resumption: ticket === null ? null : resumptionOf(ticket, options.earlyData ?? false, clock),
+        credentials: credentialsOf(options),
       },
       clock.now(),
     );
@@ -409,6 +419,10 @@ class ClientSession {
   }
 }
 
+function credentialsOf({ identity, payload }: ConnectOptions) {
+  return { identity: identity ?? null, payload: bytesOf(payload) };
+}
+
 function closedEarly(): JspError {
   return new JspError('ERR_JSP_HANDSHAKE_FAILED', 'the server closed the connection during the handshake');
 }
@@ -433,6 +447,8 @@ function clientSocket(
 export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
   ...TRANSPORT_OPTIONS,
   insecure: flag,
+  identity: (value) => (value instanceof Identity ? null : 'an Identity, as generateIdentity() makes'),
+  payload: PAYLOAD,
   localHost: text,
   localPort: whole(0, 65_535),
   tokens: tokenStore,

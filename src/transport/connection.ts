@@ -18,6 +18,7 @@ import {
   APP_STATES,
   type AppState,
   type ClientTicket,
+  CloseCode,
   type CloseReason,
   type ConnectionMetrics,
   type ConnectionStream,
@@ -158,6 +159,8 @@ export let announceGoAway: (connection: Connection, url: Uint8Array, closesAt: M
 export let undeliveredOf: (connection: Connection) => Undelivered[];
 /** The address of this machine that the connection's datagrams come from. */
 export let localHostOf: (connection: Connection) => string;
+/** A listener does not let the connection's client in any more. */
+export let revokeConnection: (connection: Connection) => void;
 /** The system did not take a datagram of so many bytes to the connection's peer. */
 export let datagramWasRefused: (connection: Connection, bytes: number) => void;
 
@@ -215,6 +218,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
           return connection.onPath(event.previous, event.reason);
         case 'pathFailed':
           return; // who asked for it is told
+        case 'admission':
+          return; // of a connection that applications do not know yet
         case 'closed':
           return connection.onClosed(event.reason);
         case 'early': // its connection is new, and told of by that
@@ -231,6 +236,10 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       connection.call(() => connection.core.lifecycle.closing.goAway.announce(url, closesAt));
     undeliveredOf = (connection) => connection.undelivered();
     localHostOf = (connection) => connection.driver.socket.localHost;
+    revokeConnection = (connection) =>
+      connection.call((now) =>
+        connection.core.lifecycle.close('transport', CloseCode.NOT_AUTHORIZED, '', now),
+      );
     datagramWasRefused = (connection, bytes) => connection.onDatagramRefused(bytes);
   }
 
@@ -254,7 +263,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     return this.core.path.port;
   }
 
-  /** SHA-256 fingerprint of the server's identity; null on the server, whose clients have none yet. */
+  /** SHA-256 fingerprint of the identity that the peer proved; null on a server whose client showed none, for it was not asked or has none. */
   get peerFingerprint(): Uint8Array | null {
     return this.core.handshake.peerFingerprint;
   }
@@ -272,6 +281,20 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** What became of early data: there was `none`, it is not known yet (`pending`), or the server has `accepted` or `refused` it. What was refused is sent again. */
   get earlyData(): 'none' | 'pending' | 'accepted' | 'refused' {
     return EARLY_DATA_NAMES[this.core.handshake.earlyData];
+  }
+
+  /** {@link peerFingerprint} as text, 43 characters of base64url. */
+  get peerIdentity(): string | null {
+    const { peerFingerprint } = this;
+    return peerFingerprint === null ? null : Buffer.from(peerFingerprint).toString('base64url');
+  }
+
+  /**
+   * What the peer's application said before the connection was there: on a server the `payload` that its client gave to `connect`, on a client the
+   * one that the server's `authorize` answered. Null: nothing.
+   */
+  get peerPayload(): Uint8Array | null {
+    return this.core.handshake.peerPayload;
   }
 
   /** True until the connection begins to close. */

@@ -17,6 +17,7 @@ import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
 import { retryConfig, type TokenKeys, tokenKeys } from './address-tokens.ts';
+import { ACCESS_OPTIONS, type AccessOptions, type ClientRefusal, Gate } from './authorize.ts';
 import {
   announceGoAway,
   CLOSE_OPTIONS,
@@ -26,6 +27,7 @@ import {
   datagramWasRefused,
   failConnection,
   openConnection,
+  revokeConnection,
   tellConnection,
 } from './connection.ts';
 import { listenerClose, listenerOpen } from './diagnostics.ts';
@@ -48,7 +50,7 @@ import { protectionOf } from './protection.ts';
 import { type TicketOptions, ticketConfig, tickets } from './tickets.ts';
 import { DEFAULT_PORT, formatServerUrl, parseAdvertised } from './url.ts';
 
-export interface ListenOptions extends TransportOptions {
+export interface ListenOptions extends TransportOptions, AccessOptions {
   /** What the server proves to be; its fingerprint goes into the URL. */
   identity: Identity;
   /** Address to bind. Default 127.0.0.1. */
@@ -98,6 +100,10 @@ export interface ListenOptions extends TransportOptions {
 
 interface ListenerEvents {
   connection: [connection: Connection];
+  /** A client was not let in, by the list of keys or by `authorize`. */
+  refused: [refusal: ClientRefusal];
+  /** The file of `authorizedKeys` was read again (null), or cannot be, for this reason: the list stays what it was. */
+  authorizedKeys: [error: JspError | null];
   error: [error: JspError];
   close: [];
 }
@@ -126,6 +132,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   readonly host: string;
   readonly port: number;
   private readonly driver: Driver;
+  private readonly gate: Gate;
   /** What the driver and the connections tell, which is nobody else's to call. */
   private readonly owner: DriverOwner & ConnectionOwner;
   private readonly connections = new Set<Connection>();
@@ -154,7 +161,11 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
       onDatagramRefused: (bytes, host, port) => this.onDatagramRefused(bytes, host, port),
       onConnectionClosed: (connection) => this.onConnectionClosed(connection),
     };
-    this.driver = serverDriver(socket, options, this.owner);
+    this.gate = new Gate(options, {
+      onRefused: (refusal) => this.tell('refused', refusal),
+      onKeysChanged: (error) => this.onKeysChanged(error),
+    });
+    this.driver = serverDriver(socket, options, this.owner, this.gate);
     this.host = this.driver.socket.localHost;
     this.port = this.driver.socket.localPort;
     this.url = formatServerUrl(options.identity.fingerprint, advertised.host, advertised.port ?? this.port);
@@ -232,6 +243,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   }
 
   private onEvent(event: EndpointEvent): void {
+    if (event.type === 'admission') return this.gate.ask(event.connection, this.driver);
+    if (event.type === 'closed') this.gate.forget(event.connection);
     const isNew = event.type === 'early' || (event.type === 'connected' && event.connection.owner === null);
     if (!isNew) tellConnection(event);
     else if (this.isAccepting) this.accept(event);
@@ -251,6 +264,14 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
       if (connection.remoteHost === host && connection.remotePort === port)
         datagramWasRefused(connection, bytes);
     }
+  }
+
+  /** Who is connected and not on the list any more is sent away. [HS-46] */
+  private onKeysChanged(error: JspError | null): void {
+    for (const connection of this.connections) {
+      if (error === null && !this.gate.lets(connection.peerIdentity)) revokeConnection(connection);
+    }
+    this.tell('authorizedKeys', error);
   }
 
   private onConnectionClosed(connection: Connection): void {
@@ -326,6 +347,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
 
   private async closeAll(): Promise<void> {
     this.driver.endpoint.stopAccepting(this.driver.now());
+    this.gate.close();
     this.iterations.wake();
     await this.empty();
     await this.driver.stop();
@@ -379,6 +401,7 @@ export async function listen(given: ListenOptions): Promise<Listener> {
 /** What the options of {@link listen} may be. */
 export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   ...TRANSPORT_OPTIONS,
+  ...ACCESS_OPTIONS,
   identity: (value) => (value instanceof Identity ? null : 'an Identity, as generateIdentity() makes'),
   host: text,
   port: whole(0, 65_535),
@@ -397,12 +420,17 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   signal: abortSignal,
 };
 
-function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: DriverOwner): Driver {
+function serverDriver(
+  socket: DatagramSocket,
+  options: ListenOptions,
+  owner: DriverOwner,
+  gate: Gate,
+): Driver {
+  const connection = connectionConfig(options, socket, true);
+  connection.takesMigration = options.migration ?? true;
+  connection.admissionMs = options.authorizeTimeoutMs ?? connection.admissionMs;
   const endpoint = new Endpoint({
-    connection: {
-      ...connectionConfig(options, socket, true),
-      takesMigration: options.migration ?? true,
-    },
+    connection,
     random: randomOf(options),
     server: {
       identity: options.identity,
@@ -410,6 +438,7 @@ function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Dri
       halfOpenMax: options.halfOpenMax ?? HALF_OPEN_MAX,
       connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
       resetKey: options.resetKey,
+      access: gate.asksForIdentity || gate.isDecided ? gate : undefined,
       isLoopback: nearPeers(options),
       retry: retryConfig(options, clockOf(options)),
       tickets: ticketConfig(options.tickets, clockOf(options)),

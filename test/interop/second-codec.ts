@@ -186,7 +186,7 @@ function decodeFrame(f: Fields): Frame {
       return { type, number: f.varint(), threshold: f.varint(), delay: f.varint() };
     case 0x1e: {
       const [offset, total, data] = [f.varint(), f.varint(), f.take(f.varint())];
-      demand(total >= 1 && total <= 1_025 && offset + data.length <= total, 'ADMITTED');
+      demand(total >= 1 && total <= 1_025 && offset + data.length <= total, 'ADMITTED'); // [FRM-18]
       return { type, offset, total, data };
     }
     case 0x1f: {

@@ -81,14 +81,24 @@ describe('spec/state-machines.md', () => {
       if (after !== before) seen.add(`${role}: ${before} -> ${after}`);
     };
     // What is done wrong, at which step; the last one is a handshake that goes well.
-    for (const fault of ['client hello', 'server hello', 'server flight', 'client flight', '']) {
-      const [client, server] = [newClient(), newServer()];
+    for (const fault of [
+      'client hello',
+      'server hello',
+      'server flight',
+      'client flight',
+      'refusal',
+      '',
+      'nobody decides',
+    ]) {
+      const access = { asksForIdentity: false, isDecided: fault !== 'nobody decides' };
+      const [client, server] = [newClient(), newServer({ access })];
       const bytes = (name: string, right: Uint8Array | null): Uint8Array =>
         name === fault || right === null ? Uint8Array.of(9, 9) : right;
       watch('server', server, () => server.receive(INITIAL, bytes('client hello', client.hello)));
       watch('client', client, () => client.receive(INITIAL, bytes('server hello', server.hello)));
       watch('client', client, () => client.receive(HANDSHAKE, bytes('server flight', server.flight)));
       watch('server', server, () => server.receive(HANDSHAKE, bytes('client flight', client.flight)));
+      watch('server', server, () => (fault === 'refusal' ? server.forget() : server.admit()));
     }
     const [client, server] = [newClient(), newServer()];
     server.receive(INITIAL, client.hello);

@@ -57,6 +57,8 @@ export interface ConnectionConfig {
   /** Most bytes in flight, whatever the congestion controller would allow. */
   congestionWindowBytesMax: number;
   handshakeTimeoutMs: number;
+  /** How long a server's application may take to decide about a client. [HS-45] */
+  admissionMs: number;
   /** Silence after which the connection is given up; 0 = never. */
   idleTimeoutMs: number;
   /** Silence after which a heartbeat is sent; 0 = no heartbeats. */
@@ -117,6 +119,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     compression: COMPRESSION_OFF,
     congestionWindowBytesMax: 64 * MIB,
     handshakeTimeoutMs: 10_000,
+    admissionMs: 5_000,
     idleTimeoutMs: 30_000,
     heartbeatMs: 5_000,
     heartbeatMisses: 3,
@@ -234,6 +237,7 @@ const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
   ['receiveBufferBytes', 0, 2 ** 32],
   ['congestionWindowBytesMax', 16_384, 2 ** 32],
   ['handshakeTimeoutMs', 1, 2 ** 31],
+  ['admissionMs', 1, 2 ** 31],
   ['idleTimeoutMs', 0, 2 ** 31],
   ['heartbeatMs', 0, 2 ** 31],
   ['heartbeatMisses', 1, 100],

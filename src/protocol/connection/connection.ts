@@ -22,7 +22,9 @@ import { Streams } from '../stream/streams.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
 import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { ConnectionTimes } from '../trace/time-in-states.ts';
+import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
+import { AdmissionState } from './admission.ts';
 import type { ConnectionConfig } from './config.ts';
 import { ConnectionIds, type IdRoutes } from './connection-ids.ts';
 import { ControlFrames } from './control-frames.ts';
@@ -84,6 +86,8 @@ export type EndpointEvent =
     }
   /** A path that this side wanted to move to was not proved. */
   | { readonly type: 'pathFailed'; readonly connection: Connection; readonly local: number }
+  /** At a server: a client is who it says it is, and the application is to decide about it, with {@link Endpoint.admit} or by closing. [HS-44] */
+  | { readonly type: 'admission'; readonly connection: Connection }
   /** The connection is over. */
   | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };
 
@@ -398,7 +402,7 @@ export class Connection {
   nextTimeout(now: Micros): Micros {
     const { lifecycle } = this;
     if (!lifecycle.isOpen) return lifecycle.nextTimeout;
-    const ends = lifecycle.isEstablished ? this.liveness.deadline(this.probeTimeout) : this.handshake.end;
+    const ends = this.isUnderWay ? this.handshake.end : this.liveness.deadline(this.probeTimeout);
     let next = Math.min(ends, lifecycle.nextTimeout, this.recovery.nextTimeout(), this.streams.nextTimeout());
     next = Math.min(next, this.outgoingRepairs.nextTimeout, this.keyUpdates.retireAt, this.paths.deadline);
     // An acknowledgement that may not be sent waits for what lets it go: the answer to a hello [CON-35], or more of the client [CON-4].
@@ -414,11 +418,8 @@ export class Connection {
   /** A deadline passed: does what is due. What is to be sent because of it waits for the next transmit. */
   onTimeout(now: Micros): void {
     const { lifecycle, liveness, streams } = this;
-    const isHandshakeLate = !lifecycle.isEstablished && now >= this.handshake.end;
-    if (isHandshakeLate && lifecycle.isOpen) {
-      if (this.handshake.isVersionRefused) return lifecycle.giveUp(versionRefused(), '', now); // [INV-7]
-      return lifecycle.timeOut('handshake', now); // [CON-5] it took too long
-    }
+    const isHandshakeLate = this.isUnderWay && now >= this.handshake.end;
+    if (isHandshakeLate && lifecycle.isOpen) return this.timeOutHandshake(now);
     if (lifecycle.onTimeout(now)) return;
     this.keyUpdates.onTimeout(now);
     this.onRecoveryTimeout(now);
@@ -426,8 +427,8 @@ export class Connection {
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
-    if (!lifecycle.isEstablished) return;
-    if (this.flow?.onTimeout(now)) this.control.isPingDue = true;
+    if (lifecycle.isEstablished && this.flow?.onTimeout(now)) this.control.isPingDue = true;
+    if (this.isUnderWay) return;
     const found = liveness.onTimeout(now, this.probeTimeout);
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) lifecycle.timeOut('heartbeat', now);
     else if (found === LivenessOutcome.IDLE_TIMEOUT) lifecycle.timeOut('idle', now);
@@ -464,7 +465,24 @@ export class Connection {
 
   /** Of packets whose key is not there yet, and of packets that may help to recover others. */
   private get waitingBytes(): number {
-    return this.receiver.undecryptable.bytes + (this.repairs?.memoryBytes ?? 0);
+    const payload = this.handshake.peerPayload?.length ?? 0;
+    return this.receiver.undecryptable.bytes + (this.repairs?.memoryBytes ?? 0) + payload;
+  }
+
+  /** The handshake is not complete, or the client is not let in yet: neither heartbeats nor the idle timeout count. [CON-5] */
+  private get isUnderWay(): boolean {
+    return !this.lifecycle.isEstablished || this.handshake.admission === AdmissionState.UNDECIDED;
+  }
+
+  /** [CON-5] It took too long; a client whose application did not decide in time is told so. [HS-45] */
+  private timeOutHandshake(now: Micros): void {
+    const { handshake, lifecycle } = this;
+    const isUndecided = handshake.admission === AdmissionState.UNDECIDED;
+    if (handshake.isVersionRefused)
+      lifecycle.giveUp(versionRefused(), '', now); // [INV-7]
+    else if (isUndecided && this.role === 'server')
+      this.fail(CloseCode.NOT_AUTHORIZED, 0, 'nobody decided in time', now);
+    else lifecycle.timeOut('handshake', now);
   }
 
   /** [CON-93] Of the application space over the path in use. */
@@ -648,6 +666,10 @@ export class Connection {
     onToken(token: Uint8Array): void {
       const { connection } = this;
       connection.events.push({ type: 'token', connection, token });
+    }
+
+    onAdmissionAsked(): void {
+      this.connection.events.push({ type: 'admission', connection: this.connection });
     }
 
     onMtu(now: Micros): void {

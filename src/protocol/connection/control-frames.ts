@@ -1,5 +1,6 @@
 import { copyOf } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
+import type { OutgoingFlight } from '../handshake/crypto-flight.ts';
 import type { AckFrequencyRequest } from '../recovery/ack-frequency.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
@@ -30,6 +31,8 @@ export class ControlFrames {
   isHeartbeatDue = false;
   /** The peer is to hear something. */
   isPingDue = false;
+  /** What the server's application says to the client that it let in; null where it is not asked. [HS-44] */
+  admitted: OutgoingFlight | null = null;
   /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
   private pathResponse: Uint8Array | null = null;
 
@@ -75,6 +78,7 @@ export class ControlFrames {
       this.isPingDue ||
       this.pathResponse !== null ||
       this.acks.isDue ||
+      this.admitted?.pending === true ||
       this.goAway.isDue ||
       this.newToken.isDue ||
       this.newTicket.isDue ||
@@ -109,6 +113,7 @@ export class ControlFrames {
       this.isPingDue = false;
       writePing(frames);
     }
+    this.admitted?.write(frames); // as much as fits
     if (this.ids.isDue) this.ids.write(frames);
   }
 
@@ -147,6 +152,12 @@ export class ControlFrames {
     }
   }
 
+  /** A packet with a part of ADMITTED arrived. */
+  onAdmittedAcked(frame: SentFrame): void {
+    this.admitted?.onFrameAcked(frame);
+    if (this.admitted?.settled === true) this.admitted = null;
+  }
+
   /** A packet with an ACK_FREQUENCY arrived. */
   onAckFrequencyAcked({ limit }: SentFrame): void {
     this.acks.onFrameAcked(limit);
@@ -157,10 +168,10 @@ export class ControlFrames {
   }
 
   /** A packet with one of these frames is lost, or late: a probe says its frames again. */
-  onFrameLost({ type, limit }: SentFrame): void {
-    switch (type) {
+  onFrameLost(frame: SentFrame): void {
+    switch (frame.type) {
       case FrameType.ACK_FREQUENCY:
-        this.acks.onFrameLost(limit);
+        this.acks.onFrameLost(frame.limit);
         break;
       case FrameType.HANDSHAKE_DONE:
         this.isHandshakeDoneDue = true;
@@ -175,10 +186,13 @@ export class ControlFrames {
         this.newTicket.onFrameLost();
         break;
       case FrameType.NEW_CONNECTION_ID:
-        this.ids.local.onLost(limit);
+        this.ids.local.onLost(frame.limit);
         break;
       case FrameType.RETIRE_CONNECTION_ID:
-        this.ids.peer.onRetireLost(limit);
+        this.ids.peer.onRetireLost(frame.limit);
+        break;
+      case FrameType.ADMITTED:
+        this.admitted?.onFrameLost(frame);
         break;
       case FrameType.HEARTBEAT: // the next one says the same, unless there is news [CON-62]
         if (this.liveness.isHeartbeatNews) this.isHeartbeatDue = true;

@@ -4,7 +4,7 @@
  */
 
 import { equalBytes, NO_BYTES } from '../../base/bytes.ts';
-import { type Micros, NEVER, SECOND } from '../../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CHACHA20_POLY1305, type CipherSuiteName } from '../crypto/cipher-suite.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import type { ClientTicket } from '../handshake/client-ticket.ts';
@@ -14,8 +14,10 @@ import type { Path } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
+import { AdmissionState, admittedAnswer, IncomingAnswer } from './admission.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 import type { ControlFrames } from './control-frames.ts';
@@ -67,6 +69,8 @@ export interface HandshakeHost {
   onEarlyLost(now: Micros): void;
   /** The handshake is complete. */
   onComplete(now: Micros): void;
+  /** At a server: the client is who it says it is, and the application is to decide about it. [HS-44] */
+  onAdmissionAsked(): void;
   /** The peer does not take, or the path does not carry, packets of the size that is to be used. [REC-52] */
   failExactMtu(now: Micros): void;
   /** The packet size in use changed. */
@@ -78,6 +82,7 @@ export class HandshakeProgress {
   isAnswerDue = false;
   /** When the handshake is given up. [CON-5] */
   deadline: Micros;
+  admission: AdmissionState = AdmissionState.NONE;
 
   /** Until when a server that seems not to speak our version may show that it does. */
   private versionWaitEnd: Micros = NEVER;
@@ -93,6 +98,9 @@ export class HandshakeProgress {
   private early: EarlyData = EarlyData.NONE;
   /** The server does not take the ticket that the hello is worth nothing without. [HS-58] */
   private isTicketRefused = false;
+  private saidPayload: Uint8Array | null = null;
+  /** At a client of a server whose application decides about it. */
+  private answer: IncomingAnswer | null = null;
 
   constructor(parts: HandshakeParts, host: HandshakeHost, handshake: Handshake, deadline: Micros) {
     this.parts = parts;
@@ -119,7 +127,12 @@ export class HandshakeProgress {
     return this.handshake.state === HandshakeState.WAIT_CLIENT_HELLO || this.earlyData === EarlyData.ACCEPTED;
   }
 
-  /** Fingerprint of the server's identity, on the client once it is proved. */
+  /** What the peer's application said before the connection was there: the client's payload, or the server's answer to it. */
+  get peerPayload(): Uint8Array | null {
+    return this.answer?.payload ?? this.handshake?.peerPayload ?? this.saidPayload;
+  }
+
+  /** Fingerprint of the peer's identity, once it is proved; null where a client showed none. */
   get peerFingerprint(): Uint8Array | null {
     return this.handshake?.peerFingerprint ?? this.provedFingerprint;
   }
@@ -220,6 +233,26 @@ export class HandshakeProgress {
     return isNews;
   }
 
+  /** At a server: its application lets the client in, with an answer or without. Returns 0 or a close code. [HS-44] */
+  admit(answer: Uint8Array | null, now: Micros): number {
+    const { handshake } = this;
+    if (handshake === null || this.admission !== AdmissionState.UNDECIDED) return 0;
+    this.admission = AdmissionState.ADMITTED;
+    this.parts.control.admitted = admittedAnswer(answer);
+    handshake.admit();
+    return this.takeOver(handshake, now);
+  }
+
+  /** A part of ADMITTED came. Returns 0 or a close code. */
+  onAdmitted(frame: FrameReader, now: Micros): number {
+    if (this.answer === null) return CloseCode.PROTOCOL_VIOLATION; // [HS-44] of a server that did not say that it decides
+    const code = this.answer.onFrame(frame);
+    if (code !== 0 || !this.answer.take()) return code;
+    this.admission = AdmissionState.ADMITTED;
+    this.host.onComplete(now);
+    return 0;
+  }
+
   /** The handshake is over for both sides: its keys go. [CON-14] */
   confirm(now: Micros): void {
     const { host, parts } = this;
@@ -276,10 +309,23 @@ export class HandshakeProgress {
       const code = lifecycle.carriesData ? 0 : this.takeEarly(peerParameters, now);
       if (code !== 0) return code;
     }
+    if (handshake.state === HandshakeState.WAIT_ADMISSION) this.askAdmission(now);
     if (handshake.state !== HandshakeState.COMPLETE || lifecycle.isEstablished) return 0;
+    if (handshake.isAdmissionDue) {
+      this.admission = AdmissionState.UNDECIDED;
+      this.answer = new IncomingAnswer();
+    }
     return peerParameters === null
       ? CloseCode.TRANSPORT_PARAMETER_ERROR
       : this.complete(handshake, peerParameters, now);
+  }
+
+  /** The client waits, and has proved where it is: it has as long as the application may take. [HS-45] */
+  private askAdmission(now: Micros): void {
+    if (this.admission !== AdmissionState.NONE) return;
+    this.admission = AdmissionState.UNDECIDED;
+    this.deadline = now + this.parts.config.admissionMs * MILLISECOND;
+    this.host.onAdmissionAsked();
   }
 
   /** What is worth knowing of the handshake when it is over. */
@@ -287,6 +333,7 @@ export class HandshakeProgress {
     const { handshake } = this;
     if (handshake === null) return;
     this.provedFingerprint = handshake.peerFingerprint;
+    this.saidPayload = handshake.peerPayload;
     this.isResumption = handshake.isResumed;
     this.early = handshake.earlyData;
     const { peerParameters, suite } = handshake;
@@ -361,7 +408,7 @@ export class HandshakeProgress {
     if (code !== 0 || !lifecycle.isOpen) return code;
     lifecycle.advance(ConnectionState.COMPLETE);
     this.parts.trace?.state('handshake_complete', now);
-    this.host.onComplete(now);
+    if (this.admission !== AdmissionState.UNDECIDED) this.host.onComplete(now);
     if (role === 'server') {
       this.parts.control.isHandshakeDoneDue = true;
       const ticket = handshake.takeTicket(now);

@@ -47,6 +47,8 @@ export interface CloseReason {
   timeout: 'none' | 'handshake' | 'idle' | 'heartbeat' | 'close';
   /** Of what the side that closed had sent reliably, not all was acknowledged. */
   incomplete: boolean;
+  /** At a client: the server's application did not let it in. [HS-44] */
+  isRefused?: boolean;
 }
 
 /** What a lifecycle asks and tells its connection. */

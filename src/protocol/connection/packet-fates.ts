@@ -228,6 +228,9 @@ export class PacketFateTeller {
       case FrameType.RETIRE_CONNECTION_ID:
         control.onRetireAcked(frame);
         break;
+      case FrameType.ADMITTED:
+        control.onAdmittedAcked(frame);
+        break;
       case FrameType.ACK_FREQUENCY:
         control.onAckFrequencyAcked(frame);
         break;

@@ -42,12 +42,13 @@ import {
   VERSION,
 } from '../wire/packet-header.ts';
 import { offeredVersions } from '../wire/version-packet.ts';
+import { AdmissionState } from './admission.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 import type { FlowWatch } from './flow-watch.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { type IncomingRepairs, outlivesPacket } from './incoming-repairs.ts';
 import type { KeyUpdates } from './key-updates.ts';
-import { ConnectionState, closeReasonOf, type Lifecycle } from './lifecycle.ts';
+import { type CloseReason, ConnectionState, closeReasonOf, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import { type FateHost, type FateParts, type FateStreams, PacketFateTeller } from './packet-fates.ts';
 import {
@@ -360,6 +361,14 @@ export class PacketReceiver {
     if (this.lifecycle.isOpen) this.advanceHandshake(scratch, now);
   }
 
+  /** The application lets the client in: what waited for that can be opened now. [HS-44] */
+  admit(answer: Uint8Array | null, scratch: ReceiveScratch, now: Micros): void {
+    if (!this.lifecycle.isOpen) return;
+    const code = this.parts.handshake.admit(answer, now);
+    if (code !== 0) return this.host.fail(code, 0, '', now);
+    this.receiveUndecryptable(scratch, now);
+  }
+
   // ---- packets ----
 
   /** Takes the packet at `at`, whose header `scratch.header` describes. */
@@ -508,7 +517,10 @@ export class PacketReceiver {
 
   /** Keys may be there after it that packets wait for. [PKT-17] */
   private advanceHandshake(scratch: ReceiveScratch, now: Micros): void {
-    if (!this.parts.handshake.advance(now)) return;
+    if (this.parts.handshake.advance(now)) this.receiveUndecryptable(scratch, now);
+  }
+
+  private receiveUndecryptable(scratch: ReceiveScratch, now: Micros): void {
     const { nested } = scratch;
     for (const { packet, arrivedAt, ecn } of this.undecryptable.take()) {
       nested.ecn = ecn;
@@ -542,10 +554,12 @@ export class PacketReceiver {
         if (parts.role === 'server') return CloseCode.PROTOCOL_VIOLATION;
         parts.handshake.confirm(now);
         return 0;
+      case FrameType.ADMITTED:
+        return parts.handshake.onAdmitted(frame, now);
       case FrameType.CONNECTION_CLOSE:
         if (frame.code === CloseCode.TICKET_REFUSED && frame.scope === 0 && parts.handshake.onTicketRefused())
           return 0; // [HS-58] it goes on without a ticket, when all of the packet is read
-        this.lifecycle.drain(closeReasonOf(frame), now);
+        this.lifecycle.drain(this.closeReason(frame), now);
         return 0;
       case FrameType.STREAM_OPEN:
       case FrameType.STREAM_FIN:
@@ -585,6 +599,13 @@ export class PacketReceiver {
     const data = copyOf(buffer.subarray(dataStart, dataStart + dataLength));
     if (type === FrameType.PATH_CHALLENGE) this.challenge = data;
     else this.response = data;
+  }
+
+  private closeReason(frame: FrameReader): CloseReason {
+    const reason = closeReasonOf(frame);
+    // [HS-44] Before it was let in only the application that decides about it can have closed.
+    const isRefused = this.parts.handshake.admission === AdmissionState.UNDECIDED;
+    return isRefused && reason.scope === 'application' ? { ...reason, isRefused } : reason;
   }
 
   private receiveAck(space: PacketSpace, frame: FrameReader, now: Micros): number {

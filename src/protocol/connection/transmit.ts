@@ -46,6 +46,7 @@ import {
   writePacketLength,
   writeShortHeader,
 } from '../wire/packet-header.ts';
+import { AdmissionState } from './admission.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 import type { ControlFrames } from './control-frames.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
@@ -557,12 +558,14 @@ export class PacketAssembler {
     const { closing, reason } = lifecycle;
     if (!closing.isDue || reason === null) return;
     closing.isDue = false;
+    // [HS-44] Whom the application refuses is told so as the application says, and can open it.
+    const isRefusal = !isClient && this.handshake.admission === AdmissionState.UNDECIDED;
     for (const state of spaces) {
-      if (state === null) continue;
+      if (state === null || (isRefusal && state.space !== PacketSpace.APPLICATION)) continue;
       const isInitial = state.space === PacketSpace.INITIAL;
       if (isClient && isInitial && state.keys.toSeal(PacketSpace.HANDSHAKE) !== null) continue;
       const isApplication = state.space === PacketSpace.APPLICATION;
-      if (isApplication && !lifecycle.carriesData) continue;
+      if (isApplication && !lifecycle.carriesData && !isRefusal) continue;
       const keys = state.keys.toSeal(state.space);
       if (keys === null || keys.epoch === PacketType.ZERO_RTT) continue;
       if (!builder.beginPacket(keys, this.ids, state.nextNumber, -1)) return;

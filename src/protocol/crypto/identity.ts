@@ -75,7 +75,7 @@ export class Identity {
     if (seeds === null || bytes.toString('base64url') !== secret) {
       throw new JspError(
         'ERR_JSP_IDENTITY_INVALID',
-        `an identity's secret is ${SECRET_CHARACTERS.join(' or ')} characters of base64url, as exportSecret() gives it`,
+        `an identity's secret is ${SECRET_CHARACTERS} characters of base64url, or ${HYBRID_CHARACTERS} of a hybrid one, as exportSecret() gives it`,
       );
     }
     return new Identity(seeds.map((seed) => seed.slice()));
@@ -244,8 +244,8 @@ const SEED_BYTES = [ED25519_SEED_BYTES, ML_DSA_SEED_BYTES] as const;
 const KEY_BYTES = [ED25519_KEY_BYTES, ML_DSA_KEY_BYTES] as const;
 const SIGNATURE_BYTES = [ED25519_SIGNATURE_BYTES, ML_DSA_SIGNATURE_BYTES] as const;
 const ENTRY_HEADER_BYTES = 3;
-/** Of one seed, and of two. */
-const SECRET_CHARACTERS = [47, 94] as const;
+const SECRET_CHARACTERS = 47;
+const HYBRID_CHARACTERS = 94;
 const CONTEXTS: Record<Signer, Uint8Array> = {
   client: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 client identity\0`),
   server: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 server identity\0`),

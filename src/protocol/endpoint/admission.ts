@@ -14,6 +14,7 @@ import type { Connection } from '../connection/connection.ts';
 import { CONNECTION_BYTES } from '../connection/metrics.ts';
 import type { Identity } from '../crypto/identity.ts';
 import type { TokenSecrets } from '../handshake/address-token.ts';
+import type { AccessConfig } from '../handshake/server.ts';
 import type { TicketConfig } from '../handshake/tickets.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -23,6 +24,8 @@ export interface ServerConfig {
   readonly identity: Identity;
   /** Answers clients that do not pin the identity, too. */
   readonly acceptUnpinned: boolean;
+  /** What clients are asked before they are let in. Default: nothing. */
+  readonly access?: AccessConfig | undefined;
   /** Handshakes under way at once. */
   readonly halfOpenMax: number;
   readonly connectionsMax: number;

@@ -6,6 +6,7 @@ import { MemoryBudget } from '../../base/memory-budget.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
 import { DeadlineHeap, type Micros, NEVER } from '../../base/time.ts';
+import { AdmissionState } from '../connection/admission.ts';
 import { type ConnectionConfig, configForPeer, localParameters } from '../connection/config.ts';
 import {
   Connection,
@@ -24,7 +25,7 @@ import { clientInitialSecret, initialSecret, packetKeys } from '../crypto/key-sc
 import { openPacket, type PacketKeys } from '../crypto/packet-protection.ts';
 import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
-import { ClientHandshake } from '../handshake/client.ts';
+import { type ClientCredentials, ClientHandshake } from '../handshake/client.ts';
 import { retryPacket } from '../handshake/retry.ts';
 import { ServerHandshake } from '../handshake/server.ts';
 import type { Resumption } from '../handshake/ticket-offer.ts';
@@ -57,6 +58,14 @@ export interface EndpointConfig {
   readonly server: ServerConfig | null;
 }
 
+/** Why a client is not let in. */
+export interface Refusal {
+  /** `application`: the code is that of the application. */
+  readonly scope: 'application' | 'transport';
+  readonly code: number;
+  readonly reason: string;
+}
+
 /** Where to connect to. */
 export interface ConnectTarget {
   readonly host: string;
@@ -68,6 +77,8 @@ export interface ConnectTarget {
   readonly resumption?: Resumption | null | undefined;
   /** What the server gave in an earlier connection, to be shown once. Default none. [HS-37] */
   readonly token?: Uint8Array | null | undefined;
+  /** What the client says of itself to a server that asks. Default: nothing. */
+  readonly credentials?: ClientCredentials | undefined;
 }
 
 /**
@@ -149,6 +160,7 @@ export class Endpoint {
       firstDestinationId,
       largestDatagram: config.mtu,
       resumption: target.resumption ?? null,
+      credentials: target.credentials,
     });
     const initial = new PacketNumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
     return this.add(
@@ -280,6 +292,23 @@ export class Endpoint {
     } catch (error) {
       this.onInternalError(connection, error, now);
     }
+    this.ready.add(connection);
+  }
+
+  /** The application lets a client in that it was asked about by the event `admission`. @param answer - at most 1,024 bytes for the client's application */
+  admit(connection: Connection, answer: Uint8Array | null, now: Micros): void {
+    try {
+      connection.receiver.admit(answer, this.scratch, now);
+    } catch (error) {
+      this.onInternalError(connection, error, now);
+    }
+    this.ready.add(connection);
+  }
+
+  /** It does not: the client is told the application's code and reason, or that it is not authorized. [HS-44] */
+  refuse(connection: Connection, refusal: Refusal, now: Micros): void {
+    this.counters.clientsRefused++;
+    connection.lifecycle.close(refusal.scope, refusal.code, refusal.reason, now);
     this.ready.add(connection);
   }
 
@@ -544,7 +573,7 @@ export class Endpoint {
   private serverHandshake(
     first: FirstPacket,
     retriedId: Uint8Array | null,
-    { identity }: ServerConfig,
+    { access, identity, tickets }: ServerConfig,
   ): ServerHandshake {
     const { config, sourceId, firstDestinationId, unpinned, initial } = first;
     const originalId = retriedId ?? firstDestinationId;
@@ -560,12 +589,14 @@ export class Endpoint {
       parameters: {
         ...localParameters(config, sourceId, originalId, token),
         retrySourceId,
-        earlyDataBytes: this.config.server?.tickets?.earlyDataBytesMax ?? 0,
+        // [HS-47] Where the application decides about clients, what they say early would not be taken.
+        earlyDataBytes: access?.isDecided ? 0 : (tickets?.earlyDataBytesMax ?? 0),
       },
       clientDestinationId: originalId,
       retrySourceId,
       unpinned,
       tickets: this.tickets,
+      access,
     });
   }
 
@@ -585,8 +616,10 @@ export class Endpoint {
       const token = this.halfOpen.tokenOf(event.connection);
       // [HS-38] Its client asks once more when the answer was lost.
       if (token !== null && event.reason.code === CloseCode.TICKET_REFUSED) this.addresses.giveBack(token);
-      // Nobody was told of it yet, so nobody need hear of its end.
-      if (event.connection.role === 'server' && !event.connection.lifecycle.carriesData) return;
+      // Nobody was told of it yet, so nobody need hear of its end, but who is asked about it.
+      const { handshake, lifecycle, role } = event.connection;
+      const isUnknown = !lifecycle.carriesData && handshake.admission === AdmissionState.NONE;
+      if (role === 'server' && isUnknown) return;
     }
     this.events.push(event);
   }

@@ -35,6 +35,7 @@ export {
   isUsable,
 } from '../handshake/client-ticket.ts';
 export { EarlyData } from '../handshake/handshake.ts';
+export { PAYLOAD_BYTES_MAX } from '../handshake/messages.ts';
 export type { Resumption } from '../handshake/ticket-offer.ts';
 export { TICKET_KEY_BYTES, type TicketConfig } from '../handshake/tickets.ts';
 export { LocalAddress } from '../path/local-address.ts';
@@ -60,4 +61,4 @@ export { Delivery, PRIORITY_NAMES, Priority } from '../wire/frame-type.ts';
 export { LABEL_BYTES_MAX } from '../wire/frames/stream.ts';
 export { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
 export type { RetryConfig, RetryMode, ServerConfig } from './admission.ts';
-export { type ConnectTarget, Endpoint, type EndpointConfig } from './endpoint.ts';
+export { type ConnectTarget, Endpoint, type EndpointConfig, type Refusal } from './endpoint.ts';

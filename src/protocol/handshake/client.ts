@@ -1,8 +1,8 @@
-import { NO_BYTES } from '../../base/bytes.ts';
+import { assert } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { HybridKemKey, KEM_SEED_BYTES, type KemKey, type MlKem, X25519_BYTES } from '../crypto/hybrid-kem.ts';
-import { equalSecrets, fingerprintOf, verifyIdentity } from '../crypto/identity.ts';
+import { equalSecrets, fingerprintOf, type Identity, verifyIdentity } from '../crypto/identity.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import {
   applicationTraffic,
@@ -64,8 +64,16 @@ export interface ClientHandshakeOptions {
   largestDatagram: number;
   /** The ticket that is shown, if any. Default null. */
   resumption?: Resumption | null;
-  /** What the client has to say to the server's application, at most {@link PAYLOAD_BYTES_MAX} bytes; null, the default: nothing. */
-  payload?: Uint8Array | null;
+  /** What the client says of itself, where it is asked. Default: nothing. */
+  credentials?: ClientCredentials | undefined;
+}
+
+/** What a client tells a server that asks. */
+export interface ClientCredentials {
+  /** Which it proves to have; null: none. [HS-27] */
+  readonly identity: Identity | null;
+  /** What it has to say to the server's application, at most {@link PAYLOAD_BYTES_MAX} bytes; null: nothing. [HS-43] */
+  readonly payload: Uint8Array | null;
 }
 
 /**
@@ -81,11 +89,13 @@ export class ClientHandshake implements Handshake {
   isResumed = false;
   earlyData: EarlyData = EarlyData.NONE;
   readonly remembered: TransportParameters | null;
+  readonly peerPayload = null;
+  isAdmissionDue = false;
   private readonly keys: KeyRing;
   private readonly suites: readonly OfferedSuite[];
   private readonly mlDsa: MlDsa;
   private readonly pin: Uint8Array | null;
-  private readonly payload: Uint8Array | null;
+  private readonly credentials: ClientCredentials;
   private readonly options: ClientHandshakeOptions;
   private firstDestinationId: Uint8Array;
   private step: Step;
@@ -97,8 +107,8 @@ export class ClientHandshake implements Handshake {
     this.suites = options.suites;
     this.mlDsa = options.mlDsa;
     this.pin = pin;
+    this.credentials = options.credentials ?? NO_CREDENTIALS;
     this.firstDestinationId = firstDestinationId;
-    this.payload = options.payload ?? null;
     const helloRandom = this.draw(RANDOM_BYTES);
     const kemKey = resumption === null ? this.hybridKey() : this.ticketKemKey();
     this.hello = this.encodeHello(helloRandom, kemKey, resumption);
@@ -159,6 +169,10 @@ export class ClientHandshake implements Handshake {
 
   takeTicket(): null {
     return null;
+  }
+
+  admit(): void {
+    assert(false, 'it is servers that let clients in');
   }
 
   forget(): void {
@@ -286,7 +300,8 @@ export class ClientHandshake implements Handshake {
     this.peerFingerprint = fingerprint;
     if (this.earlyData === EarlyData.PENDING)
       this.earlyData = isEarlyTaken ? EarlyData.ACCEPTED : EarlyData.REFUSED;
-    this.complete(step);
+    this.isAdmissionDue = told.extensions.has(ExtensionId.ADMISSION);
+    this.complete(step, told.extensions.has(ExtensionId.CLIENT_IDENTITY));
     return 0;
   }
 
@@ -310,9 +325,9 @@ export class ClientHandshake implements Handshake {
     return isPossible && told.length === 0 && provider.suite.id === ticket?.suite ? true : null;
   }
 
-  private complete(step: WaitServerFlight): void {
+  private complete(step: WaitServerFlight, asksForIdentity: boolean): void {
     const transcriptHash = step.transcript.hash();
-    this.flight = this.encodeFlight(step);
+    this.flight = this.encodeFlight(step, asksForIdentity);
     const application = applicationTraffic(step.master, transcriptHash);
     this.install(application, step.provider, PacketType.ONE_RTT);
     wipeTraffic(application);
@@ -322,13 +337,25 @@ export class ClientHandshake implements Handshake {
     this.step = { state: HandshakeState.COMPLETE };
   }
 
-  private encodeFlight({ traffic, transcript }: WaitServerFlight): Uint8Array {
-    const { payload } = this;
-    const said = payload === null ? NO_BYTES : encodeMessage(MessageType.PAYLOAD, payload);
-    const value = finishedValue(traffic.client, transcript.add(said).hash());
+  private encodeFlight({ traffic, transcript }: WaitServerFlight, asksForIdentity: boolean): Uint8Array {
+    const { identity, payload } = this.credentials;
+    const messages: Uint8Array[] = [];
+    // [HS-27] Who asks is told, and nobody else.
+    if (asksForIdentity && identity !== null) {
+      const shown = encodeMessage(MessageType.IDENTITY, identity.publicKey);
+      const signature = identity.sign('client', transcript.add(shown).hash(), this.mlDsa);
+      messages.push(shown, encodeMessage(MessageType.SIGNATURE, signature));
+      transcript.add(messages[1]);
+    }
+    // [HS-43] So is what the client has to say.
+    if (this.isAdmissionDue && payload !== null) {
+      messages.push(encodeMessage(MessageType.PAYLOAD, payload));
+      transcript.add(messages[messages.length - 1]);
+    }
+    const value = finishedValue(traffic.client, transcript.hash());
     const finished = encodeMessage(MessageType.FINISHED, value);
     transcript.add(finished);
-    return Buffer.concat([said, finished]);
+    return Buffer.concat([...messages, finished]);
   }
 
   private install(
@@ -346,6 +373,8 @@ export class ClientHandshake implements Handshake {
     this.step = { state: HandshakeState.FAILED, code };
   }
 }
+
+const NO_CREDENTIALS: ClientCredentials = { identity: null, payload: null };
 
 /** What is kept at each state, and no longer. */
 type Step =

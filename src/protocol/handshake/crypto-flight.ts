@@ -10,11 +10,20 @@ import { MESSAGES_BYTES_MAX } from './messages.ts';
 /** Of a message, as the record of a CRYPTO frame names it. */
 type Part = Pick<SentFrame, 'offset' | 'length'>;
 
-/** The one handshake message that an endpoint sends in a packet number space, cut into CRYPTO frames. */
+/**
+ * What an endpoint has to say as a whole, cut into frames: the string of handshake messages of a packet number space, in CRYPTO frames, or what
+ * ADMITTED says.
+ */
 export class OutgoingFlight {
   private message: Uint8Array = NO_BYTES;
   private readonly unsent = new RangeSet();
   private readonly acknowledged = new RangeSet();
+  private readonly writeHeader: typeof writeCryptoHeader;
+
+  /** @param writeHeader - of its frames, which have the fields of CRYPTO */
+  constructor(writeHeader: typeof writeCryptoHeader = writeCryptoHeader) {
+    this.writeHeader = writeHeader;
+  }
 
   start(message: Uint8Array): void {
     this.message = message;
@@ -41,7 +50,7 @@ export class OutgoingFlight {
     const room = w.room - cryptoHeaderSize(offset, this.message.length, w.room);
     const length = Math.min(room, this.unsent.end(0) - offset);
     if (length < 1) return false;
-    writeCryptoHeader(w, offset, this.message.length, length);
+    this.writeHeader(w, offset, this.message.length, length);
     w.bytes(this.message.subarray(offset, offset + length));
     this.unsent.remove(offset, offset + length);
     return true;

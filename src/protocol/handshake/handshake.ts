@@ -9,9 +9,11 @@ export const HandshakeState = {
   WAIT_SERVER_HELLO: 1,
   WAIT_SERVER_FLIGHT: 2,
   WAIT_CLIENT_FINISHED: 3,
+  /** A server's client is who it says it is, and the application decides whether it is let in. [HS-44] */
+  WAIT_ADMISSION: 4,
   /** The peer has the same keys and saw the same messages; a server has proved its identity. [CON-36] */
-  COMPLETE: 4,
-  FAILED: 5,
+  COMPLETE: 5,
+  FAILED: 6,
 } as const;
 export type HandshakeState = (typeof HandshakeState)[keyof typeof HandshakeState];
 
@@ -42,6 +44,10 @@ export interface Handshake {
   readonly peerParameters: TransportParameters | null;
   /** Fingerprint of the peer's identity, once it proved that it has the key. */
   readonly peerFingerprint: Uint8Array | null;
+  /** What a client says to the server's application; null: nothing, or a server is the peer. */
+  readonly peerPayload: Uint8Array | null;
+  /** At a client: the server's application decides whether it is let in, and says so. [HS-44] */
+  readonly isAdmissionDue: boolean;
   /** Largest datagram that a client says it sends, in bytes; 0 where a server is the peer. */
   readonly peerLargestDatagram: number;
   /** The server took the client's ticket. */
@@ -62,8 +68,10 @@ export interface Handshake {
   readonly offersTicketOnly: boolean;
   /** Then: makes another {@link hello}, without a ticket, with the Initial keys that belong to it. Returns the destination id that its packets have. [HS-58] */
   beginAgain(): Uint8Array;
-  /** At a server whose client is there: a ticket for its next connection; null where none is given. [HS-55] */
+  /** At a server whose client is there, and let in: a ticket for its next connection; null where none is given. [HS-55] */
   takeTicket(now: Micros): GivenTicket | null;
+  /** At a server in WAIT_ADMISSION: the client is let in. */
+  admit(): void;
   /** Zeroes what is not needed any more; the handshake cannot go on. [HS-25] */
   forget(): void;
 }

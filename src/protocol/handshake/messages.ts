@@ -360,6 +360,10 @@ export const ExtensionId = {
   BINDER: 0x0002,
   /** In CLIENT_HELLO, empty: there is early data; in PARAMETERS: it is taken. [HS-34] */
   EARLY_DATA: 0x0003,
+  /** In PARAMETERS: the server asks for the client's identity. [HS-27] */
+  CLIENT_IDENTITY: 0x0004,
+  /** In PARAMETERS: the server's application decides whether the client is let in. [HS-44] */
+  ADMISSION: 0x0005,
   /** In CLIENT_HELLO: what each suite costs the client. [HS-61] */
   SUITE_COSTS: 0x0006,
 } as const;

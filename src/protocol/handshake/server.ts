@@ -10,7 +10,7 @@ import {
   type MlKem,
   X25519_BYTES,
 } from '../crypto/hybrid-kem.ts';
-import { equalSecrets, type Identity } from '../crypto/identity.ts';
+import { equalSecrets, fingerprintOf, type Identity, verifyIdentity } from '../crypto/identity.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import {
   applicationTraffic,
@@ -33,6 +33,7 @@ import { PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
 import { decodeParameters, type TransportParameters } from '../wire/transport-parameters.ts';
 import { EarlyData, type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
 import {
+  ABSENT,
   type ClientHello,
   decodeClientHello,
   ExtensionId,
@@ -75,6 +76,16 @@ export interface ServerHandshakeOptions {
   tickets?: Tickets | null;
   /** Those that the server speaks, best first. Default {@link VERSION} alone. */
   versions?: readonly number[];
+  /** What clients are asked. Default: nothing. */
+  access?: AccessConfig | undefined;
+}
+
+/** What a server asks of clients before it lets them in. */
+export interface AccessConfig {
+  /** To prove an identity, if they have one. [HS-27] */
+  readonly asksForIdentity: boolean;
+  /** The application decides about each of them. [HS-44] */
+  readonly isDecided: boolean;
 }
 
 /**
@@ -85,8 +96,10 @@ export class ServerHandshake implements Handshake {
   hello: Uint8Array | null = null;
   flight: Uint8Array | null = null;
   peerParameters: TransportParameters | null = null;
-  /** Of a resumed client; none proves an identity by a signature yet. */
+  /** Of the identity that the client proved, now or with its ticket; null where it showed none. */
   peerFingerprint: Uint8Array | null = null;
+  peerPayload: Uint8Array | null = null;
+  readonly isAdmissionDue = false;
   peerLargestDatagram = 0;
   isResumed = false;
   earlyData: EarlyData = EarlyData.NONE;
@@ -94,6 +107,8 @@ export class ServerHandshake implements Handshake {
   readonly offersTicketOnly = false;
   readonly suite = 0;
   private ticket: GivenTicket | null = null;
+  /** What the client's ticket proves. */
+  private ticketIdentity: Uint8Array | null = null;
   private readonly keys: KeyRing;
   private readonly identity: Identity;
   private readonly suites: readonly OfferedSuite[];
@@ -104,6 +119,7 @@ export class ServerHandshake implements Handshake {
   private readonly versions: readonly number[];
   private readonly tickets: Tickets | null;
   private readonly context: HelloContext;
+  private readonly access: AccessConfig | null;
   private step: Step;
 
   constructor(options: ServerHandshakeOptions) {
@@ -114,6 +130,7 @@ export class ServerHandshake implements Handshake {
     this.mlDsa = options.mlDsa;
     this.random = options.random;
     this.parameters = options.parameters;
+    this.access = options.access ?? null;
     this.versions = options.versions ?? VERSIONS;
     this.tickets = options.tickets ?? null;
     const { clientDestinationId, retrySourceId = null, unpinned } = options;
@@ -216,9 +233,11 @@ export class ServerHandshake implements Handshake {
       this.count(null, true);
       return CloseCode.HANDSHAKE_TIMEOUT;
     }
+    this.ticketIdentity = ticket.clientIdentity;
     this.peerFingerprint = ticket.clientIdentity;
     const { limits, provedAtMs, suite } = ticket;
-    const isTaken = offer.hasEarlyData && use === 'early' && tickets.allows(limits, this.parameters);
+    const isAllowed = !this.isDecided && tickets.allows(limits, this.parameters); // [HS-47] not before it is let in
+    const isTaken = offer.hasEarlyData && use === 'early' && isAllowed;
     // [HS-34] It is in the ticket's suite, which the connection then has as well.
     const isListed = hello.suites.includes(suite);
     const provider = isListed ? this.suites.find(({ aead }) => aead.suite.id === suite)?.aead : undefined;
@@ -251,19 +270,38 @@ export class ServerHandshake implements Handshake {
   private receiveFlight(bytes: Uint8Array, step: WaitClientFinished, now: Micros): number {
     const messages = splitMessages(bytes, CLIENT_FLIGHT, CLIENT_MAY_LEAVE_OUT);
     if (messages === null) return CloseCode.CRYPTO_ERROR;
-    const [payload, finished] = messages;
+    const [identity, signature, payload, finished] = messages;
+    const isShown = identity !== ABSENT;
+    // [HS-42] Who is not asked shows no identity, and who shows one signs.
+    if (isShown !== (signature !== ABSENT) || (isShown && !this.asksForIdentity))
+      return CloseCode.CRYPTO_ERROR;
     if (payload.body.length > PAYLOAD_BYTES_MAX) return CloseCode.CRYPTO_ERROR; // [HS-43] 8,192 bytes at most
     const { transcript } = step;
-    transcript.add(payload.whole);
-    // [HS-13] FINISHED proves that the client saw the same messages.
+    const signed = isShown ? transcript.add(identity.whole).hash() : NO_BYTES;
+    transcript.add(signature.whole).add(payload.whole);
+    // [HS-13] FINISHED proves that the client saw the same messages; it costs less than a signature, so it is looked at first.
     if (!equalSecrets(finished.body, finishedValue(step.clientSecret, transcript.hash())))
       return CloseCode.CRYPTO_ERROR;
+    if (isShown && !verifyIdentity(identity.body, 'client', signed, signature.body, this.mlDsa))
+      return CloseCode.CRYPTO_ERROR;
     step.clientSecret.fill(0);
-    this.keys.installOpening(step.application);
+    if (isShown) this.peerFingerprint = fingerprintOf(identity.body);
     if (this.tickets !== null) this.giveTicket(this.tickets, step, finished, now);
     step.master.fill(0);
-    this.step = { state: HandshakeState.COMPLETE };
+    if (payload !== ABSENT) this.peerPayload = payload.body;
+    const { application } = step;
+    if (this.isDecided) this.step = { state: HandshakeState.WAIT_ADMISSION, application };
+    else this.complete(application);
     return 0;
+  }
+
+  admit(): void {
+    if (this.step.state === HandshakeState.WAIT_ADMISSION) this.complete(this.step.application);
+  }
+
+  private complete(application: PacketKeys): void {
+    this.keys.installOpening(application);
+    this.step = { state: HandshakeState.COMPLETE };
   }
 
   /** [HS-5] One of each that we know is enough; what we do not know is no fault. Null when something is missing, or says nonsense of costs. */
@@ -340,7 +378,7 @@ export class ServerHandshake implements Handshake {
   }
 
   private encodeFlight(traffic: TrafficSecrets, transcript: Transcript): Uint8Array {
-    const extensions = this.earlyData === EarlyData.ACCEPTED ? EARLY_DATA_TAKEN : NO_EXTENSIONS;
+    const extensions = this.questions();
     const parameters = encodeParametersMessage({ parameters: this.parameters, extensions }, this.random);
     const proof = this.isResumed ? [] : this.proveIdentity(transcript.add(parameters));
     if (this.isResumed) transcript.add(parameters);
@@ -360,14 +398,34 @@ export class ServerHandshake implements Handshake {
     return [identityMessage, signature];
   }
 
+  /** What the client is asked, in PARAMETERS. */
+  private questions(): Extensions {
+    const isEarlyTaken = this.earlyData === EarlyData.ACCEPTED;
+    if (this.access === null) return isEarlyTaken ? EARLY_DATA_TAKEN : NO_EXTENSIONS;
+    const extensions = new Map<number, Uint8Array>(isEarlyTaken ? EARLY_DATA_TAKEN : []);
+    if (this.asksForIdentity) extensions.set(ExtensionId.CLIENT_IDENTITY, NO_BYTES);
+    if (this.isDecided) extensions.set(ExtensionId.ADMISSION, NO_BYTES);
+    return extensions;
+  }
+
+  /** Whether the client is to show its identity: one that its ticket proves is known. [HS-27] */
+  private get asksForIdentity(): boolean {
+    return this.access?.asksForIdentity === true && !(this.isResumed && this.ticketIdentity !== null);
+  }
+
+  private get isDecided(): boolean {
+    return this.access?.isDecided === true;
+  }
+
   /** [HS-25] Zeroes what is not needed any more. */
   private fail(code: number): void {
     const { step } = this;
     if (step.state === HandshakeState.WAIT_CLIENT_FINISHED) {
       step.clientSecret.fill(0);
       step.master.fill(0);
-      step.application.wipe();
     }
+    if (step.state === HandshakeState.WAIT_CLIENT_FINISHED || step.state === HandshakeState.WAIT_ADMISSION)
+      step.application.wipe();
     this.step = { state: HandshakeState.FAILED, code };
   }
 }
@@ -376,6 +434,7 @@ export class ServerHandshake implements Handshake {
 type Step =
   | { state: typeof HandshakeState.WAIT_CLIENT_HELLO; transcript: Transcript }
   | WaitClientFinished
+  | { state: typeof HandshakeState.WAIT_ADMISSION; application: PacketKeys }
   | { state: typeof HandshakeState.COMPLETE }
   | { state: typeof HandshakeState.FAILED; code: number };
 
@@ -405,8 +464,17 @@ interface Resumed {
 /** Those that a server speaks, best first. */
 const VERSIONS: readonly number[] = [VERSION];
 const CLIENT_HELLO_ONLY: readonly MessageType[] = [MessageType.CLIENT_HELLO];
-const CLIENT_FLIGHT: readonly MessageType[] = [MessageType.PAYLOAD, MessageType.FINISHED];
-const CLIENT_MAY_LEAVE_OUT: readonly MessageType[] = [MessageType.PAYLOAD];
+const CLIENT_FLIGHT: readonly MessageType[] = [
+  MessageType.IDENTITY,
+  MessageType.SIGNATURE,
+  MessageType.PAYLOAD,
+  MessageType.FINISHED,
+];
+const CLIENT_MAY_LEAVE_OUT: readonly MessageType[] = [
+  MessageType.IDENTITY,
+  MessageType.SIGNATURE,
+  MessageType.PAYLOAD,
+];
 const TICKET_TAKEN: Extensions = new Map([[ExtensionId.TICKET, NO_BYTES]]);
 const EARLY_DATA_TAKEN: Extensions = new Map([[ExtensionId.EARLY_DATA, NO_BYTES]]);
 const NO_COSTS: ReadonlyMap<number, number> = new Map();

@@ -104,6 +104,8 @@ export class EndpointCounters {
   earlyDataAccepted = 0;
   /** Handshakes with early data that was not: it could have come before, or is too much for the limits of now. */
   earlyDataRefused = 0;
+  /** Clients that proved who they are, and were not let in by the application or its list of keys. */
+  clientsRefused = 0;
   /** Half-open handshakes of clients that had not answered yet, which gave way to newer ones. */
   handshakesDisplaced = 0;
   /** First packets that were answered by a Retry: their clients are to show first that they are where they say. */

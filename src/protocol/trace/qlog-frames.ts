@@ -49,6 +49,8 @@ function frameJson(r: FrameReader, bytes: number): string {
       return ackJson(r);
     case FrameType.CRYPTO:
       return `{"frame_type":"crypto","offset":${r.offset},"length":${r.dataLength}}`;
+    case FrameType.ADMITTED:
+      return `{"frame_type":"admitted","offset":${r.offset},"length":${r.dataLength}}`;
     case FrameType.HANDSHAKE_DONE:
       return '{"frame_type":"handshake_done"}';
     case FrameType.NEW_TOKEN:

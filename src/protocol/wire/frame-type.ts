@@ -30,6 +30,7 @@ export const FrameType = {
   RETIRE_CONNECTION_ID: 0x1b,
   CONNECTION_CLOSE: 0x1c,
   ACK_FREQUENCY: 0x1d,
+  ADMITTED: 0x1e,
   GOAWAY: 0x1f,
   /** 0x20 to 0x2f: the low four bits are {@link MessageFlag}s. */
   MESSAGE: 0x20,

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND } from '../../../src/base/time.ts';
+import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import { Identity } from '../../../src/protocol/crypto/identity.ts';
+import type { ClientCredentials } from '../../../src/protocol/handshake/client.ts';
 import type { ClientTicket } from '../../../src/protocol/handshake/client-ticket.ts';
 import { EarlyData } from '../../../src/protocol/handshake/handshake.ts';
 import type { Resumption } from '../../../src/protocol/handshake/ticket-offer.ts';
@@ -252,6 +256,79 @@ describe('early data that is refused', () => {
       pair.run(2_000);
       expect(arrivedAt(pair.server).sort()).toEqual([...texts, 'late'].sort());
     });
+  });
+});
+
+describe('a server whose application decides about its clients', () => {
+  /** A client that was there before anybody decided, and is back with early data; what is decided about it is `decide`. */
+  function deciding(decide: (pair: Pair, core: Connection) => void, credentials?: ClientCredentials) {
+    const access = { asksForIdentity: true, isDecided: false };
+    const pair = resumed({ accept: { access }, ...(credentials === undefined ? {} : { credentials }) });
+    access.isDecided = true;
+    const ticket = ticketOf(pair.client);
+    pair.server.events.length = 0;
+    pair.client.events.length = 0;
+    pair.server.onEvent = (event) => {
+      if (event.type !== 'admission') return;
+      pair.world.clock.schedule(pair.now + 100_000, () => {
+        decide(pair, event.connection);
+        pair.server.node.wake();
+      });
+    };
+    comeBack(pair, ticket, ['early'], ['late']);
+    pair.run(50);
+    expect(pair.server.events.map(({ type }) => type)).toEqual(['admission']);
+    return pair;
+  }
+  const letIn = (pair: Pair, core: Connection) => pair.server.endpoint.admit(core, null, pair.now);
+  const refuse = (pair: Pair, core: Connection) =>
+    pair.server.endpoint.refuse(core, { scope: 'application', code: 403, reason: '' }, pair.now);
+
+  test('sees early data when it has let the client in, once; the ticket proves who that is, and another comes then [HS-47] [HS-58]', () => {
+    const robot = Identity.generate(new Prng(5), { hybrid: true });
+    const pair = deciding(letIn, { identity: robot, payload: null });
+    expect(arrivedAt(pair.server)).toEqual([]);
+    expect(pair.server.frames(FrameType.TICKET)).toEqual([]);
+    const flights = pair.client.packets.filter(({ type }) => type === PacketType.HANDSHAKE);
+    const flight = flights.flatMap(({ frames }) => frames.filter(({ type }) => type === FrameType.CRYPTO));
+    expect(flight).toMatchObject([{ total: 35 }]); // FINISHED: nobody shows or signs anything
+    pair.run(300);
+    expect(outcome(pair)).toEqual([EarlyData.REFUSED, true]);
+    expect(arrivedAt(pair.server).sort()).toEqual(['early', 'late']);
+    expect(pair.server.events.slice(0, 3).map(({ type }) => type)).toEqual([
+      'admission',
+      'connected',
+      'stream',
+    ]);
+    const [{ connection }] = pair.server.events;
+    expect(connection.handshake.peerFingerprint).toEqual(Uint8Array.from(robot.fingerprint));
+    expect(pair.server.frames(FrameType.TICKET)).toHaveLength(1);
+    // Of this server it gets tickets that allow none.
+    expect(ticketOf(pair.client).parameters.earlyDataBytes).toBe(0);
+  });
+
+  test('sees none of a client that is refused, which gets no ticket [HS-47]', () => {
+    const pair = deciding(refuse);
+    pair.run(1_000);
+    expect(pair.client.closed).toMatchObject({ by: 'peer', isRefused: true, code: 403 });
+    expect(arrivedAt(pair.server)).toEqual([]);
+    expect(pair.server.frames(FrameType.TICKET)).toEqual([]);
+  });
+
+  test('is not even asked about a captured first datagram that is sent again [HS-47] [HS-53]', () => {
+    const pair = deciding(letIn);
+    const [{ data }] = pair.client.sent;
+    pair.run(300);
+    pair.client.close();
+    pair.run(3_000);
+    pair.server.events.length = 0;
+    for (let i = 0; i < 20; i++) {
+      pair.client.inject(data);
+      pair.run(100);
+    }
+    pair.run(20_000);
+    expect(pair.server.events).toEqual([]);
+    expect(arrivedAt(pair.server).sort()).toEqual(['early', 'late']);
   });
 });
 

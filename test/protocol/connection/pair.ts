@@ -11,6 +11,7 @@ import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { EcnCodepoint } from '../../../src/protocol/datagram/index.ts';
 import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
+import type { ClientCredentials } from '../../../src/protocol/handshake/client.ts';
 import type { Resumption } from '../../../src/protocol/handshake/ticket-offer.ts';
 import type { ConnectionStream, StreamSettings } from '../../../src/protocol/stream/connection-stream.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
@@ -33,6 +34,8 @@ export interface PairOptions {
   client?: Partial<ConnectionConfig>;
   server?: Partial<ConnectionConfig>;
   accept?: Partial<ServerConfig>;
+  /** What the client says of itself. Default: nothing. */
+  credentials?: ClientCredentials;
   /** Default: the server's fingerprint. */
   pin?: Uint8Array | null;
   /** Both ends are on one machine. */
@@ -58,10 +61,12 @@ export class Pair {
   private readonly pin: Uint8Array | null;
   private readonly loopback: boolean;
   private readonly token: Uint8Array | null;
+  private readonly credentials: ClientCredentials | undefined;
 
   constructor(options: PairOptions = {}) {
     const { seed = 1, link = { delayMs: 5 }, loopback = false } = options;
     this.seed = seed;
+    this.credentials = options.credentials;
     this.loopback = loopback;
     this.token = options.token ?? null;
     this.pin = options.pin === undefined ? IDENTITY.fingerprint : options.pin;
@@ -95,7 +100,7 @@ export class Pair {
   connect(resumption: Resumption | null = null): this {
     const { loopback: isLoopback, pin, token } = this;
     this.client.connection = this.client.endpoint.connect(
-      { host: 'server', port: PORT, pin, isLoopback, token, resumption },
+      { host: 'server', port: PORT, pin, isLoopback, token, resumption, credentials: this.credentials },
       this.now,
     );
     this.client.node.wake();

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
-import { Identity } from '../../../src/protocol/crypto/identity.ts';
+import { Identity, verifyIdentity } from '../../../src/protocol/crypto/identity.ts';
 import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import type { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
 import { HandshakeState } from '../../../src/protocol/handshake/handshake.ts';
@@ -22,6 +23,8 @@ import {
   SERVER_ID,
   SERVER_IDENTITY,
 } from './exchange.ts';
+
+const HYBRID = Identity.generate(new Prng(21), { hybrid: true });
 
 describe('the handshake', () => {
   test('completes on both sides in one round trip, with keys that fit [HS-1]', () => {
@@ -264,16 +267,16 @@ describe('a server', () => {
     expect(server.receive(1, present(client.flight))).toBe(CloseCode.CRYPTO_ERROR);
   });
 
-  test('ignores what a client says to an application that does not ask, up to 8,192 bytes [HS-43]', () => {
+  test('takes what a client says to its application, up to 8,192 bytes [HS-43]', () => {
     for (const bytes of [0, 1, 8_192])
-      expect(run(newClient({ payload: new Uint8Array(bytes) }), newServer())).toBe(0);
-    expect(run(newClient({ payload: new Uint8Array(8_193) }), newServer())).toBe(CloseCode.CRYPTO_ERROR);
+      expect(run(saying(new Uint8Array(bytes)), newServer({ access: DECIDED }))).toBe(0);
+    expect(run(saying(new Uint8Array(8_193)), newServer({ access: DECIDED }))).toBe(CloseCode.CRYPTO_ERROR);
   });
 
   test('ends with CRYPTO_ERROR when what the client says was changed, or taken out [HS-8] [HS-13]', () => {
     for (const change of [changed, withoutPayload]) {
-      const client = newClient({ payload: Uint8Array.of(1, 2, 3) });
-      const server = newServer();
+      const client = saying(Uint8Array.of(1, 2, 3));
+      const server = newServer({ access: DECIDED });
       server.receive(0, client.hello);
       client.receive(0, present(server.hello));
       client.receive(1, present(server.flight));
@@ -284,6 +287,87 @@ describe('a server', () => {
   test('ends with TRANSPORT_PARAMETER_ERROR when the client sends what only servers send', () => {
     const parameters = { ...defaultParameters(Uint8Array.of(1)), originalDestinationId: FIRST_ID };
     expect(run(newClient({ parameters }), newServer())).toBe(CloseCode.TRANSPORT_PARAMETER_ERROR);
+  });
+});
+
+describe('a client that is asked', () => {
+  const ASKS = { asksForIdentity: true, isDecided: false };
+  const credentials = (identity: Identity) => ({ credentials: { identity, payload: null } });
+
+  test.each([
+    ['Ed25519', Identity.generate(new Prng(31))],
+    ['a hybrid one', HYBRID],
+  ])(
+    'proves its identity, %s, over all of the server’s messages and its own key [HS-27] [HS-11]',
+    (_, identity) => {
+      const client = newClient(credentials(identity));
+      const server = newServer({ access: ASKS });
+      expect(run(client, server)).toBe(0);
+      expect(server.state).toBe(HandshakeState.COMPLETE);
+      expect(toHex(present(server.peerFingerprint))).toBe(toHex(identity.fingerprint));
+      // The same, read off the specification.
+      const flight = present(client.flight);
+      const shown = flight.subarray(0, 3 + identity.publicKey.length);
+      const label = new TextEncoder().encode('jsp1 handshake');
+      const prologue = joined(label, Uint8Array.of(1, FIRST_ID.length), FIRST_ID, Uint8Array.of(0));
+      const before = joined(client.hello, present(server.hello), present(server.flight));
+      const hash = createHash('sha256')
+        .update(joined(prologue, before, shown))
+        .digest();
+      const signature = flight.subarray(shown.length + 3, flight.length - 35);
+      expect(verifyIdentity(identity.publicKey, 'client', hash, signature)).toBe(true);
+      expect(verifyIdentity(identity.publicKey, 'server', hash, signature)).toBe(false);
+    },
+  );
+
+  test('shows no identity when it has none, or is not asked [HS-27]', () => {
+    const nobody = newServer({ access: ASKS });
+    expect(run(newClient(), nobody)).toBe(0);
+    expect(nobody.peerFingerprint).toBeNull();
+    const client = newClient(credentials(HYBRID));
+    expect(run(client, newServer())).toBe(0);
+    expect(client.flight).toHaveLength(35);
+  });
+
+  test('is not believed when it shows a key that is not its own, or half of it, or none was asked for [HS-42]', () => {
+    const other = Identity.generate(new Prng(32));
+    const impostor = Object.create(other, {
+      publicKey: { value: SERVER_IDENTITY.publicKey },
+      sign: { value: other.sign.bind(other) },
+    }) as Identity;
+    const server = newServer({ access: ASKS });
+    expect(run(newClient(credentials(impostor)), server)).toBe(CloseCode.CRYPTO_ERROR);
+    expect([server.peerFingerprint, server.state]).toEqual([null, HandshakeState.FAILED]);
+    for (const types of [[4], [5]]) {
+      const half = (flight: Uint8Array) => withoutMessages(flight, types);
+      expect(runChanging(newClient(credentials(other)), newServer({ access: ASKS }), half)).toBe(
+        CloseCode.CRYPTO_ERROR,
+      );
+    }
+    // Of a server that forgot that it asked both sides have the same transcript, so that only the rule can refuse it.
+    const forgetful = newServer({ access: ASKS });
+    const asked = newClient(credentials(other));
+    forgetful.receive(0, asked.hello);
+    asked.receive(0, present(forgetful.hello));
+    asked.receive(1, present(forgetful.flight));
+    Object.assign(forgetful, { access: null });
+    expect(forgetful.receive(1, present(asked.flight))).toBe(CloseCode.CRYPTO_ERROR);
+  });
+
+  test('says what it has to say only to a server whose application decides, which then waits for that [HS-43] [HS-44]', () => {
+    const silent = saying(Uint8Array.of(7));
+    expect(run(silent, newServer())).toBe(0);
+    expect([silent.flight?.length, silent.isAdmissionDue]).toEqual([35, false]);
+    const client = saying(Uint8Array.of(7));
+    const server = newServer({ access: DECIDED });
+    expect(run(client, server)).toBe(0);
+    expect([client.isAdmissionDue, client.state]).toEqual([true, HandshakeState.COMPLETE]);
+    expect(server.state).toBe(HandshakeState.WAIT_ADMISSION);
+    expect(toHex(present(server.peerPayload))).toBe('07');
+    expect(application(server).open).toBeNull();
+    server.admit();
+    expect(server.state).toBe(HandshakeState.COMPLETE);
+    expect(isOpenedBy(application(client).seal, application(server).open)).toBe(true);
   });
 });
 
@@ -363,6 +447,32 @@ function signingNonsense(identity: Identity): Identity {
   }) as Identity;
 }
 
+function saying(payload: Uint8Array): ClientHandshake {
+  return newClient({ credentials: { identity: null, payload } });
+}
+
+/** A handshake in which the client's string is changed on its way. */
+function runChanging(
+  client: ClientHandshake,
+  server: ServerHandshake,
+  change: (flight: Uint8Array) => Uint8Array,
+): number {
+  server.receive(0, client.hello);
+  client.receive(0, present(server.hello));
+  client.receive(1, present(server.flight));
+  return server.receive(1, change(present(client.flight)));
+}
+
+function withoutMessages(flight: Uint8Array, types: readonly number[]): Uint8Array {
+  const kept: Uint8Array[] = [];
+  for (let at = 0; at < flight.length; ) {
+    const end = at + 3 + flight[at + 1] * 256 + flight[at + 2];
+    if (!types.includes(flight[at])) kept.push(flight.slice(at, end));
+    at = end;
+  }
+  return joined(...kept);
+}
+
 function withoutPayload(flight: Uint8Array): Uint8Array {
   return flight.slice(3 + 3);
 }
@@ -381,7 +491,7 @@ function completed(): { client: ClientHandshake; server: ServerHandshake } {
   return { client, server };
 }
 
-const HYBRID = Identity.generate(new Prng(21), { hybrid: true });
 /** Behind the header of the message. */
 const SIGNATURE_AT = 3;
+const DECIDED = { asksForIdentity: false, isDecided: true };
 const NONE = { seal: null, open: null };

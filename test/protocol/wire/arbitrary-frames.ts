@@ -125,6 +125,14 @@ export const frame: fc.Arbitrary<SlowFrame> = fc.oneof(
   },
   plain('PADDING', { count: fc.integer({ min: 1, max: 50 }) }),
   fc.constantFrom<SlowFrame>({ type: 'PING' }, { type: 'HANDSHAKE_DONE' }),
+  fc.tuple(bytes(0, 100), fc.nat(500), fc.nat(400)).map(
+    ([data, offset, rest]): SlowFrame => ({
+      type: 'ADMITTED',
+      offset,
+      total: Math.max(1, offset + data.length / 2 + rest),
+      data,
+    }),
+  ),
   plain('CRYPTO', { offset: integer, total: integer, data: bytes(0, 100) }),
   plain('NEW_TOKEN', { data: bytes(0, 100) }),
   plain('TICKET', { lifetime: integer, nonce: bytes(16, 16), data: bytes(0, 100) }),

@@ -10,6 +10,7 @@ import {
   MessageHeader,
 } from '../../../src/protocol/wire/frame-writer.ts';
 import * as ack from '../../../src/protocol/wire/frames/ack.ts';
+import * as admitted from '../../../src/protocol/wire/frames/admitted.ts';
 import * as close from '../../../src/protocol/wire/frames/connection-close.ts';
 import * as crypto from '../../../src/protocol/wire/frames/crypto.ts';
 import * as extension from '../../../src/protocol/wire/frames/extension.ts';
@@ -60,6 +61,8 @@ export function describeFrame(reader: FrameReader): SlowFrame {
       return describeAck(reader);
     case FrameType.CRYPTO:
       return { type: 'CRYPTO', offset: reader.offset, total: reader.total, data };
+    case FrameType.ADMITTED:
+      return { type: 'ADMITTED', offset: reader.offset, total: reader.total, data };
     case FrameType.HANDSHAKE_DONE:
       return { type: 'HANDSHAKE_DONE' };
     case FrameType.NEW_TOKEN:
@@ -159,6 +162,7 @@ export function writeFrame(frame: SlowFrame): Uint8Array {
 const SIZED = new Set<SlowFrame['type']>([
   'PADDING',
   'CRYPTO',
+  'ADMITTED',
   'NEW_TOKEN',
   'TICKET',
   'STREAM_OPEN',
@@ -179,7 +183,8 @@ function frameSize(frame: SlowFrame): number {
       return 2 + 8 * (7 + 2 * frame.ranges.length + (frame.recovered?.length ?? 0));
     case 'GOAWAY':
       return goAway.goAwaySize(frame.delay, fromHex(frame.url));
-    case 'CRYPTO': {
+    case 'CRYPTO':
+    case 'ADMITTED': {
       const length = frame.data.length / 2;
       return crypto.cryptoHeaderSize(frame.offset, frame.total, length) + length;
     }
@@ -223,6 +228,10 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
       return;
     case 'CRYPTO': {
       crypto.writeCryptoHeader(w, frame.offset, frame.total, frame.data.length / 2);
+      return w.bytes(fromHex(frame.data));
+    }
+    case 'ADMITTED': {
+      admitted.writeAdmittedHeader(w, frame.offset, frame.total, frame.data.length / 2);
       return w.bytes(fromHex(frame.data));
     }
     case 'HANDSHAKE_DONE':

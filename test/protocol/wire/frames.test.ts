@@ -50,13 +50,14 @@ describe('frame vectors', () => {
     expect(missing).toEqual([]);
   });
 
-  test('prove every rule about decoding [FRM-1] [FRM-2] [FRM-6] [FRM-8] [FRM-9] [FRM-10] [FRM-12] [FRM-22] [FEC-21]', () => {
+  test('prove every rule about decoding [FRM-1] [FRM-2] [FRM-6] [FRM-8] [FRM-9] [FRM-10] [FRM-12] [FRM-18] [FRM-22] [FEC-21]', () => {
     const rules = [...new Set(vectors.invalid.map(({ rule }) => rule))].sort();
     expect(rules).toEqual([
       'FEC-21',
       'FRM-1',
       'FRM-10',
       'FRM-12',
+      'FRM-18',
       'FRM-2',
       'FRM-22',
       'FRM-6',

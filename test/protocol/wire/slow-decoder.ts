@@ -83,6 +83,11 @@ function decodeFrame(input: Input): SlowFrame {
       return decodeAck(input, true, true);
     case 0x06:
       return { type: 'CRYPTO', offset: input.varint(), total: input.varint(), data: input.sized() };
+    case 0x1e: {
+      const [offset, total, data] = [input.varint(), input.varint(), input.sized()];
+      must(total >= 1 && total <= 1025 && offset + data.length / 2 <= total, 'ADMITTED beyond its total');
+      return { type: 'ADMITTED', offset, total, data };
+    }
     case 0x07:
       return { type: 'HANDSHAKE_DONE' };
     case 0x08:

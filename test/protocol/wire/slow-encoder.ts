@@ -68,6 +68,9 @@ function encodeFrame(output: Output, frame: SlowFrame): void {
     case 'CRYPTO':
       output.u8(0x06).varint(frame.offset, frame.total).sized(frame.data);
       break;
+    case 'ADMITTED':
+      output.u8(0x1e).varint(frame.offset, frame.total).sized(frame.data);
+      break;
     case 'HANDSHAKE_DONE':
       output.u8(0x07);
       break;

@@ -32,7 +32,7 @@ export type SlowFrame =
   | SlowMessage
   | { type: 'PADDING'; count: number }
   | { type: 'PING' | 'HANDSHAKE_DONE' }
-  | { type: 'CRYPTO'; offset: number; total: number; data: string }
+  | { type: 'CRYPTO' | 'ADMITTED'; offset: number; total: number; data: string }
   | { type: 'NEW_TOKEN' | 'PATH_CHALLENGE' | 'PATH_RESPONSE'; data: string }
   | { type: 'TICKET'; lifetime: number; nonce: string; data: string }
   | {

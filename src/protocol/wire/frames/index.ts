@@ -8,6 +8,7 @@ import { CloseCode } from '../close-code.ts';
 import type { FrameKind, FrameReader } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import { ack, ackFrequency } from './ack.ts';
+import { admitted } from './admitted.ts';
 import { connectionClose } from './connection-close.ts';
 import { crypto, handshakeDone, newToken, ticket } from './crypto.ts';
 import { extension } from './extension.ts';
@@ -47,6 +48,7 @@ const FRAMES: readonly (readonly [first: number, last: number, kind: FrameKind])
   one(FrameType.RETIRE_CONNECTION_ID, retireConnectionId),
   one(FrameType.CONNECTION_CLOSE, connectionClose),
   one(FrameType.ACK_FREQUENCY, ackFrequency),
+  one(FrameType.ADMITTED, admitted),
   one(FrameType.GOAWAY, goAway),
   [FrameType.MESSAGE, FrameType.MESSAGE | 0xf, message],
   [FrameType.MESSAGES, FrameType.MESSAGES_ENVELOPED_BEST_EFFORT, messages],

@@ -47,6 +47,7 @@ describe('frames', () => {
       FrameType.REPAIR,
       FrameType.PATH_RESPONSE,
       FrameType.RETIRE_CONNECTION_ID,
+      FrameType.ADMITTED,
       FrameType.GOAWAY,
     ]);
   });
