@@ -399,7 +399,9 @@ function factsOf(connection: Connection): ConnectionFacts {
     },
     overLimit: 'wait',
     exporter: (label, context, length) =>
-      connection.isOpen ? connection.exportKeyingMaterial(length, label, context) : null,
+      connection.isOpen && connection.isEstablished
+        ? connection.exportKeyingMaterial(length, label, context)
+        : null, // [AUT-5] early data can prove nothing: it may be somebody's who captured it
     link: () => {
       const { rttMs, packetLossRate: loss, packetsRecovered, mtu, ...counts } = connection.metrics();
       const { packetsLost, packetsSent, packetsReceived, bytesSent, bytesReceived } = counts;

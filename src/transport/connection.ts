@@ -314,15 +314,20 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    * @param length - 1 to 8,160 bytes
    * @param name - of the use that it is for: 1 to 64 characters of ASCII
    * @param context - what else is to be bound to it
-   * @throws JspError ERR_JSP_OPTION_INVALID; ERR_JSP_CLOSED when the connection is over
+   * @throws JspError ERR_JSP_OPTION_INVALID; ERR_JSP_OFFLINE while {@link isEstablished} is false, as it is for early data; ERR_JSP_CLOSED when the
+   * connection is over
    */
   exportKeyingMaterial(length: number, name: string, context: Uint8Array = NO_BYTES): Uint8Array {
     checkArgument('exportKeyingMaterial', 'length', length, EXPORT_LENGTH);
     checkArgument('exportKeyingMaterial', 'name', name, exportName);
     if (!(context instanceof Uint8Array)) throw new TypeError('exportKeyingMaterial: context must be bytes');
     const value = this.over ? null : this.core.handshake.exported(name, context, length);
-    if (value === null) throw this.closedWith ?? connectionClosed();
-    return value;
+    if (value !== null) return value;
+    if (!this.isOpen || this.isEstablished) throw this.closedWith ?? connectionClosed();
+    throw new JspError(
+      'ERR_JSP_OFFLINE',
+      'the handshake is not complete, so that the two ends have nothing yet that is of this connection alone: wait for the event connected',
+    );
   }
 
   /**

@@ -1,7 +1,11 @@
+import { once } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type BrokerOptions, startBroker } from '../../src/broker/index.ts';
 import { connectClient } from '../../src/client/index.ts';
-import { generateIdentity } from '../../src/index.ts';
+import { connect, generateIdentity } from '../../src/index.ts';
+import { STREAM_LABEL } from '../../src/pubsub/command.ts';
+import { encodeIdentityProof } from '../../src/pubsub/credentials.ts';
+import { AuthMethod, encodeHello } from '../../src/pubsub/session-commands.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
 
@@ -93,4 +97,32 @@ describe('the end of a listening broker', () => {
     await client.close();
     expect(told).toEqual([]);
   });
+});
+
+test('an identity cannot be proved by early data, which is no fault of the broker [AUT-5]', async () => {
+  const mayAll = { rules: [{ allow: '*', topics: ['#'] }] } as const;
+  const auth = {
+    roles: { mayAll },
+    identities: [{ fingerprint: identity.fingerprintText, roles: ['mayAll'] }],
+  };
+  const { broker } = await listen({ auth });
+  const faults: unknown[] = [];
+  broker.on('fault', (error) => faults.push(error));
+  const first = await connect(broker.url);
+  const [ticket] = (await once(first, 'ticket')) as [Uint8Array];
+  await first.close();
+  const connection = await connect(broker.url, { ticket, earlyData: true });
+  const { publicKey } = identity;
+  const proof = encodeIdentityProof({
+    publicKey,
+    signature: identity.sign('broker client', Buffer.alloc(32)),
+  });
+  const hello = { version: 1, cleanStart: false, aliases: 0, capabilities: 0, expiryMs: 0, session: 'x' };
+  const stream = connection.openStream({ label: STREAM_LABEL, earlyData: true });
+  stream.send(encodeHello(1, { ...hello, method: AuthMethod.IDENTITY, credentials: proof }));
+  const [answer] = (await once(stream, 'message')) as [Buffer];
+  expect(connection.earlyData).toBe('accepted');
+  expect(answer.toString('latin1')).toContain('identity');
+  expect(faults).toEqual([]);
+  connection.destroy();
 });

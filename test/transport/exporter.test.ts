@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import { type Connection, connect } from '../../src/index.ts';
-import { join, serve } from './served.ts';
+import { join, next, serve } from './served.ts';
 
 describe('what a connection exports', () => {
   test('is the same at both ends, and another for each connection, use, context and length [HS-29]', async () => {
@@ -35,6 +35,26 @@ describe('what a connection exports', () => {
     expect(() => client.exportKeyingMaterial(32, 'a use')).toThrow(
       expect.objectContaining({ code: 'ERR_JSP_CLOSED' }),
     );
+  });
+
+  test('is not there while a handshake is under way, as with early data [HS-29] [HS-59]', async () => {
+    const codes: unknown[] = [];
+    const codeOf = (connection: Connection) => {
+      try {
+        return connection.exportKey('a use', new Uint8Array(0), 32).length;
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    };
+    const listener = await serve((connection) => codes.push(codeOf(connection)));
+    const first = await join(listener);
+    const ticket = await next<Uint8Array>(first as never, 'ticket');
+    const client = await connect(listener.url, { ticket, earlyData: true });
+    client.openStream({ earlyData: true }).send('early');
+    codes.push(codeOf(client));
+    await next(client as never, 'connected');
+    expect([...codes, codeOf(client)]).toEqual([32, 'ERR_JSP_OFFLINE', 'ERR_JSP_OFFLINE', 32]);
+    await client.close();
   });
 
   test('takes names, lengths and contexts that can be what they are', async () => {
