@@ -381,15 +381,16 @@ export class PacketAssembler {
     if (this.mayFill(now))
       packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed, Number.POSITIVE_INFINITY);
     frames.limit = limit;
-    const isEliciting = frames.at > start;
-    if (!isEliciting && padTo === 0) {
+    if (frames.at === start && padTo === 0) {
       sent.cancel();
       builder.cancelPacket();
       return;
     }
+    // What only pads would be in flight for good: nobody acknowledges it.
+    if (frames.at === start) writePing(frames);
     this.earlyBytesLeft -= frames.at - start;
     builder.padDatagram(padTo);
-    this.endPacket(builder, state, isEliciting, true, now);
+    this.endPacket(builder, state, true, true, now);
   }
 
   /**

@@ -46,6 +46,7 @@ import {
 } from './messages.ts';
 import { encodeSuiteCosts, type OfferedSuite } from './suite-choice.ts';
 import { bindHello, earlyTrafficOf, offerExtensions, type Resumption } from './ticket-offer.ts';
+import { earlyLimitsOf } from './tickets.ts';
 
 export interface ClientHandshakeOptions {
   /** The connection's keys, where those that the handshake brings are installed. */
@@ -115,7 +116,9 @@ export class ClientHandshake implements Handshake {
     const early = resumption === null ? null : this.offerTicket(resumption);
     const transcript = new Transcript(pin !== null, firstDestinationId).add(this.hello);
     this.step = { state: HandshakeState.WAIT_SERVER_HELLO, kemKey, resumption, early, transcript };
-    this.remembered = this.earlyData === EarlyData.PENDING ? (resumption?.ticket.parameters ?? null) : null;
+    const { parameters } = resumption?.ticket ?? { parameters: null };
+    const isPending = this.earlyData === EarlyData.PENDING && parameters !== null;
+    this.remembered = isPending ? { ...parameters, ...earlyLimitsOf(parameters) } : null;
   }
 
   get state(): HandshakeState {

@@ -53,7 +53,7 @@ import {
 } from './messages.ts';
 import { chooseSuite, decodeSuiteCosts, type OfferedSuite } from './suite-choice.ts';
 import { earlyTrafficOf, type HelloContext, provenEarlySecret, readOffer } from './ticket-offer.ts';
-import type { GivenTicket, Tickets } from './tickets.ts';
+import { earlyLimitsOf, type GivenTicket, type Tickets } from './tickets.ts';
 
 export interface ServerHandshakeOptions {
   /** The connection's keys, where those that the handshake brings are installed. */
@@ -338,7 +338,7 @@ export class ServerHandshake implements Handshake {
     const key = ticketKey(resumption, nonce);
     const clientIdentity = this.peerFingerprint;
     const content = { suite, key, provedAtMs: provedAtMs ?? tickets.unixMs(now), clientIdentity };
-    this.ticket = tickets.give(nonce, { ...content, limits: this.parameters }, now);
+    this.ticket = tickets.give(nonce, { ...content, limits: earlyLimitsOf(this.parameters) }, now);
     resumption.fill(0);
     key.fill(0);
   }

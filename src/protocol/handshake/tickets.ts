@@ -270,6 +270,24 @@ function decodeContent(
   return { id, suite, issuedAtMs, provedAtMs, key, limits, clientIdentity, isOwn };
 }
 
+/**
+ * What binds early data of what a server says of itself. Of a window no more counts than early data may fill: how large windows are depends on
+ * how much memory a server has left, and none that has a client more than before should refuse early data for that. [HS-57]
+ */
+export function earlyLimitsOf(parameters: TransportParameters): EarlyLimits {
+  const { earlyDataBytes, initialMaxStreams, maxMessageBytes, bestEffortBytes } = parameters;
+  const initialMaxData = Math.min(parameters.initialMaxData, earlyDataBytes);
+  const initialMaxStreamData = Math.min(parameters.initialMaxStreamData, earlyDataBytes);
+  return {
+    earlyDataBytes,
+    initialMaxData,
+    initialMaxStreamData,
+    initialMaxStreams,
+    maxMessageBytes,
+    bestEffortBytes,
+  };
+}
+
 /** In the order in which a ticket has them. */
 export const EARLY_LIMITS = [
   'earlyDataBytes',

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MemoryAccount } from '../../../src/base/memory-budget.ts';
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND } from '../../../src/base/time.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
@@ -19,6 +20,8 @@ const TICKETS: TicketConfig = {
   usedMax: 1_000,
   epochMs: 1_800_000_000_000,
 };
+/** So often a captured first datagram is sent again, in bursts. */
+const REPLAYS = 10_000;
 const SHARED = { current: new Uint8Array(32).fill(1), previous: [] };
 
 function pairOf(tickets: Partial<TicketConfig> = {}, options: PairOptions = {}): Pair {
@@ -159,6 +162,28 @@ describe('a client that comes back with a ticket', () => {
     expect(pair.client.sent.length).toBeLessThanOrEqual(3);
     pair.run(500);
     expect(arrivedAt(pair.server)).toEqual(['on']);
+  });
+
+  test('is welcome at a server that has more clients than before, and so less memory for each [HS-57]', () => {
+    const pair = resumed();
+    const { memory } = pair.server.endpoint;
+    new MemoryAccount(memory, 0).take(Math.floor(memory.available * 0.8));
+    comeBack(pair, ticketOf(pair.client), ['on'], []);
+    pair.run(300);
+    expect(pair.client.core.handshake.earlyData).toBe(EarlyData.ACCEPTED);
+    expect(arrivedAt(pair.server)).toEqual(['on']);
+  });
+
+  test('has an answer to each of its packets, also to those that have no room for data [HS-59]', () => {
+    const pair = resumed();
+    pair.client.filter = (data, index) => (index < 30 ? [] : [{ data }]);
+    const texts = Array.from({ length: 14 }, (_, i) => `${i} ${'x'.repeat(1_000)}`);
+    comeBack(pair, ticketOf(pair.client), texts, []);
+    pair.run(8_000);
+    const early = pair.client.packets.filter(({ type }) => type === PacketType.ZERO_RTT);
+    const elicits = ({ type }: { type: number }) => type !== FrameType.PADDING && type !== FrameType.ACK;
+    expect(early.length).toBeGreaterThan(15);
+    for (const { frames } of early) expect(frames.some(elicits)).toBe(true);
   });
 
   test('follows a Retry with what it had to say [HS-30] [HS-33]', () => {
@@ -341,13 +366,38 @@ describe('a captured first datagram', () => {
     pair.client.close();
     pair.run(3_000);
     const accepted = pair.server.endpoint.counters.earlyDataAccepted;
-    for (let i = 0; i < 100; i++) {
-      pair.client.inject(data);
-      pair.run(100);
+    for (let i = 0; i < REPLAYS / 25; i++) {
+      for (let k = 0; k < 25; k++) pair.client.inject(data);
+      pair.run(20);
     }
     expect(pair.server.endpoint.counters.earlyDataAccepted).toBe(accepted);
-    expect(pair.server.endpoint.counters.ticketsRefused).toBeGreaterThan(10);
+    expect(pair.server.endpoint.counters.ticketsRefused).toBeGreaterThan(300);
     expect(arrivedAt(pair.server)).toEqual(['pay']);
+  });
+
+  test.each([
+    ['the server that was started anew with its keys', SHARED],
+    ['the server that was started anew and has others', null],
+    ['another server that shares its keys', SHARED],
+  ])('has nothing handled a second time by %s, however often it comes [HS-53] [HS-54]', (who, keys) => {
+    const pair = resumed({ seed: 5 }, { keys: SHARED });
+    comeBack(pair, ticketOf(pair.client), ['pay'], []);
+    pair.run(300);
+    expect(arrivedAt(pair.server)).toEqual(['pay']);
+    const [{ data }] = pair.client.sent;
+    // It is at the same place, knows the client, and its clock goes on; another one may be ahead.
+    const other = pairOf(
+      { keys, epochMs: TICKETS.epochMs + Math.floor(pair.now / MILLISECOND) },
+      { seed: who.length },
+    ).connected();
+    for (let i = 0; i < REPLAYS / 100; i++) {
+      for (let k = 0; k < 100; k++) other.client.inject(data);
+      other.run(20);
+    }
+    const { counters } = other.server.endpoint;
+    expect(counters.ticketsAccepted + counters.ticketsRefused).toBeGreaterThan(0);
+    expect([counters.earlyDataAccepted, counters.handshakesCompleted]).toEqual([0, 1]);
+    expect(arrivedAt(other.server)).toEqual([]);
   });
 });
 

@@ -14,7 +14,12 @@ import type { Connection } from '../../../src/protocol/connection/connection.ts'
 import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import type { EcnCodepoint } from '../../../src/protocol/datagram/index.ts';
-import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
+import {
+  type ConnectTarget,
+  Endpoint,
+  type EndpointEvent,
+  type ServerConfig,
+} from '../../../src/protocol/endpoint/index.ts';
 import type { ConnectionStream } from '../../../src/protocol/stream/connection-stream.ts';
 import type { LabDatagram, LabPort } from '../../../src/testing/network.ts';
 import { World, type WorldNode } from '../../../src/testing/world.ts';
@@ -93,7 +98,11 @@ export class InteropWorld {
     const transfer = new Transfer(this.transfers++, plan);
     for (const flow of transfer.flows) {
       this.expected.set(flow.label, flow.other);
-      const stream = connection.streams.open({ ...TRANSFER_SETTINGS, label: flow.label });
+      const stream = connection.streams.open({
+        ...TRANSFER_SETTINGS,
+        label: flow.label,
+        earlyData: plan.isEarly,
+      });
       this.flows.set(stream, flow.opener);
       flow.opener.send(stream);
     }
@@ -231,10 +240,14 @@ export class InteropHost {
     };
   }
 
-  /** Begins a connection to a server, which pins its identity unless told otherwise. */
-  connect(server: InteropHost, pin: Uint8Array | null = INTEROP_IDENTITY.fingerprint): Connection {
+  /** Begins a connection to a server, which pins its identity and has met nobody before, unless told otherwise. */
+  connect(
+    server: InteropHost,
+    { pin = INTEROP_IDENTITY.fingerprint, ...met }: Partial<ConnectTarget> = {},
+  ): Connection {
     const { host, port } = server.node.port;
-    const connection = this.endpoint.connect({ host, port, pin, isLoopback: false }, this.interop.now);
+    const target = { host, port, pin, isLoopback: false, ...met };
+    const connection = this.endpoint.connect(target, this.interop.now);
     this.connections.push(connection);
     this.node.wake();
     return connection;

@@ -1,5 +1,5 @@
 import type { Prng } from '../../../src/base/random.ts';
-import { INTEROP_IDENTITY, InteropWorld, isComplete } from './interop-world.ts';
+import { InteropWorld, isComplete } from './interop-world.ts';
 import type { InteropScenario } from './scenario.ts';
 
 interface Plan {
@@ -39,11 +39,7 @@ export const retry: InteropScenario<Plan> = {
     world.until(() => transfer.isDone && tokens.length > 0, 60_000, transfer.missing);
     world.totals.add('lost', world.world.network.link('client', 'server').counters.dropped);
 
-    const { host, port } = server.node.port;
-    const target = { host, port, pin: INTEROP_IDENTITY.fingerprint, isLoopback: false, token: tokens[0] };
-    const next = client.endpoint.connect(target, world.now);
-    client.connections.push(next);
-    client.node.wake();
+    const next = client.connect(server, { token: tokens[0] });
     world.until(() => isComplete(next), 60_000, 'the second handshake');
     // The first of its packets may be lost or overtaken: then another has the token, which is good all the same.
     if (next.ids.retrySourceId === null) world.totals.add('spared', 1);

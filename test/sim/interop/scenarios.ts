@@ -10,9 +10,11 @@ import { keyUpdate } from './key-update.ts';
 import { longRtt } from './long-rtt.ts';
 import { multiplexing } from './multiplexing.ts';
 import { connectionMigration, rebindAddress, rebindPort } from './rebinding.ts';
+import { resumption } from './resumption.ts';
 import { retry } from './retry.ts';
 import type { InteropScenario } from './scenario.ts';
 import { versionNegotiation } from './version-negotiation.ts';
+import { zeroRtt } from './zero-rtt.ts';
 
 /** A scenario whose plan is its own affair. */
 function scenario<Plan>(of: InteropScenario<Plan>): InteropScenario {
@@ -24,6 +26,8 @@ export const INTEROP: readonly InteropScenario[] = [
   scenario(versionNegotiation),
   scenario(multiplexing),
   scenario(retry),
+  scenario(resumption),
+  scenario(zeroRtt),
   scenario(longRtt),
   scenario(amplificationLimit),
   scenario(keyUpdate),

@@ -15,6 +15,8 @@ export interface TransferPlan {
   readonly bytes: number;
   /** `both`: the other side answers on each stream with as much. */
   readonly way: 'there' | 'back' | 'both';
+  /** What the connecting side sends may go as early data. */
+  readonly isEarly?: boolean;
 }
 
 /**
