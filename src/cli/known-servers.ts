@@ -1,7 +1,7 @@
 /**
  * What commands remember of servers from one run to the next: the tokens that they gave, each of which spares one connection a round trip where a
- * server is under attack. It is a cache that only its owner can read, and whose loss costs nothing: what cannot be read is not there, what
- * cannot be written is forgotten.
+ * server is under attack, and the ticket with which the next one may say something in its first datagram. It is a cache that only its owner can
+ * read, and whose loss costs nothing: what cannot be read is not there, what cannot be written is forgotten.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -10,9 +10,15 @@ import type { TokenStore } from '../transport/address-tokens.ts';
 import { makeFolderSync } from '../transport/make-folder.ts';
 
 /** By server; the one that was met last comes last. */
-type Known = Record<string, { readonly tokens: readonly string[] }>;
+type Known = Record<string, KnownServer>;
 
-/** The tokens of servers in a file, which all commands of a user share. */
+/** As base64url. */
+interface KnownServer {
+  readonly tokens: readonly string[];
+  readonly ticket?: string | undefined;
+}
+
+/** The tokens and tickets of servers in a file, which all commands of a user share. */
 export class KnownServers implements TokenStore {
   private readonly file: string;
 
@@ -25,14 +31,33 @@ export class KnownServers implements TokenStore {
     const tokens = [...(known[server]?.tokens ?? [])];
     const token = tokens.pop();
     if (token === undefined) return null;
-    this.write({ ...known, [server]: { tokens } }); // first, for it is good once
+    this.write({ ...known, [server]: { ...known[server], tokens } }); // first, for it is good once
     return Buffer.from(token, 'base64url');
   }
 
   put(server: string, token: Uint8Array): void {
-    const { [server]: before, ...others } = this.read();
-    const tokens = [...(before?.tokens ?? []), Buffer.from(token).toString('base64url')].slice(-TOKENS_MAX);
-    const servers = Object.entries({ ...others, [server]: { tokens } });
+    this.meet(server, (before) => {
+      const tokens = [...before.tokens, Buffer.from(token).toString('base64url')].slice(-TOKENS_MAX);
+      return { ...before, tokens };
+    });
+  }
+
+  /** The ticket of this server, which is taken out, for it is good once; null when there is none. */
+  takeTicket(server: string): Uint8Array | null {
+    const known = this.read();
+    const { ticket, tokens } = known[server] ?? { tokens: [] };
+    if (ticket === undefined) return null;
+    this.write({ ...known, [server]: { tokens } }); // first, as above
+    return Buffer.from(ticket, 'base64url');
+  }
+
+  putTicket(server: string, ticket: Uint8Array): void {
+    this.meet(server, (before) => ({ ...before, ticket: Buffer.from(ticket).toString('base64url') }));
+  }
+
+  private meet(server: string, change: (before: KnownServer) => KnownServer): void {
+    const { [server]: before = { tokens: [] }, ...others } = this.read();
+    const servers = Object.entries({ ...others, [server]: change(before) });
     this.write(Object.fromEntries(servers.slice(-SERVERS_MAX)));
   }
 
@@ -58,7 +83,7 @@ export class KnownServers implements TokenStore {
 }
 
 /** Where commands keep them: `JSP_CACHE` names the folder, or says with an empty value that nothing is kept; else it is the user's for caches. */
-export function knownServers(environment: NodeJS.ProcessEnv = process.env): TokenStore | false {
+export function knownServers(environment: NodeJS.ProcessEnv = process.env): KnownServers | false {
   const { JSP_CACHE: chosen, XDG_CACHE_HOME: caches } = environment;
   if (chosen === '') return false;
   const folder = chosen ?? join(caches || join(homedir(), '.cache'), 'jsp');
@@ -68,8 +93,12 @@ export function knownServers(environment: NodeJS.ProcessEnv = process.env): Toke
 function isKnown(value: unknown): value is Known {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
   return Object.values(value).every((each: unknown) => {
-    const { tokens } = (each ?? {}) as { tokens?: unknown };
-    return Array.isArray(tokens) && tokens.every((token) => typeof token === 'string');
+    const { tokens, ticket = '' } = (each ?? {}) as { tokens?: unknown; ticket?: unknown };
+    return (
+      Array.isArray(tokens) &&
+      tokens.every((token) => typeof token === 'string') &&
+      typeof ticket === 'string'
+    );
   });
 }
 

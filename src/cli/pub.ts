@@ -24,6 +24,7 @@ import {
 import { tellConnection } from './connection-notes.ts';
 import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
 import { compressionWith } from './dict.ts';
+import { connectEarly } from './early-client.ts';
 import { LineSplitter, LineWriter } from './lines.ts';
 import { messageLine } from './message-lines.ts';
 import { Receipts } from './receipts.ts';
@@ -49,6 +50,7 @@ interface PubOptions extends BrokerAccess {
   /** In seconds. */
   timeout?: number;
   reconnect: boolean;
+  early?: boolean;
 }
 
 export function addPubCommand(program: Command): void {
@@ -85,6 +87,7 @@ export function addPubCommand(program: Command): void {
       positiveNumber,
     )
     .option('--no-reconnect', 'end when the connection does')
+    .option('--early', 'with the first datagram, where the last such command was given a ticket')
     .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(publish);
@@ -98,17 +101,19 @@ async function publish(topic: string, message: string | undefined, options: PubO
     throw new CommandError('ERR_JSP_USAGE', '--lines takes the messages from stdin: leave the message out');
   }
   assertTogether(options);
+  if (options.early) assertEarly(message, options);
   assertUtf8(topic, 'the topic');
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
   const credentials = credentialsOf(options);
-  const client = await connectClient(findServerUrl(options.url), {
-    credentials,
-    ...profileOrHeartbeats(options.profile),
-    reconnect: options.reconnect,
-    compression:
-      options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : undefined,
-  });
+  const url = findServerUrl(options.url);
+  const transport = profileOrHeartbeats(options.profile);
+  const compression =
+    options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : undefined;
+  const early = options.early ? await connectEarly(url, transport, { compression }) : null;
+  const client =
+    early?.client ??
+    (await connectClient(url, { credentials, ...transport, reconnect: options.reconnect, compression }));
   tellConnection(client);
   let denied = 0;
   client.on('notice', ({ about, value }) => {
@@ -119,6 +124,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);
     // What it was not allowed to publish with QoS 0 the broker has told by then.
     if (credentials !== undefined) await client.ping();
+    await early?.ticketKept();
   } catch (error) {
     client.destroy();
     throw error;
@@ -148,6 +154,16 @@ function assertTogether({ qos, id, json, request, retain }: PubOptions): void {
       '--retain keeps a value, and --request asks for one: leave one of them out',
     );
   }
+}
+
+/** What goes with the first datagram is one message, of which nothing comes back, by nobody in particular. */
+function assertEarly(message: string | undefined, options: PubOptions): void {
+  const { qos, request } = options;
+  if (message !== undefined && qos !== 1 && !request && credentialsOf(options) === undefined) return;
+  throw new CommandError(
+    'ERR_JSP_USAGE',
+    '--early publishes the message that is its argument, with QoS 0 and without credentials: leave --early out, or the others',
+  );
 }
 
 async function publishAll(
@@ -322,6 +338,9 @@ broker gives that subscription up, after 30 s unless the broker was told otherwi
 With --qos 1 the broker stores each message in the log of its topic and says so; what it has not confirmed is sent again after a lost connection, and stored
 once. At the end stderr says how many were stored; it ends with exit code 1 when some were refused. QoS 0 is handed on to whoever is subscribed,
 and is lost with a connection or a broker. It comes back by itself when the connection is lost, and says so on stderr.
+With --early the broker has the message with the first datagram, from the second time on: the command keeps a ticket of the broker's, good for a day and for
+one command, in a cache of its user (JSP_CACHE names another folder). Who holds that datagram back can have it delivered up to 10 s late, never
+twice. The broker does not say when it does not allow the message, and the command does not come back when the connection is lost.
 With --request a message is a question, to whoever answers on its topic, as jsp reply does; that nobody does is told at once.
 What is compressed passes the broker unopened. jsp sub opens it, with --dict where a dictionary was used; a program that subscribes needs the
 option compression. Compressing tells by a message's length how much of it repeats itself: not for what mixes secrets with text of others.
@@ -332,6 +351,7 @@ Examples:
   $ jsp pub backup < backup.tar
   $ jsp pub orders/7 '{"item": "coffee"}' --qos 1 --key table-7 --header shop=north
   $ jsp pub settings/theme dark --retain
+  $ jsp pub sensors/7/door open --early
   $ jsp pub price/coffee '' --request --timeout 2
   $ tail -f access.log | jsp pub logs/access --lines --compress
   $ tail -f readings.txt | jsp pub sensors/1 --lines --dict readings.dict

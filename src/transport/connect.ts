@@ -364,12 +364,17 @@ class ClientSession {
     this.driver.setReferenced(referenced);
   }
 
+  /** The handshake is under way; an application with early data has the connection already. */
+  private get isConnecting(): boolean {
+    return this.connection.isOpen && !this.connection.isEstablished;
+  }
+
   /**
    * "Port unreachable" came back. Once may be chance, or a server that is about to start, and on a connection that is established it may
    * be anybody's: it means something only in the handshake, and when it comes for one try after the other. [CON-15]
    */
   private onRefused(error: Error): void {
-    if (this.settle === null || this.retryIsDue) return;
+    if (!this.isConnecting || this.retryIsDue) return;
     if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED') return;
     if (++this.refusals === REFUSALS_MAX) {
       const { host, port } = this.core.path;
@@ -386,7 +391,7 @@ class ClientSession {
     const { clock } = this.driver;
     clock.setTimer(clock.now() + REFUSED_RETRY * this.refusals, () => {
       this.retryIsDue = false;
-      if (this.settle === null) return;
+      if (!this.isConnecting) return;
       this.core.handshake.resendHello();
       this.driver.flush();
     });

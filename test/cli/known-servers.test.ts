@@ -17,6 +17,17 @@ describe('what commands remember of servers', () => {
     expect(new KnownServers(file).take('another')).toBeNull();
   });
 
+  test('a ticket is given back once, beside the tokens', () => {
+    const known = new KnownServers(fresh());
+    known.put(SERVER, Uint8Array.of(1));
+    known.putTicket(SERVER, Uint8Array.of(2));
+    known.putTicket(SERVER, Uint8Array.of(3));
+    expect(known.takeTicket(SERVER)).toEqual(Buffer.of(3));
+    expect(known.takeTicket(SERVER)).toBeNull();
+    expect(known.takeTicket('another')).toBeNull();
+    expect(known.take(SERVER)).toEqual(Buffer.of(1));
+  });
+
   test('is for its owner alone to read, and of no more than 64 servers', () => {
     const file = fresh();
     const known = new KnownServers(file);
@@ -27,7 +38,7 @@ describe('what commands remember of servers', () => {
     expect(known.take('server 69')).toEqual(Buffer.of(69));
   });
 
-  test.each(['', '{', '[]', '7', '{"a":null}', '{"a":{"tokens":[1]}}'])(
+  test.each(['', '{', '[]', '7', '{"a":null}', '{"a":{"tokens":[1]}}', '{"a":{"tokens":[],"ticket":1}}'])(
     'that is damaged (%s) is nothing, and is written anew',
     (text) => {
       const file = join(emptyFolder(), 'servers.json');

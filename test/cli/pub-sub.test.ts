@@ -1,7 +1,7 @@
 import { type SpawnOptions, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -33,6 +33,29 @@ describe('jsp pub and jsp sub', () => {
     expect([last.exitCode, last.out, last.err]).toEqual([0, '', '']);
     const { exitCode, out, err } = await sub.ended;
     expect([exitCode, out, err]).toEqual([0, 'Hello, world\n-1\n', 'subscribed\n']);
+  });
+
+  test('with --early the message is in the first datagram of the second command, and what does not fit that is told', async () => {
+    const [cache, logs] = [emptyFolder(), emptyFolder()];
+    const heard = await near.subscribe('early/door');
+    const args = ['pub', 'early/door', 'open', '--early', '--url', url];
+    for (const qlog of [[], ['--qlog', logs]]) {
+      const { exitCode, err } = await jsp([...args, ...qlog], { env: { JSP_CACHE: cache } });
+      expect([exitCode, err]).toEqual([0, '']);
+    }
+    expect((await heard.until(2)).texts).toEqual(['open', 'open']);
+    const [log] = readdirSync(logs);
+    const events = readFileSync(join(logs, log), 'utf8').split('\n');
+    const untilAnswer = events.slice(
+      0,
+      events.findIndex((event) => event.includes('packet_received')),
+    );
+    const sent = untilAnswer.filter((event) => event.includes('packet_sent'));
+    expect(sent.map((event) => /"packet_type":"(\w+)"/.exec(event)?.[1])).toEqual(['initial', '0RTT']);
+    expect(sent.every((event) => event.includes('"datagram_id":0'))).toBe(true);
+    expect(sent[1]).toContain('"frame_type":"messages"');
+    const stored = await jsp([...args, '--qos', '1']);
+    expect([stored.exitCode, stored.err]).toEqual([2, expect.stringContaining('ERR_JSP_USAGE')]);
   });
 
   test('100,000 lines arrive in order and complete, for seconds of the broker’s time', async () => {

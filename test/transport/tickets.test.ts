@@ -95,6 +95,15 @@ test('a ticket that was used, is of a server that is gone, or of another process
   await stale.close();
 });
 
+test('that nothing listens there any more is told early data, too, instead of waiting for the handshake’s timeout [CON-15]', async () => {
+  const { listener } = await serve();
+  const ticket = await ticketOf(listener.url);
+  await listener.close();
+  const connection = await connect(listener.url, { ticket, earlyData: true });
+  connection.openStream({ earlyData: true }).send('early');
+  expect(await connection.closed).toMatchObject({ code: 'ERR_JSP_CONNECTION_REFUSED' });
+});
+
 test('a ticket of another server is not shown, and what is none is an error', async () => {
   const { listener } = await serve();
   const other = await serve({ identity: generateIdentity() });
