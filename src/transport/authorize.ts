@@ -19,7 +19,7 @@ export interface ArrivingClient {
   readonly address: string;
   readonly port: number;
   /** What it said with the option `payload` of `connect`; null: nothing. */
-  readonly payload: Uint8Array | null;
+  readonly payload: Buffer | null;
   /** It came with a ticket of an earlier connection, which is what proves its identity. */
   readonly isResumed: boolean;
   /** Fires when the answer is of no use any more: the client has gone, or it took too long. */
@@ -117,7 +117,8 @@ export class Gate {
     const ender = new AbortController();
     waiting.set(core, ender);
     const { isResumed, peerPayload } = core.handshake;
-    const asked = { ...client, payload: peerPayload, isResumed, signal: ender.signal };
+    const payload = peerPayload === null ? null : Buffer.from(peerPayload);
+    const asked = { ...client, payload, isResumed, signal: ender.signal };
     void answerOf(authorize, asked).then((answer) => {
       if (!waiting.delete(core)) return; // it has gone meanwhile, or it took too long
       if (answer instanceof Failed) refuse('error', NOT_AUTHORIZED, answer.error);

@@ -293,8 +293,9 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    * What the peer's application said before the connection was there: on a server the `payload` that its client gave to `connect`, on a client the
    * one that the server's `authorize` answered. Null: nothing.
    */
-  get peerPayload(): Uint8Array | null {
-    return this.core.handshake.peerPayload;
+  get peerPayload(): Buffer | null {
+    const { peerPayload } = this.core.handshake;
+    return peerPayload === null ? null : Buffer.from(peerPayload);
   }
 
   /** True until the connection begins to close. */

@@ -53,11 +53,11 @@ describe('authorize', () => {
     });
     const served = new Promise<{ identity: string | null; payload: string }>((resolve) =>
       listener.once('connection', ({ peerIdentity, peerPayload }) =>
-        resolve({ identity: peerIdentity, payload: Buffer.from(peerPayload ?? []).toString() }),
+        resolve({ identity: peerIdentity, payload: `${peerPayload}` }),
       ),
     );
     const connection = await connect(listener.url, { identity: STRANGER, payload: 'token-7' });
-    expect(Buffer.from(connection.peerPayload ?? []).toString()).toBe('welcome');
+    expect(`${connection.peerPayload}`).toBe('welcome');
     expect(connection.peerIdentity).toBe(SERVER.fingerprintText);
     expect(await served).toEqual({ identity: STRANGER.fingerprintText, payload: 'token-7' });
     const [{ identity, address, port, payload }] = seen;
@@ -65,7 +65,7 @@ describe('authorize', () => {
       identity: STRANGER.fingerprintText,
       address: '127.0.0.1',
     });
-    expect(Buffer.from(payload ?? []).toString()).toBe('token-7');
+    expect(`${payload}`).toBe('token-7');
     expect(refusals).toEqual([]);
     await listener.close();
   });
