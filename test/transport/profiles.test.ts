@@ -55,8 +55,9 @@ const EFFECTS: Readonly<Record<string, Effect>> = {
     expect(await noticesAfter(without)).toBeGreaterThan(14_000);
   },
   'gaming.queueDelayMaxMs': async (preset, without) => {
-    expect(await p95BehindTransfer(preset, 10e6)).toBeLessThan(52);
-    expect(await p95BehindTransfer(without, 10e6)).toBeGreaterThan(60);
+    const p95 = await p95BehindTransfer(preset, 10e6);
+    expect(p95).toBeLessThan(52);
+    expect(await p95BehindTransfer(without, 10e6)).toBeGreaterThan(1.4 * p95);
   },
   'gaming.streamDefaults': async (preset, without) => {
     expect(await shareBeside(preset, { priority: 'bulk' })).toBeGreaterThan(3.6);
