@@ -49,7 +49,13 @@ export class ReplayFilter {
   /** The ticket with this id is used now, which is remembered. */
   use(id: Uint8Array, nowMs: number): TicketUse {
     const key = keyOf(id);
-    if (this.used.has(key)) return TicketUse.AGAIN;
+    const before = this.used.get(key);
+    if (before !== undefined) {
+      // Another hello, which is refused, so that what came early with it is sent again: it may not pass for fresh later, either.
+      this.used.delete(key);
+      this.used.set(key, { ...before, at: nowMs });
+      return TicketUse.AGAIN;
+    }
     this.forgetBefore(nowMs - this.lifetimeMs);
     const isFull = this.used.size >= this.entriesMax || this.memory.available < ENTRY_BYTES;
     if (isFull && !this.forgetOldest(nowMs - this.windowMs)) {
@@ -89,7 +95,7 @@ export class ReplayFilter {
 }
 
 interface Use {
-  /** In ms of the caller's clock. */
+  /** When it was shown last, in ms of the caller's clock. */
   readonly at: number;
   /** Marks the hello of which early data was taken. */
   earlyOf: number;

@@ -42,6 +42,15 @@ describe('the filter of used tickets', () => {
     expect(filter.size).toBe(3);
   });
 
+  test('remembers a ticket for as long after it was refused as after it was let in [HS-53]', () => {
+    const filter = filterOf(2);
+    filter.use(idOf(1), 0);
+    expect(filter.use(idOf(1), WINDOW_MS - 10)).toBe(TicketUse.AGAIN);
+    filter.use(idOf(2), WINDOW_MS - 5);
+    expect(filter.use(idOf(3), WINDOW_MS + 1)).toBe(TicketUse.UNSURE);
+    expect(filter.use(idOf(1), WINDOW_MS + 2)).toBe(TicketUse.AGAIN);
+  });
+
   test('knows the very hello of which early data was taken [HS-53]', () => {
     const filter = filterOf(3);
     const [binder, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
