@@ -9,6 +9,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   ladder: 'what each layer costs, from bare datagrams up',
   peers: 'the whole stack beside TLS 1.3 over TCP, corked and not, with the same harness',
   latency: 'round trips of one message at a time, pinned to one core where `taskset` is there',
+  resumption:
+    'handshakes a second and the time to the first answer with a ticket and early data, beside TLS 1.3',
   connections: 'handshakes a second and the memory of an idle connection, beside TLS 1.3',
   lossy:
     'small messages over an emulated bad link, beside kcptun and TCP; needs root, and a program that makes the link',
