@@ -223,7 +223,7 @@ describe('jsp broker', () => {
     const subscription = await client.subscribe('t');
     broker.process.kill('SIGUSR2');
     await broker.until(({ err }) => err.includes('the clock has jumped'));
-    await client.publish('t', 'x', { qos: 1, ttlMs: 60_000 });
+    await client.publish('t', 'x', { qos: 1, ttlMs: 3_600_000 });
     for await (const { topic } of subscription) {
       expect(topic).toBe('t');
       break;
