@@ -341,13 +341,12 @@ export class Connection {
       trace,
     };
     this.device = new Device({
-      control,
       lifecycle,
       liveness,
       paths,
       protection: config.protectsByNetwork ? defaultProtection : null,
       compression,
-      touch: () => this.touch(),
+      sendHeartbeat: (at) => this.sendHeartbeat(at),
     });
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
     this.assembler.earlyBytesLeft = this.earlyBytes;
@@ -433,7 +432,7 @@ export class Connection {
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) lifecycle.timeOut('heartbeat', now);
     else if (found === LivenessOutcome.IDLE_TIMEOUT) lifecycle.timeOut('idle', now);
     else if (found === LivenessOutcome.HEARTBEAT_DUE) {
-      this.control.isHeartbeatDue = true;
+      this.sendHeartbeat(now);
       this.recovery.trim(); // a connection that is idle gives memory back
       streams.trim();
       this.repairs?.trim();
@@ -449,8 +448,7 @@ export class Connection {
     if (!lifecycle.isEstablished || !this.liveness.onResumed(now)) return;
     lifecycle.onProgress(now);
     this.recovery.onResumed(now);
-    this.control.isHeartbeatDue = true;
-    this.touch();
+    this.sendHeartbeat(now);
   }
 
   /** Nothing is kept of it any more. */
@@ -505,11 +503,28 @@ export class Connection {
       // [REC-16] Early data is in the datagram of a hello, and is lost with it.
       const isHello = role === 'client' && recovery.fates.space === PacketSpace.INITIAL;
       if (isHello && this.lifecycle.state === ConnectionState.EARLY) this.receiver.fates.resendEarly(now);
+      // [REC-15] The server may have no Handshake keys any more, and not know where the client is since.
+      const isFinished = role === 'client' && recovery.fates.space === PacketSpace.HANDSHAKE;
+      if (isFinished && this.lifecycle.isEstablished) this.probe(PacketSpace.APPLICATION, now);
       this.trace?.metrics(this.path, recovery.ptoCount, now);
       const isHandshake = this.lifecycle.state !== ConnectionState.CONFIRMED;
       if (this.path.mtuDiscovery.onPto(isHandshake)) this.onMtu(now);
       return; // the next timeout counts from the probes, which are to be sent first
     }
+  }
+
+  /** Asks the peer whether it is there. What it may not have is said again beside that: its own timeouts begin anew with what is sent now. [CON-7] */
+  private sendHeartbeat(now: Micros): void {
+    this.control.isHeartbeatDue = true;
+    for (const space of [PacketSpace.HANDSHAKE, PacketSpace.APPLICATION])
+      if (this.recovery.awaits(space)) this.probe(space, now);
+    this.touch();
+  }
+
+  /** One probe of the space, without a timeout of its own. */
+  private probe(space: PacketSpace, now: Micros): void {
+    this.recovery.probe(space);
+    this.receiver.fates.resendOldest(now, false);
   }
 
   /** The peer broke the protocol: closes with this code. */

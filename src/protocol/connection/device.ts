@@ -2,7 +2,6 @@ import { type Micros, SECOND } from '../../base/time.ts';
 import type { ConnectionCompression, NetworkType } from '../compress/compression.ts';
 import { PROTECTION_AUTO, PROTECTION_OFF } from '../fec/protection.ts';
 import type { DefaultProtection } from '../fec/stream-protection.ts';
-import type { ControlFrames } from './control-frames.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import type { MigrateOptions, MigrateOutcome, Paths } from './paths.ts';
@@ -14,7 +13,6 @@ export const APP_STATES = ['foreground', 'background'] as const;
 export type AppState = (typeof APP_STATES)[number];
 
 interface DeviceParts {
-  readonly control: ControlFrames;
   readonly lifecycle: Lifecycle;
   readonly liveness: Liveness;
   readonly paths: Paths;
@@ -22,8 +20,7 @@ interface DeviceParts {
   readonly protection: DefaultProtection | null;
   /** Weighs what a byte costs by the network. */
   readonly compression: ConnectionCompression;
-  /** The connection has something to send. */
-  readonly touch: () => void;
+  readonly sendHeartbeat: (now: Micros) => void;
 }
 
 /**
@@ -57,7 +54,7 @@ export class Device {
     this.adaptHeartbeats(now);
     if (state === 'background') return;
     liveness.check(now);
-    this.sendHeartbeat();
+    this.parts.sendHeartbeat(now);
   }
 
   /** Heartbeats go with what the machine sends on other connections. [CON-65] */
@@ -68,7 +65,7 @@ export class Device {
   /** The machine sends something on another connection. */
   onRadioAwake(now: Micros): void {
     const { lifecycle, liveness } = this.parts;
-    if (lifecycle.isOpen && lifecycle.isEstablished && liveness.joins(now)) this.sendHeartbeat();
+    if (lifecycle.isOpen && lifecycle.isEstablished && liveness.joins(now)) this.parts.sendHeartbeat(now);
   }
 
   /** The device has another address, or loses the one that the connection uses: its client moves to that. Not before the handshake is confirmed. [CON-89] */
@@ -81,12 +78,7 @@ export class Device {
     const isBackground = this.appState === 'background';
     const isCellular = this.networkType === 'cellular';
     const longer = isBackground ? backgroundInterval : isCellular ? cellularInterval : configuredInterval;
-    if (this.parts.liveness.adapt(longer, now)) this.sendHeartbeat();
-  }
-
-  private sendHeartbeat(): void {
-    this.parts.control.isHeartbeatDue = true;
-    this.parts.touch();
+    if (this.parts.liveness.adapt(longer, now)) this.parts.sendHeartbeat(now);
   }
 }
 

@@ -121,13 +121,11 @@ export class PacketFateTeller {
    * A probe is due: what the oldest packet in flight carried goes out again, so that a lost tail is mended by the probe itself. The packet
    * stays in flight, and its acknowledgement is as good as ever. Best-effort messages are sent once only.
    */
-  resendOldest(now: Micros): void {
+  resendOldest(now: Micros, isThin = this.parts.recovery.probesPending(PacketSpace.APPLICATION) === 1): void {
     const { recovery } = this.parts;
     const { space } = recovery.fates;
     if (space !== PacketSpace.APPLICATION) return;
     const sent = recovery.sentPackets(space);
-    // [REC-58] A thin sender has one probe.
-    const isThin = recovery.probesPending(space) === 1;
     const number = isThin ? oldestToMend(sent) : sent.oldestInFlight;
     if (number < 0) return;
     this.resend(sent, number, isThin && this.isSmall(sent, number), now);

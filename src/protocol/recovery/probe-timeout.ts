@@ -79,6 +79,11 @@ export class ProbeTimeout {
     return this.space;
   }
 
+  /** One probe is to be sent, at least. */
+  probe(space: PacketSpace): void {
+    if (this.pending[space] === 0) this.pending[space] = 1;
+  }
+
   probesPending(space: PacketSpace): number {
     return this.pending[space];
   }

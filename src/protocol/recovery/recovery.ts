@@ -172,6 +172,17 @@ export class Recovery {
     return TimeoutResult.PROBE;
   }
 
+  /** Something of the space is to be acknowledged yet. */
+  awaits(space: PacketSpace): boolean {
+    return (this.spaces[space]?.flight.ackEliciting ?? 0) > 0;
+  }
+
+  /** A probe of the space goes, see {@link fates}, that no timeout asked for: timeouts count on as they did. [REC-15] [CON-7] */
+  probe(space: PacketSpace): void {
+    this.fates.clear(space);
+    this.pto.probe(space);
+  }
+
   /** Ack-eliciting probe packets to send in the space, whatever the allowance says; {@link onSent} counts them off. */
   probesPending(space: PacketSpace): number {
     return this.pto.probesPending(space);

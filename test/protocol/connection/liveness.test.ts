@@ -4,6 +4,7 @@ import { Liveness, LivenessOutcome } from '../../../src/protocol/connection/live
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { internalsOf } from './internals.ts';
+import type { LoggedFrame } from './packet-log.ts';
 import { Pair } from './pair.ts';
 
 const NO_HEARTBEAT = { heartbeatMs: 0 };
@@ -24,6 +25,30 @@ describe('heartbeats', () => {
     expect(pair.client.closed).toBeNull();
     // One packet of heartbeat and one of acknowledgement each, and nothing else.
     expect(pair.client.core.counters.packetsLost + pair.client.core.counters.ptoCount).toBe(0);
+  });
+
+  test('say again what is under way, and would not be said before the next one [CON-7]', () => {
+    const client = { heartbeatMs: 1_000, heartbeatMisses: 20 };
+    const pair = new Pair({ link: { delayMs: 100 }, client, server: NO_HEARTBEAT }).connected();
+    pair.client.filter = () => [];
+    pair.client.send(pair.client.open(), 'lost');
+    pair.run(12_000);
+    const asking = pair.client.packets.filter(({ frames }) => has(frames, FrameType.HEARTBEAT));
+    expect(asking.length).toBeGreaterThan(8);
+    expect(asking.every(({ frames }) => frames.some(({ type }) => type >= FrameType.MESSAGE))).toBe(true);
+  });
+
+  test('say the end of the handshake again, too, without which nothing else can be read [CON-7]', () => {
+    const client = { heartbeatMs: 1_000, heartbeatMisses: 20 };
+    const pair = new Pair({ link: { delayMs: 100 }, client, server: NO_HEARTBEAT });
+    pair.client.filter = (data) => (pair.client.isConnected ? [] : [{ data }]);
+    pair.connect().run(12_000);
+    const asking = pair.client.sent.filter(({ packets }) =>
+      packets.some(({ frames }) => has(frames, FrameType.HEARTBEAT)),
+    );
+    expect(asking.length).toBeGreaterThan(8);
+    for (const { packets } of asking)
+      expect(packets.some(({ frames }) => has(frames, FrameType.CRYPTO))).toBe(true);
   });
 
   test('are not sent while packets come in [CON-7]', () => {
@@ -380,3 +405,7 @@ describe('a check of liveness', () => {
     expect(without.adapt(usual, 0)).toBe(false);
   });
 });
+
+function has(frames: readonly LoggedFrame[], type: number): boolean {
+  return frames.some((frame) => frame.type === type);
+}

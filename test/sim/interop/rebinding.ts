@@ -10,6 +10,8 @@ interface Plan {
   /** Pauses between one binding and the next, in ms. */
   readonly pausesMs: readonly number[];
   readonly transfer: TransferPlan;
+  /** A NAT may move the client before it knows that its handshake has ended. */
+  readonly isEarly: boolean;
 }
 
 /** A NAT gives the client another port again and again, on the address that it has. */
@@ -80,15 +82,17 @@ function rebinding(
     shows,
     met: ['times followed', 'pathChallengesSent'],
     planOf,
-    play: ({ delayMs, loss, pausesMs, transfer: plan }, seed) => {
+    play: ({ delayMs, isEarly, loss, pausesMs, transfer: plan }, seed) => {
       const world = new InteropWorld(seed);
       world.link('client', 'server', { delayMs, loss });
       const [server, client] = [world.server(), world.client()];
       const connection = client.connect(server);
-      world.until(() => isConfirmed(connection), 60_000, 'the handshake');
+      const begins = (): boolean => (isEarly ? connection.lifecycle.isEstablished : isConfirmed(connection));
+      world.until(begins, 60_000, 'the handshake');
       const transfer = world.transfer(connection, plan);
       for (const [time, pauseMs] of pausesMs.entries()) {
-        world.run(pauseMs);
+        if (time > 0 || !isEarly) world.run(pauseMs);
+        else world.run(pauseMs % delayMs);
         const { port } = client.node;
         port.rebind(hostOf(port.host, time), port.port + 1);
       }
@@ -107,5 +111,6 @@ function planOf(random: Prng): Plan {
     loss: random.between(0, 3) / 100,
     pausesMs: Array.from({ length: random.between(1, 4) }, () => random.between(50, 600)),
     transfer: { streams: 2, messages: 12, bytes: random.between(2_000, 6_000), way: 'both' },
+    isEarly: random.chance(0.4),
   };
 }
