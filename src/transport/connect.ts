@@ -356,6 +356,10 @@ class ClientSession {
     return this.moves.rebind(options);
   }
 
+  escapeConnection(): Promise<void> | null {
+    return this.isFollowed ? this.moves.escape() : null;
+  }
+
   impairConnection(options: ImpairmentOptions | null): void {
     this.driver.impair(options);
   }

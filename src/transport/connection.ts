@@ -141,6 +141,8 @@ export interface ConnectionOwner {
   onConnectionClosed(connection: Connection): void;
   impairConnection?(options: ImpairmentOptions | null): void;
   rebindConnection?(options: RebindOptions): Promise<void>;
+  /** Moves from an address that is gone; resolves when the server was heard from elsewhere. Null where it does not. */
+  escapeConnection?(): Promise<void> | null;
   /** Whether the socket keeps the process alive, where it is the connection's own. */
   setReferenced?(referenced: boolean): void;
 }
@@ -161,6 +163,8 @@ export let undeliveredOf: (connection: Connection) => Undelivered[];
 export let localHostOf: (connection: Connection) => string;
 /** A listener does not let the connection's client in any more. */
 export let revokeConnection: (connection: Connection) => void;
+/** Moves it from an address that is gone. Null where it does not move by itself. */
+export let escapeOf: (connection: Connection) => Promise<void> | null;
 /** The system did not take a datagram of so many bytes to the connection's peer. */
 export let datagramWasRefused: (connection: Connection, bytes: number) => void;
 
@@ -240,6 +244,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       connection.call((now) =>
         connection.core.lifecycle.close('transport', CloseCode.NOT_AUTHORIZED, '', now),
       );
+    escapeOf = ({ owner }) => owner.escapeConnection?.() ?? null;
     datagramWasRefused = (connection, bytes) => connection.onDatagramRefused(bytes);
   }
 

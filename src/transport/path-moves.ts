@@ -43,6 +43,8 @@ export class PathMoves {
   private readonly settings: SocketSettings;
   private move: Move | null = null;
   private isOver = false;
+  /** The last move from an address that is gone: from which socket, and what becomes of it. */
+  private escaping: { readonly from: number; readonly outcome: Promise<void> } | null = null;
   private stopWatching = (): void => {};
 
   constructor(core: CoreConnection, driver: Driver, sockets: PathSockets, settings: SocketSettings) {
@@ -58,8 +60,33 @@ export class PathMoves {
     if (this.isOver) return;
     const address = new LocalAddress(this.sockets.localHost, this.core.path.host);
     this.stopWatching = watch.watch((addresses) => {
-      if (address.onAddresses(addresses)) this.rebind({}, true).catch(() => {}); // the connection ends by its heartbeats, if it does
+      if (address.onAddresses(addresses)) this.escape().catch(() => {}); // the connection ends by its heartbeats, if it does
     });
+  }
+
+  /** Moves from an address that is gone. Resolves when the server was heard from where the connection is then; several calls are one, until it is elsewhere. */
+  escape(): Promise<void> {
+    const from = this.core.path.local;
+    if (this.escaping?.from === from) return this.escaping.outcome;
+    const outcome = this.moveAndHear();
+    this.escaping = { from, outcome };
+    outcome.catch(() => {
+      if (this.escaping?.outcome === outcome) this.escaping = null;
+    });
+    return outcome;
+  }
+
+  private async moveAndHear(): Promise<void> {
+    await this.rebind({}, true);
+    const { driver } = this;
+    const movedAt = driver.now();
+    const { local } = this.core.path;
+    while (this.core.metrics(driver.now()).silenceMs * MILLISECOND > driver.now() - movedAt) {
+      if (this.isOver) throw connectionOver();
+      if (this.core.path.local !== local) return; // it moved on, which has an outcome of its own
+      if (driver.now() > movedAt + WAIT_MAX) throw pathFailed('nothing came by it');
+      await new Promise<void>((resolve) => driver.clock.setTimer(driver.now() + AGAIN, resolve));
+    }
   }
 
   /**
@@ -82,7 +109,7 @@ export class PathMoves {
     try {
       await proved;
     } catch (error) {
-      this.sockets.remove(number);
+      if (this.core.path.local !== number) this.sockets.remove(number);
       throw error;
     }
   }

@@ -20,6 +20,7 @@ import {
   CLOSE_OPTIONS,
   type CloseOptions,
   type Connection,
+  escapeOf,
   localHostOf,
   type NetworkType,
   undeliveredOf,
@@ -415,26 +416,37 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     this.redial.beginWithin(notice.withinMs * MOVE_SHARE); // [CON-101] not all of them at once
   }
 
-  /** A connection whose address is gone is as good as lost: another one is made from where this machine is now. [CON-110] */
+  /** A connection whose address is gone moves to another one, if it can; else it is as good as lost. [CON-110] */
   private watchAddress(connection: Connection): void {
-    const { addresses, clock } = this.surroundings;
+    const { addresses } = this.surroundings;
     this.endWatch();
     if (addresses === null) return;
-    let local = new LocalAddress(localHostOf(connection), connection.remoteHost);
     let host = localHostOf(connection);
+    let local = new LocalAddress(host, connection.remoteHost);
+    let before: readonly string[] = [];
     this.endWatch = addresses.watch((found) => {
       if (localHostOf(connection) !== host) {
         host = localHostOf(connection); // it has moved by itself
         local = new LocalAddress(host, connection.remoteHost);
+        local.onAddresses(before);
       }
-      if (!local.onAddresses(found) || connection !== this.current || this.phase !== 'online') return;
-      if (this.isLeaving) return;
-      this.phase = 'moving';
-      this.closesAt = clock.now() + STRANDED_MS * MILLISECOND;
-      this.attempts++;
-      this.tell('reconnecting', { attempt: this.attempts, delayMs: 0, cause: null });
-      this.redial.hurry();
+      before = found;
+      if (!local.onAddresses(found)) return;
+      const moved = escapeOf(connection);
+      if (moved === null) this.onStranded(connection);
+      else moved.catch(() => this.onStranded(connection));
     });
+  }
+
+  /** Another connection is made from where this machine is now. [CON-110] */
+  private onStranded(connection: Connection): void {
+    if (connection !== this.current || this.phase !== 'online' || this.isLeaving) return;
+    const { clock } = this.surroundings;
+    this.phase = 'moving';
+    this.closesAt = clock.now() + STRANDED_MS * MILLISECOND;
+    this.attempts++;
+    this.tell('reconnecting', { attempt: this.attempts, delayMs: 0, cause: null });
+    this.redial.hurry();
   }
 
   /** There is another connection: what was begun on this one is finished, until its server closes. */

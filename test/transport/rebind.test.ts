@@ -11,6 +11,9 @@ import {
 } from '../../src/index.ts';
 import { Identity } from '../../src/protocol/crypto/index.ts';
 import { Lab } from '../../src/testing/index.ts';
+import { reconnectingConnection } from '../../src/transport/reconnect.ts';
+import { systemClock } from '../../src/udp/clock.ts';
+import { InterfaceWatch } from '../../src/udp/interfaces.ts';
 
 describe('rebind, over real sockets', () => {
   test('moves a connection to another address in mid-transfer; no message is lost, and the server is told [CON-89]', async () => {
@@ -78,6 +81,43 @@ describe('rebind, over real sockets', () => {
     expect(change.reason).toBe('rebinding');
     await done;
     expect(received).toEqual(Array.from({ length: 400 }, (_, i) => i));
+    await client.close();
+    await listener.close();
+  });
+});
+
+describe('a connection that comes back, whose address is lost [CON-110]', () => {
+  test('is the same connection at another address; none is made beside it', async () => {
+    const listener = await listen({ identity: generateIdentity(), host: '127.0.0.1', port: 0 });
+    const accepted = once(listener, 'connection');
+    let present = ['127.0.0.2', '127.0.0.1'];
+    const addresses = new InterfaceWatch({ addresses: () => present, pollMs: 1_000_000 });
+    const client = await reconnectingConnection(
+      (urls) => connect(urls[0], { localHost: '127.0.0.2' }),
+      [listener.url],
+      {
+        ...{ clock: systemClock, addresses, random: new Prng(1), reconnect: {}, streamDefaults: {} },
+        ...{ signal: undefined, ticket: undefined },
+      },
+    );
+    const [server] = (await accepted) as [Connection];
+    const states = new Set<string>();
+    client.on('reconnecting', () => states.add(client.state));
+    const stream = client.openStream();
+    stream.send('from there');
+    await stream.flush();
+    const moved = once(server, 'path');
+    present = ['127.0.0.1'];
+    addresses.look();
+    const [change] = (await moved) as [PathChange];
+    expect(change).toMatchObject({ host: '127.0.0.1', previous: { host: '127.0.0.2' } });
+    stream.send('from here');
+    await stream.flush();
+    const movedAgain = once(server, 'path');
+    present = ['127.0.0.3'];
+    addresses.look();
+    await movedAgain;
+    expect([client.metrics().connections, client.state, states.size]).toEqual([1, 'online', 0]);
     await client.close();
     await listener.close();
   });

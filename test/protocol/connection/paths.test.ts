@@ -51,6 +51,16 @@ describe('a client whose NAT gives it another port in mid-transfer [CON-90]', ()
   });
 });
 
+test('a client whose NAT gives it another port before it knows that its handshake has ended is followed by its probes [REC-15]', () => {
+  const pair = new Pair(PAIR).connect();
+  pair.until(() => pair.server.isConnected, 10_000, 'the handshake');
+  pair.client.node.port.rebind('elsewhere', PORT + 1); // what confirms it does not come
+  const ended = (): boolean => internalsOf(pair.client.core).spaces[1] === null;
+  pair.until(ended, 10 * RTT, 'the confirmation');
+  expect(pair.client.core.counters.heartbeatsSent).toBe(0);
+  pair.until(() => pair.server.core.path.host === 'elsewhere', 2 * RTT, 'the move');
+});
+
 test('a client whose NAT gives it another address begins anew there: round trips, window and packet size are those of the new path [CON-88]', () => {
   const pair = new Pair(PAIR).connected();
   const transfers = begin(pair, 'both ways');
