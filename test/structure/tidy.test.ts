@@ -70,7 +70,6 @@ const SHORT_FILES: Readonly<Record<string, string>> = {
   'src/broker/auth/identity-proof.ts': 'one check, on what the protocol and a connection have for it',
   'src/client/undertaking.ts': 'one rule for the promises of a client and of its subscriptions',
   'src/protocol/crypto/cipher-suite.ts': 'one table of suites',
-  'src/protocol/recovery/off-path.ts': 'one mark on packets, and what it says',
   'src/transport/hints.ts': 'one rule for all who come back, connections and clients of a broker',
   'src/transport/throwing.ts': 'one rule, for those who have an emitter of Node and those who have none',
   'src/transport/diagnostics.ts': 'one table of channels, which know nothing of what is published on them',

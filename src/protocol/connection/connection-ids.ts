@@ -160,6 +160,8 @@ export class LocalIds {
   /** Sequences that the peer is to be told of. */
   private due: number[] = [];
   private next = 1;
+  /** The largest sequence that the peer was told of. */
+  private told = 0;
   /** As many as the peer keeps, and no more than we are ready to look up. */
   private limit = 1;
 
@@ -195,7 +197,7 @@ export class LocalIds {
    * @param carriedBy - the id to which the packet with the frame was sent
    */
   onRetired(sequence: number, carriedBy: Uint8Array): number {
-    if (sequence >= this.next) return CloseCode.PROTOCOL_VIOLATION; // it was never issued
+    if (sequence > this.told) return CloseCode.PROTOCOL_VIOLATION; // it cannot know of it
     const index = this.issued.findIndex((local) => local.sequence === sequence);
     if (index < 0) return 0; // a frame that was sent again
     const { id } = this.issued[index];
@@ -219,7 +221,9 @@ export class LocalIds {
     while (this.due.length > 0 && frames.room >= NEW_CONNECTION_ID_BYTES_MAX) {
       const sequence = this.due.shift() as number;
       const local = this.issued.find((other) => other.sequence === sequence);
-      if (local !== undefined) writeNewConnectionId(frames, sequence, 0, local.id, local.resetToken);
+      if (local === undefined) continue;
+      writeNewConnectionId(frames, sequence, 0, local.id, local.resetToken);
+      if (sequence > this.told) this.told = sequence;
     }
   }
 

@@ -84,6 +84,8 @@ export class Paths {
   private newestHere = -1;
   /** Of our ids the one that the peer uses on the path in use. */
   private usedByPeer = 0;
+  /** Of our ids the one that the peer used last where it may have moved: of the peer's there is one more than is in use, so that one is lent. */
+  private movesUnder = -1;
   /** Of the candidate that this side wants to move to. */
   private isSameHost = false;
 
@@ -131,7 +133,7 @@ export class Paths {
     }
     if (challenge !== null) candidate.response = challenge;
     if (response !== null && candidate.onResponse(response, now)) this.counters.pathsValidated++;
-    if (candidate.state === CandidateState.VALIDATED && candidate.isWanted) {
+    if (candidate.state === CandidateState.VALIDATED && candidate.isWanted && this.mayUse(candidate)) {
       if (this.isServer) this.follow(candidate, packet, now);
       else this.move(candidate, 'migration', false, now);
     }
@@ -205,12 +207,30 @@ export class Paths {
     // [CON-87] A client tries no path but those that it wants to move to: its server stays where it is.
     // [CON-86] A packet that is late may come from where the peer was.
     if (!this.isServer || (number < this.newestHere && challenge === null)) return null;
-    const isMoving = this.ids.local.sequenceOf(destinationId) !== this.usedByPeer;
+    const peerUses = this.ids.local.sequenceOf(destinationId);
+    const isMoving = peerUses !== this.usedByPeer;
     if (isMoving && !this.takesMigration) return null;
-    const id = isMoving ? this.ids.peer.lend() : null;
+    const id = isMoving ? this.idFor(peerUses) : null;
     if (isMoving && id === null) return null; // [CON-83] nothing is sent there until there is an id for it
     if (this.candidates.length === CANDIDATES_MAX) this.drop(this.candidates[0]);
     return this.add(way, id, now);
+  }
+
+  /**
+   * The peer's id for an address from which packets came under an id that it did not use before. If the same one came from several, somebody
+   * sent packets again: they are answered under one id, so that the first of these addresses does not keep the others from being tried.
+   */
+  private idFor(peerUses: number): Uint8Array | null {
+    if (peerUses === this.movesUnder)
+      for (const { ownId } of this.candidates)
+        if (ownId !== null && this.ids.peer.isLent(ownId)) return ownId;
+    this.movesUnder = peerUses;
+    return this.ids.peer.lend();
+  }
+
+  /** Its id was not taken back by the peer. [CON-81] */
+  private mayUse({ ownId }: PathCandidate): boolean {
+    return ownId === null || this.ids.peer.isLent(ownId);
   }
 
   private add(way: Way, ownId: Uint8Array | null, now: Micros): PathCandidate {
@@ -229,7 +249,9 @@ export class Paths {
 
   private drop(candidate: PathCandidate): void {
     this.candidates = this.candidates.filter((other) => other !== candidate);
-    if (candidate.ownId !== null) this.ids.peer.giveBack(candidate.ownId);
+    const { ownId } = candidate;
+    if (ownId !== null && !this.candidates.some((other) => other.ownId === ownId))
+      this.ids.peer.giveBack(ownId);
   }
 
   /** The peer is at the candidate, and moved there. [CON-84] */
@@ -246,8 +268,8 @@ export class Paths {
     const { path } = this;
     const { host, local, port } = path;
     this.candidates = this.candidates.filter((other) => other !== candidate);
-    for (const other of this.candidates.slice()) this.drop(other);
     if (candidate.ownId !== null) this.ids.peer.use(candidate.ownId);
+    for (const other of this.candidates.slice()) this.drop(other);
     const { provedBytes, response, rtt } = candidate;
     this.host.onLeaving(isGone, now);
     this.newestHere = Math.max(this.newestHere, candidate.newest);
@@ -262,8 +284,7 @@ export class Paths {
     let deadline = NEVER;
     let isDue = false;
     for (const candidate of this.candidates) {
-      const { ownId } = candidate;
-      if (ownId !== null && !this.ids.peer.isLent(ownId)) candidate.leave(); // [CON-81] the peer took it back
+      if (!this.mayUse(candidate)) candidate.leave();
       if (candidate.deadline < deadline) deadline = candidate.deadline;
       if (candidate.isDue) isDue = true;
     }

@@ -462,9 +462,21 @@ export class PacketAssembler {
     now: Micros,
     isSizeProbe = false,
   ): void {
+    this.path.ecn?.onPacketSent(state.space, state.nextNumber);
+    this.closePacket(builder, state, isEliciting, isInFlight, now, isSizeProbe);
+  }
+
+  /** As {@link endPacket}, of one that may go another way than packets go: it has no mark of that path. */
+  private closePacket(
+    builder: PacketBuilder,
+    state: PacketNumberSpace,
+    isEliciting: boolean,
+    isInFlight: boolean,
+    now: Micros,
+    isSizeProbe = false,
+  ): void {
     const bytes = builder.endPacket();
     if (this.trace !== null) this.tracePacket(this.trace, builder, state, isSizeProbe, now);
-    this.path.ecn?.onPacketSent(state.space, state.nextNumber);
     state.nextNumber++;
     // [PKT-23] Now and then a number is left out, which no honest peer acknowledges.
     if (state.space === PacketSpace.APPLICATION && this.skips.skips(state.nextNumber)) state.nextNumber++;
@@ -537,7 +549,7 @@ export class PacketAssembler {
       if (!this.isClient) this.packAckCopy(frames, state, now);
       builder.padDatagram(bytes);
     }
-    this.endPacket(builder, state, false, false, now);
+    this.closePacket(builder, state, false, false, now);
     markOffPath(sent, number);
     const bytesSent = builder.endDatagram(candidate);
     counters.datagramsSent++;

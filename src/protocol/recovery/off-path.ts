@@ -4,7 +4,7 @@
  */
 
 import { NEVER } from '../../base/time.ts';
-import { PacketState, type SentPackets } from './sent-packets.ts';
+import { PacketList, PacketState, type SentPackets } from './sent-packets.ts';
 
 /** The packet went another way. */
 export function markOffPath({ ring }: SentPackets, number: number): void {
@@ -13,6 +13,16 @@ export function markOffPath({ ring }: SentPackets, number: number): void {
 
 export function isOffPath({ ring }: SentPackets, number: number): boolean {
   return (ring.state[number & ring.mask] & PacketState.OFF_PATH) !== 0;
+}
+
+/** Those of a list that went the way packets go. */
+export function onPath(sent: SentPackets, list: PacketList): PacketList {
+  let count = 0;
+  for (let k = 0; k < list.count; k++) if (!isOffPath(sent, list.numbers[k])) count++;
+  if (count === list.count) return list;
+  const rest = new PacketList();
+  for (let k = 0; k < list.count; k++) if (!isOffPath(sent, list.numbers[k])) rest.push(list.numbers[k]);
+  return rest;
 }
 
 /** Packets go another way from now on than those that were sent. A probe for a larger size was one of the old path. */

@@ -5,7 +5,7 @@ import type { Path } from '../path/path.ts';
 import type { EcnCounts } from '../wire/frames/ack.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-header.ts';
 import { acknowledge, detectLost, LossThresholds, PacketFates, withdraw } from './loss-detection.ts';
-import { isOffPath, leaveBehind } from './off-path.ts';
+import { isOffPath, leaveBehind, onPath } from './off-path.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
 import { SentPackets } from './sent-packets.ts';
 import { ThinSender } from './thin-sender.ts';
@@ -278,7 +278,7 @@ export class Recovery {
     const { fates, path, thresholds } = this;
     thresholds.update(path.rtt, this.pto.peerMaxAckDelay);
     detectLost(sent, now, thresholds, path, fates);
-    if (path.ecn !== null && fates.lost.count > 0) path.ecn.onLost(fates.space, fates.lost);
+    if (path.ecn !== null && fates.lost.count > 0) path.ecn.onLost(fates.space, onPath(sent, fates.lost));
     if (fates.isPersistent) path.congestion.onPersistentCongestion();
     this.thin.onSettled(path.loss.isLossy, this.packetsInFlight, path.rtt.smoothed, now);
   }
@@ -298,7 +298,7 @@ export class Recovery {
   /** [REC-82] [REC-84] An acknowledgement of a larger number than before says, or should say, what arrived with a mark. */
   private onMarks(marked: PathEcn, sent: SentPackets, counts: EcnCounts | null, now: Micros): void {
     const { acked, space } = this.fates;
-    const marks = marked.onAck(space, acked, counts);
+    const marks = marked.onAck(space, onPath(sent, acked), counts);
     if (marks === 0 || acked.count === 0) return;
     this.path.congestion.onEcnCongestion(sent.reportOf(acked.numbers[0]).sentTime, marks, now); // [REC-34] as a loss is
   }

@@ -106,14 +106,19 @@ describe('RETIRE_CONNECTION_ID [CON-82]', () => {
     }
   });
 
+  test('of ids that the peer was not told of yet, one after the other, closes the connection: none is made for each', () => {
+    const rogue = new Rogue(new Pair().connected().run(100));
+    rogue.send(retire(1), retire(2), retire(3));
+    expect(rogue.victimClosed?.code).toBe(CloseCode.PROTOCOL_VIOLATION);
+  });
+
   test('leaves packets to that id, which are late, their way', () => {
-    const pair = new Pair().connected().run(100);
-    const { local } = pair.server.core.ids;
-    const [{ data: second }] = pair.server.frames(FrameType.NEW_CONNECTION_ID);
-    local.onRetired(1, pair.server.core.ids.sourceId);
+    const rogue = new Rogue(new Pair().connected().run(100));
+    const { local } = rogue.victim.core.ids;
+    const [{ data: second }] = rogue.victim.frames(FrameType.NEW_CONNECTION_ID);
+    rogue.send(retire(1));
     expect(local.has(second)).toBe(true);
-    local.onRetired(2, pair.server.core.ids.sourceId);
-    local.onRetired(3, pair.server.core.ids.sourceId);
+    rogue.send(retire(2)).send(retire(3));
     expect(local.has(second)).toBe(false);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { EcnCodepoint } from '../../../src/protocol/datagram/index.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { bytesOf, eachSeed, Pair, type PairOptions } from './pair.ts';
+import { bytesOf, eachSeed, Pair, type PairOptions, PORT } from './pair.ts';
 
 const { NOT_ECT, ECT0, ECT1, CE } = EcnCodepoint;
 
@@ -47,6 +47,18 @@ describe('explicit congestion notification', () => {
     }
     pair.client.close();
     expect(pair.until(() => pair.server.closed !== null).client.codepoints.at(-1)).toBe(NOT_ECT);
+  });
+
+  test('stays proved while another path is tried, whose packets say nothing of this one [CON-88]', () => {
+    const pair = ecnPair().connected();
+    talk(pair, 30);
+    const local = pair.client.node.addAddress('dead end', PORT);
+    pair.world.network.connect('dead end', 'server', { delayMs: 5 }, { blackHole: true }); // nothing comes from there
+    pair.client.core.device.migrate({ local, isOldGone: false, isSameHost: false }, pair.now);
+    pair.client.node.wake();
+    talk(pair, 30);
+    expect(pair.server.core.metrics().pathChallengesSent).toBeGreaterThan(0);
+    expect(capable(pair)).toEqual([1, 1]);
   });
 
   test('stays proved on links that lose, double, mark and reorder, in both directions [REC-82] [REC-84]', () => {

@@ -206,6 +206,16 @@ describe('whoever sends packets again from another address, and is faster [CON-8
     expect(moves(pair.server)).toEqual([]);
   });
 
+  test('of a packet with which a client tries to move does not keep it from moving', () => {
+    eachSeed(1, 3, (seed) => {
+      const pair = new Pair({ ...PAIR, seed }).connected();
+      pair.run(200);
+      spoof(pair, 1, 1);
+      migrate(pair, pair.client.node.addAddress('cellular', PORT));
+      pair.until(() => pair.server.core.path.host === 'cellular', 2_000, 'the move');
+    });
+  });
+
   test('of every other packet does not keep a client from moving for real', () => {
     eachSeed(1, 3, (seed) => {
       const pair = new Pair({ ...PAIR, seed }).connected();
@@ -346,7 +356,14 @@ function spoof(
   let next = 0;
   let seen = 0;
   network.tap = (data, from) => {
-    if (from.home !== 'client' || (data[0] & 0x80) !== 0 || next >= packets || seen++ % every !== 0) return;
+    if (
+      from.home === 'server' ||
+      from.home === 'attacker' ||
+      (data[0] & 0x80) !== 0 ||
+      next >= packets ||
+      seen++ % every !== 0
+    )
+      return;
     count.sent += data.length;
     ports[next++ % ports.length].send(data.slice(), 'server', PORT);
   };
