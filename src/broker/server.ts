@@ -194,6 +194,17 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       if (store.disk.hasNews) this.service.hear();
     }
     listener.on('connection', (connection) => this.service.serve(connection, factsOf(connection)));
+    listener.on('refused', ({ identity, address, cause, error }) => {
+      const why = error === undefined ? cause : `${cause}: ${(error as Error).message}`;
+      this.note({ what: 'notLetIn', principal: identity ?? '', address, door: 'native', detail: why });
+    });
+    listener.on('authorizedKeys', (error) =>
+      this.note(
+        error === null
+          ? { what: 'authorizedKeys', detail: 'read again' }
+          : { what: 'authorizedKeysFailed', detail: `the list stays what it was: ${error.message}` },
+      ),
+    );
     listener.on('error', (error) => this.fail(error));
     listener.on('close', () => this.finish());
   }
@@ -398,6 +409,9 @@ function factsOf(connection: Connection): ConnectionFacts {
       return connection.remoteHost;
     },
     overLimit: 'wait',
+    get identity() {
+      return connection.isEstablished ? connection.peerIdentity : null; // [AUT-13] not of early data
+    },
     exporter: (label, context, length) =>
       connection.isOpen && connection.isEstablished
         ? connection.exportKeyingMaterial(length, label, context)

@@ -21,6 +21,7 @@ const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (v
     host: { flag: '--host', place: 'broker.host' },
     port: { flag: '--port', place: 'broker.port' },
     advertise: { flag: '--advertise', place: 'broker.advertise' },
+    authorizedKeys: { flag: '--authorized-keys', place: 'broker.authorized_keys' },
     profile: { flag: '--profile', place: 'broker.profile' },
     retry: { flag: '--retry', place: 'limits.retry' },
     state: { flag: '--state', place: 'broker.state' },

@@ -49,6 +49,10 @@ export function addBrokerCommand(program: Command): void {
     .option('--host <address>', 'address to listen on', broker.host)
     .option('--port <number>', 'UDP port; 0 lets the system choose', wholeNumber(0, 65_535), broker.port)
     .option('--advertise <host[:port]>', 'what the URL names instead: where clients reach it', advertised)
+    .option(
+      '--authorized-keys <file>',
+      'let in only clients with an identity whose fingerprint is on a line of this file, which is watched',
+    )
     .addOption(profileOption())
     .addOption(
       new Option(
@@ -208,4 +212,5 @@ Examples:
   $ jsp broker --config jsp.toml --check-config
   $ JSP_BROKER_PORT=4600 jsp broker --config jsp.toml --set queues.max_messages=1000
   $ jsp broker --host 0.0.0.0 --advertise broker.example.org
+  $ jsp keygen --client --out robot.key >> authorized_keys && jsp broker --authorized-keys authorized_keys
 `;

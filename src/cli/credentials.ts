@@ -3,7 +3,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { JspError } from '../base/errors.ts';
-import type { Credentials, CredentialsSource } from '../client/index.ts';
+import type { BrokerClientOptions, Credentials, CredentialsSource } from '../client/index.ts';
 import { Identity } from '../protocol/crypto/index.ts';
 import { URL_OPTION_HELP } from './arguments.ts';
 import { CommandError, warn } from './terminal.ts';
@@ -33,6 +33,18 @@ export function withBrokerAccess(command: Command): Command {
       '--token-file <file>',
       'who this is: a file with a token (JWT), read again when it expires (else JSP_TOKEN, the token)',
     );
+}
+
+/**
+ * Who a command is, as `connectClient` takes it: to the broker, and to a transport that asks before. That is asked once, so who replaces the file of
+ * an identity starts the command anew.
+ *
+ * @throws CommandError as {@link credentialsOf}
+ */
+export function accessOf(options: CredentialOptions): Pick<BrokerClientOptions, 'credentials' | 'identity'> {
+  const credentials = credentialsOf(options);
+  const first = credentials === undefined ? null : (credentials as Reading)();
+  return { credentials, identity: first !== null && 'identity' in first ? first.identity : undefined };
 }
 
 /**

@@ -44,7 +44,10 @@ function generate({ client, hybrid, out, json }: KeygenOptions): void {
     const text = `fingerprint ${fingerprint}\nsecret      ${secret}\n`;
     process.stdout.write(json ? `${JSON.stringify({ fingerprint, secret, ...thumbprint })}\n` : text);
   }
-  if (client && !json) note(`For the broker: jsp auth identity add ${fingerprint} --name NAME --role ROLE`);
+  if (client && !json) {
+    note(`For a broker with --authorized-keys FILE: the fingerprint on a line of that file lets it in.`);
+    note(`For one with rules: jsp auth identity add ${fingerprint} --name NAME --role ROLE`);
+  }
 }
 
 function writeNewSecret(path: string, secret: string): void {

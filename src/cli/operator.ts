@@ -5,7 +5,7 @@ import { JspError, printable } from '../base/errors.ts';
 import type { AdminFault, AdminVerb, AdminVerbs } from '../broker/operations/snapshot.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import { findServerUrl, GOODBYE, qlogOption, wholeNumber } from './arguments.ts';
-import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
+import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
 import { CommandError, coloursOf, print } from './terminal.ts';
 
 /** Options of all of them. */
@@ -47,7 +47,7 @@ export class Operator {
   /** @throws CommandError ERR_JSP_URL_MISSING; JspError as `connectClient` */
   static async connect(options: OperatorOptions): Promise<Operator> {
     const url = findServerUrl(options.url);
-    return new Operator(await connectClient(url, { reconnect: false, credentials: credentialsOf(options) }));
+    return new Operator(await connectClient(url, { reconnect: false, ...accessOf(options) }));
   }
 
   /** @throws CommandError ERR_JSP_NOT_ALLOWED, ERR_JSP_NOT_FOUND or ERR_JSP_USAGE, as the broker has refused it */

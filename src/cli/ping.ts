@@ -12,7 +12,7 @@ import {
   qlogOption,
   wholeNumber,
 } from './arguments.ts';
-import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
+import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
 import { knownServers } from './known-servers.ts';
 import { onStopSignal, print } from './terminal.ts';
 
@@ -46,12 +46,12 @@ export function addPingCommand(program: Command): void {
 
 async function ping(options: PingOptions): Promise<void> {
   const url = findServerUrl(options.url);
-  const credentials = credentialsOf(options);
+  const access = accessOf(options);
   const begun = performance.now();
   const client = await connectClient(url, {
     profile: options.profile,
     reconnect: false,
-    credentials,
+    ...access,
     tokens: knownServers(),
   });
   const result: PingResult = { url, handshakeMs: performance.now() - begun, roundTripsMs: [] };

@@ -22,7 +22,7 @@ import {
   qos,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
-import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
+import { accessOf, type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
 import { compressionWith } from './dict.ts';
 import { connectEarly } from './early-client.ts';
 import { LineSplitter, LineWriter } from './lines.ts';
@@ -105,7 +105,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
   assertUtf8(topic, 'the topic');
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
-  const credentials = credentialsOf(options);
+  const access = accessOf(options);
   const url = findServerUrl(options.url);
   const transport = profileOrHeartbeats(options.profile);
   const compression =
@@ -113,7 +113,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
   const early = options.early ? await connectEarly(url, transport, { compression }) : null;
   const client =
     early?.client ??
-    (await connectClient(url, { credentials, ...transport, reconnect: options.reconnect, compression }));
+    (await connectClient(url, { ...access, ...transport, reconnect: options.reconnect, compression }));
   tellConnection(client);
   let denied = 0;
   client.on('notice', ({ about, value }) => {
@@ -123,7 +123,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
   try {
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);
     // What it was not allowed to publish with QoS 0 the broker has told by then.
-    if (credentials !== undefined) await client.ping();
+    if (access.credentials !== undefined) await client.ping();
     await early?.ticketKept();
   } catch (error) {
     client.destroy();

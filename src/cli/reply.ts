@@ -18,7 +18,7 @@ import {
   wholeNumber,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
-import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
+import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
 import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 
 interface ReplyOptions extends BrokerAccess {
@@ -73,7 +73,7 @@ async function reply(filter: string, command: readonly string[], options: ReplyO
   assertUtf8(filter, 'the filter');
   assertFilter(filter);
   const client = await connectClient(findServerUrl(options.url), {
-    credentials: credentialsOf(options),
+    ...accessOf(options),
     messageBytesMax: MESSAGE_BYTES_MAX,
     ...profileOrHeartbeats(options.profile),
   });

@@ -27,7 +27,7 @@ import {
   wholeNumber,
 } from './arguments.ts';
 import { tellConnection, tellGaps } from './connection-notes.ts';
-import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
+import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
 import { compressionWith } from './dict.ts';
 import { LineWriter } from './lines.ts';
 import { type MessageFormat, messageLine } from './message-lines.ts';
@@ -121,7 +121,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   assertFilter(filter);
   const subscribing = subscribeOptions(options);
   const client = await connectClient(findServerUrl(options.url), {
-    credentials: credentialsOf(options),
+    ...accessOf(options),
     messageBytesMax: MESSAGE_BYTES_MAX,
     compression: compressionWith(options.dict),
     reconnect: options.reconnect,

@@ -24,6 +24,7 @@ import { type ClientCloseOptions, Goodbye, withUnconfirmed } from './closing.ts'
 import { type Codec, encodeWith } from './codec.ts';
 import { closedError, offlineError } from './command-stream.ts';
 import { ClientCompression } from './compression.ts';
+import { identityOf } from './credentials.ts';
 import { type Connect, GivenConnection, UrlDialer } from './dialing.ts';
 import { Drain, type DrainOptions } from './draining.ts';
 import { Greeter, NAMED_EXPIRY_MS, PASSING_EXPIRY_MS } from './greeting.ts';
@@ -80,7 +81,10 @@ export async function connectClientBy(
   if (urls.length === 0)
     throw new JspError('ERR_JSP_URL_INVALID', 'connectClient: the list of URLs is empty');
   const defaults = { messageBytesMax: COMMAND_BYTES_MAX, connectionWindowBytes: WINDOW_BYTES };
-  const { signal: _, ...chosen } = chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS);
+  const { signal: _, ...chosen } = chosenOptions<ConnectOptions>(
+    { identity: identityOf(options.credentials), ...options },
+    CONNECT_OPTIONS,
+  );
   // Payloads are compressed, by the client; what a profile says of it is of the connection.
   if (options.compression !== undefined) chosen.compression = false;
   // A socket of the application's is closed with its connection.

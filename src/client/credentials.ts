@@ -53,6 +53,11 @@ export async function currentCredentials(
     : { method: AuthMethod.IDENTITY, credentials: proof as Uint8Array };
 }
 
+/** The identity that such credentials prove, where that is known before there is a connection: a transport that asks for one is shown it, too. */
+export function identityOf(source: CredentialsSource | undefined): Identity | undefined {
+  return typeof source === 'object' && 'identity' in source ? source.identity : undefined;
+}
+
 /** What the option `credentials` may be. */
 export function credentialsOption(value: unknown): string | null {
   if (typeof value === 'function' || credentialsFault(value) === null) return null;

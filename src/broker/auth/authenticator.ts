@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { ReasonCode } from '../../pubsub/command.ts';
 import { decodeToken } from '../../pubsub/credentials.ts';
+import type { ConnectionFacts } from '../../pubsub/message-stream.ts';
 import { AuthMethod, SESSION_NAME_BYTES_MAX } from '../../pubsub/session-commands.ts';
 import { type Clock, systemClock } from '../../udp/clock.ts';
 import { Access } from '../core/access/access.ts';
@@ -126,9 +127,7 @@ export class Authenticator {
   async authenticate({ method, credentials, facts }: AuthRequest): Promise<AuthDecision> {
     switch (method) {
       case AuthMethod.NONE:
-        return this.anonymous === null
-          ? refused('This broker asks for credentials.')
-          : { principal: this.anonymous };
+        return this.byConnection(facts);
       case AuthMethod.IDENTITY:
         return this.byIdentity(provedIdentity(credentials, facts), facts.door === 'native');
       case AuthMethod.API_KEY:
@@ -201,6 +200,15 @@ export class Authenticator {
 
   close(): void {
     for (const { keys } of this.issuers.values()) keys?.close();
+  }
+
+  /** Who shows nothing here: the identity that the handshake proved, where that is known, else nobody in particular. [AUT-13] */
+  private byConnection({ identity = null }: ConnectionFacts): AuthDecision {
+    const principal = identity === null ? null : this.ofIdentity(identity);
+    if (principal !== null) return this.decide(principal, `The identity ${identity} is not known here.`);
+    return this.anonymous === null
+      ? refused('This broker asks for credentials.')
+      : { principal: this.anonymous };
   }
 
   private byIdentity(proved: ProvedIdentity | null, isNative: boolean): AuthDecision {

@@ -29,6 +29,7 @@ export function brokerOptionsOf(config: Config): Omit<BrokerOptions, 'identity'>
     host: broker.host,
     port: broker.port,
     advertise: broker.advertise,
+    authorizedKeys: broker.authorized_keys === undefined ? undefined : { file: broker.authorized_keys },
     profile: broker.profile,
     heartbeatMs: transport.heartbeat,
     heartbeatMisses: transport.heartbeat_misses,

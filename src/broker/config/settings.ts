@@ -36,6 +36,11 @@ const broker = table('Where the broker listens, and what it is.', {
     '"broker.example.org:4577"',
     'Host, or host:port, that the URL names: where clients reach a broker behind a NAT or a name. By default its own address.',
   ),
+  authorized_keys: optional(
+    path,
+    '"authorized_keys"',
+    'File with the fingerprints of the clients that are let in, one on each line, which is read again when it changes: others do not get as far as to say HELLO. By default anybody.',
+  ),
   profile: optional(
     wordOf(PROFILE_NAMES),
     `"${PROFILE_NAMES[0]}"`,

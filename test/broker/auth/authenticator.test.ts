@@ -133,6 +133,21 @@ describe('identities', () => {
     });
   });
 
+  test('that the handshake proved count where nothing is shown and the broker knows them [AUT-13]', async () => {
+    const arrived = (by: typeof identity) => ({ ...facts(), identity: by.fingerprintText });
+    expect(principalOf(await ask(await auth, AuthMethod.NONE, '', arrived(identity)))).toMatchObject({
+      kind: 'identity',
+      name: 'robot',
+    });
+    expect(await ask(await auth, AuthMethod.NONE, '', arrived(generateIdentity()))).toMatchObject(REFUSED);
+    // What is shown counts, also when it is wrong.
+    const key = await ask(await auth, AuthMethod.API_KEY, 'jspk_x', arrived(identity));
+    expect(key).toMatchObject(REFUSED);
+    const identities = [{ fingerprint: identity.fingerprintText, roles: ['own'] }];
+    const revoking = await open({ identities, revoked: [identity.fingerprintText] });
+    expect(await ask(revoking, AuthMethod.NONE, '', arrived(identity))).toMatchObject(REFUSED);
+  });
+
   test('are not proved by what was signed for another connection [AUT-5]', async () => {
     expect(await ask(await auth, AuthMethod.IDENTITY, proof(identity, facts(2)))).toMatchObject(REFUSED);
   });
