@@ -298,6 +298,8 @@ export class Life<L extends Lifeline = Link> {
 
 /** True for an end after which no further attempt can succeed: the client and the broker do not understand each other, or another has its session. [CLT-4] */
 export function isFinalEnd({ code, applicationCode }: JspError): boolean {
+  // [HS-44] The transport did not let it in: no broker was asked, so there is no code of one.
+  if (code === 'ERR_JSP_NOT_AUTHORIZED' && applicationCode === undefined) return true;
   return FINAL_CODES.has(code) || (isOfBroker(code) && FINAL_REASONS.has(applicationCode ?? -1));
 }
 

@@ -1,5 +1,4 @@
 import { JspError } from '../base/errors.ts';
-import { addressFamily } from '../base/ip-address.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 import { Identity } from '../protocol/crypto/index.ts';
@@ -10,7 +9,6 @@ import {
   type EndpointEvent,
   TOKEN_BYTES_MAX,
 } from '../protocol/endpoint/index.ts';
-import { resolveHost } from '../udp/addresses.ts';
 import { systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
@@ -48,8 +46,9 @@ import {
   reconnectingConnection,
 } from './reconnect.ts';
 import { throwByItself } from './throwing.ts';
-import { type KeptTicket, resumptionOf, ticketOption, usableTicket } from './tickets.ts';
-import { parseServerUrl, type ServerUrl } from './url.ts';
+import { resumptionOf, ticketOption, usableTicket } from './tickets.ts';
+import { parseServerUrl } from './url.ts';
+import { hostsToTry, pinsOf, type WayToServer, waysTo } from './ways.ts';
 
 export interface ConnectOptions extends TransportOptions {
   /**
@@ -96,7 +95,7 @@ export interface ReconnectingConnectOptions extends ConnectOptions {
 }
 
 /**
- * Connects to the server at `jsp://<fingerprint>@host:port` and resolves once it has proved to hold the identity with that
+ * Connects to the server at `jsp://<fingerprint>@host:port` (or with two fingerprints, of which it has one; over a socket of your own only the first counts) and resolves once it has proved to hold the identity with that
  * fingerprint. The addresses of a name are tried side by side, each begun 250 ms after the one before or as soon as that has failed; the
  * first handshake that completes wins, and `handshakeTimeoutMs` is for each (RFC 8305). Of several URLs the first is tried, the others so beside it, each 2 s after the one before.
  *
@@ -174,24 +173,25 @@ async function connectOnce(url: string, given: ConnectOptions): Promise<Connecti
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal);
   const { ticket } = options;
-  const kept = ticket === undefined ? null : usableTicket(ticket, server.fingerprint, clockOf(options));
-  const way = { server, ticket: kept };
-  if (options.socket !== undefined) return connectOver(options.socket, way, options, signal);
-  const found = await unlessAborted(hostsToTry(server.host, options.localHost), signal);
-  // A ticket is for one attempt: at the address where its server was, if that is still one of its.
-  const isThere = kept !== null && found.includes(kept.host);
-  if (kept !== null && !isThere && found.length > 1) way.ticket = null;
-  const hosts = isThere ? [kept.host] : found;
-  const attempt = async (host: string, ended: AbortSignal | undefined): Promise<Connection> => {
-    const socket = await clientSocket({ host, port: server.port }, options, hosts.length > 1);
-    return connectOver(socket, way, options, ended);
+  const kept = ticket === undefined ? null : usableTicket(ticket, pinsOf(server), clockOf(options));
+  if (options.socket !== undefined) {
+    const [way] = waysTo(server, [server.host], kept);
+    return connectOver(options.socket, way, options, signal);
+  }
+  const hosts = await unlessAborted(hostsToTry(server.host, options.localHost), signal);
+  const ways = waysTo(server, hosts, kept);
+  const attempt = async (way: WayToServer, ended: AbortSignal | undefined): Promise<Connection> => {
+    const socket = await clientSocket({ host: way.host, port: server.port }, options, ways.length > 1);
+    // What may go early would go to whoever comes first, answer or not.
+    return connectOver(socket, way, ways.length > 1 ? { ...options, earlyData: false } : options, ended);
   };
-  if (hosts.length === 1) return attempt(hosts[0], signal);
+  if (ways.length === 1) return attempt(ways[0], signal);
   try {
     const discard = (late: Connection): void => late.destroy();
-    return await race(hosts, attempt, { clock: clockOf(options), signal, discard });
+    return await race(ways, attempt, { clock: clockOf(options), signal, discard });
   } catch (error) {
-    throw error instanceof AggregateError ? mostTelling(error.errors as Error[], hosts) : error;
+    const tried = ways.map(({ host }) => host);
+    throw error instanceof AggregateError ? mostTelling(error.errors as Error[], tried) : error;
   }
 }
 
@@ -209,22 +209,6 @@ async function connectOver(
     await socket.close();
     throw error;
   }
-}
-
-/** Who is connected to, and with what. */
-interface WayToServer {
-  readonly server: ServerUrl;
-  ticket: KeptTicket | null;
-}
-
-/** The addresses of the server that a socket bound to `localHost` can reach, in the order in which to try them. */
-async function hostsToTry(host: string, localHost: string | undefined): Promise<string[]> {
-  const hosts = await resolveHost(host);
-  if (hosts.length === 1 || localHost === undefined) return hosts;
-  const [local] = await resolveHost(localHost);
-  if (local === '::') return hosts;
-  const reachable = hosts.filter((other) => addressFamily(other) === addressFamily(local));
-  return reachable.length === 0 ? hosts : reachable;
 }
 
 /** The error of the attempt that came farthest, with those of all attempts as its cause. */
@@ -287,6 +271,7 @@ class ClientSession {
         isLoopback: loopback,
         token: this.takeToken(),
         resumption: ticket === null ? null : resumptionOf(ticket, options.earlyData ?? false, clock),
+        isHybrid: server.isHybrid,
         credentials: credentialsOf(options),
       },
       clock.now(),

@@ -168,7 +168,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     this.driver = serverDriver(socket, options, this.owner, this.gate);
     this.host = this.driver.socket.localHost;
     this.port = this.driver.socket.localPort;
-    this.url = formatServerUrl(options.identity.fingerprint, advertised.host, advertised.port ?? this.port);
+    const { fingerprint, isHybrid } = options.identity;
+    this.url = formatServerUrl(fingerprint, advertised.host, advertised.port ?? this.port, isHybrid);
   }
 
   /** What the endpoint counted over all connections, drops included, and what its socket did. */

@@ -127,6 +127,8 @@ function asJspError(error: unknown): JspError {
 }
 
 const FINAL_CODES: ReadonlySet<string> = new Set([
+  'ERR_JSP_NOT_AUTHORIZED',
+  'ERR_JSP_REFUSED',
   'ERR_JSP_IDENTITY_MISMATCH',
   'ERR_JSP_URL_INVALID',
   'ERR_JSP_PIN_MISSING',

@@ -41,11 +41,17 @@ export function ticketBytes(ticket: ClientTicket, host: string, clock: Clock): U
 }
 
 /**
- * The ticket in the bytes that an application kept, if it may be shown to the server with this fingerprint; else null: it has expired, or is another's.
+ * The ticket in the bytes that an application kept, if it may be shown to the server with one of these fingerprints; else null: it has expired, or is
+ * another's.
  *
+ * @param pins - none: any server's may
  * @throws JspError ERR_JSP_OPTION_INVALID where these are no bytes that a `ticket` event gave
  */
-export function usableTicket(bytes: Uint8Array, pin: Uint8Array | null, clock: Clock): KeptTicket | null {
+export function usableTicket(
+  bytes: Uint8Array,
+  pins: readonly Uint8Array[],
+  clock: Clock,
+): KeptTicket | null {
   const ticket = decodeClientTicket(bytes);
   if (ticket === null) {
     throw new JspError(
@@ -53,7 +59,7 @@ export function usableTicket(bytes: Uint8Array, pin: Uint8Array | null, clock: C
       "connect: ticket must be the bytes that a connection's event 'ticket' gave",
     );
   }
-  const isOfServer = pin === null || Buffer.compare(pin, ticket.fingerprint) === 0;
+  const isOfServer = pins.length === 0 || pins.some((pin) => Buffer.compare(pin, ticket.fingerprint) === 0);
   return isOfServer && isUsable(ticket, unixMs(clock)) ? ticket : null;
 }
 

@@ -7,15 +7,19 @@ export interface ServerUrl {
   /** A name in ASCII, or an IP address in its normal form, without brackets: `fe80::1%eth0`. */
   host: string;
   port: number;
-  /** SHA-256 fingerprint, 32 bytes; null when the URL has none. */
+  /** SHA-256 fingerprint of the identity that the server has, 32 bytes; null when the URL has none. */
   fingerprint: Uint8Array | null;
+  /** Of the one that it has instead, or will have; null when the URL has only one. [URL-9] */
+  otherFingerprint: Uint8Array | null;
+  /** One of these identities is hybrid, as the URL says. [URL-10] */
+  isHybrid: boolean;
 }
 
 /** Port used when a URL names none. [URL-6] */
 export const DEFAULT_PORT = 4577;
 
 /**
- * Parses `jsp://<fingerprint>@host:port`; spec/url.md says what belongs into it.
+ * Parses `jsp://<fingerprint>@host:port`, which may have two fingerprints with a comma between them; spec/url.md says what belongs into it.
  *
  * @throws JspError ERR_JSP_URL_INVALID when it is no such URL
  */
@@ -27,9 +31,12 @@ export function parseServerUrl(text: string): ServerUrl {
   const authority = rest.slice(at + 1).replace(/\/$/, ''); // [URL-1] one slash, as people and programs add it
   if (/[/?#\\]/.test(authority)) throw invalid(text, 'nothing but a "/" may follow host and port');
   try {
-    const fingerprint = at < 0 ? null : parseFingerprint(rest.slice(0, at));
+    const pins = at < 0 ? [] : rest.slice(0, at).split(',');
+    if (pins.length > 2) throw new Unreadable('it has more than two fingerprints');
+    const [fingerprint = null, otherFingerprint = null] = pins.map(parsePin);
+    const isHybrid = pins.some((pin) => pin.startsWith(HYBRID_MARK));
     const { host, port } = parseHostPort(authority);
-    return { host, port: port ?? DEFAULT_PORT, fingerprint };
+    return { host, port: port ?? DEFAULT_PORT, fingerprint, otherFingerprint, isHybrid };
   } catch (error) {
     if (error instanceof Unreadable) throw invalid(text, error.message);
     throw error;
@@ -48,13 +55,20 @@ export function isPinnedUrl(value: unknown): boolean {
 /**
  * The URL of a server with this fingerprint (32 bytes) at this address, in the one form that is printed. [URL-7]
  *
+ * @param isHybrid - that of a hybrid identity, which clients are told so that they make room for what it takes to prove it [URL-10]
  * @throws JspError ERR_JSP_OPTION_INVALID when the host or the port cannot be connected to
  */
-export function formatServerUrl(fingerprint: Uint8Array, host: string, port: number): string {
+export function formatServerUrl(
+  fingerprint: Uint8Array,
+  host: string,
+  port: number,
+  isHybrid = false,
+): string {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     throw new JspError('ERR_JSP_OPTION_INVALID', `a server's port is from 1 to 65535, not ${port}`);
   }
-  return `jsp://${Buffer.from(fingerprint).toString('base64url')}@${formatHost(host)}:${port}`;
+  const mark = isHybrid ? HYBRID_MARK : '';
+  return `jsp://${mark}${Buffer.from(fingerprint).toString('base64url')}@${formatHost(host)}:${port}`;
 }
 
 /**
@@ -92,6 +106,11 @@ function formatHost(host: string): string {
         throw new JspError('ERR_JSP_OPTION_INVALID', `"${host}" is no host: ${(error as Error).message}`);
       }
   }
+}
+
+/** A fingerprint, with or without the mark of a hybrid identity. [URL-10] */
+function parsePin(text: string): Uint8Array {
+  return parseFingerprint(text.startsWith(HYBRID_MARK) ? text.slice(HYBRID_MARK.length) : text);
 }
 
 /** 32 bytes in base64url, 43 characters. [URL-2] */
@@ -176,6 +195,8 @@ function invalid(text: string, reason: string): JspError {
 /** Why a part of a text cannot be read; the caller names the whole. */
 class Unreadable extends Error {}
 
+/** Before the fingerprint of a hybrid identity. */
+const HYBRID_MARK = 'pq.';
 const FINGERPRINT_CHARACTERS = 43;
 const BASE64URL = /^[\w-]*$/;
 /** What URLs of other schemes take for a part of an IPv4 address. */

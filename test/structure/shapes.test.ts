@@ -5,6 +5,7 @@ import { shapesOf } from './shapes.ts';
 /** Classes of the core that show others more than {@link MEMBERS_MAX} members, and why. */
 const WIDE: Readonly<Record<string, string>> = {
   '(class)': 'all that the parts of a connection may ask and tell it',
+  ClientHandshake: 'the face that a connection has of either side of a handshake',
   ConnectionCounters: 'one count each',
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',
@@ -18,6 +19,7 @@ const WIDE: Readonly<Record<string, string>> = {
   Segment: 'fields of a stretch of messages, which are read without a call for each message',
   SendBuffer: 'all that changes the records of messages, in one place',
   SendStream: 'what an application, the packets of a connection and their fates want of a stream',
+  ServerHandshake: 'the same face, where many a member says that there is nothing',
   Streams: 'all that streams have in common goes through it',
 };
 

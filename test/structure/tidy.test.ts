@@ -69,6 +69,7 @@ const SHORT_FILES: Readonly<Record<string, string>> = {
   'src/bench/metronome-thread.ts': 'the script of a thread',
   'src/broker/auth/identity-proof.ts': 'one check, on what the protocol and a connection have for it',
   'src/client/undertaking.ts': 'one rule for the promises of a client and of its subscriptions',
+  'src/protocol/connection/hello-padding.ts': 'one sum, with the figures that it is made of',
   'src/protocol/crypto/cipher-suite.ts': 'one table of suites',
   'src/transport/hints.ts': 'one rule for all who come back, connections and clients of a broker',
   'src/transport/throwing.ts': 'one rule, for those who have an emitter of Node and those who have none',

@@ -1,8 +1,9 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { normalAddress } from '../../src/base/ip-address.ts';
-import { formatServerUrl, generateIdentity, parseServerUrl } from '../../src/index.ts';
+import { connect, formatServerUrl, generateIdentity, listen, parseServerUrl } from '../../src/index.ts';
 import { parseAdvertised } from '../../src/transport/url.ts';
 
 interface Vectors {
@@ -11,6 +12,8 @@ interface Vectors {
     host: string;
     port: number;
     fingerprint: string | null;
+    other?: string;
+    hybrid?: boolean;
     printed: string | null;
   }[];
   invalid: { text: string; reason: string }[];
@@ -20,14 +23,17 @@ const vectors = JSON.parse(readFileSync('spec/vectors/urls.json', 'utf8')) as Ve
 const { fingerprint } = generateIdentity();
 
 describe('a server URL', () => {
-  // [URL-1, URL-2, URL-3, URL-4, URL-5, URL-6]
+  // [URL-1, URL-2, URL-3, URL-4, URL-5, URL-6] [URL-9] [URL-10]
   test.each(vectors.valid)('says where a server is: $text', ({ text, host, port, ...rest }) => {
     const parsed = parseServerUrl(text);
     expect(parsed).toMatchObject({ host, port });
     const hex = parsed.fingerprint === null ? null : Buffer.from(parsed.fingerprint).toString('hex');
     expect(hex).toBe(rest.fingerprint);
+    const other = parsed.otherFingerprint;
+    expect(other === null ? undefined : Buffer.from(other).toString('hex')).toBe(rest.other);
+    expect(parsed.isHybrid).toBe(rest.hybrid ?? false);
     if (rest.printed === null || parsed.fingerprint === null) return;
-    expect(formatServerUrl(parsed.fingerprint, host, port)).toBe(rest.printed); // [URL-7]
+    expect(formatServerUrl(parsed.fingerprint, host, port, parsed.isHybrid)).toBe(rest.printed); // [URL-7]
     expect(parseServerUrl(rest.printed)).toEqual(parsed);
   });
 
@@ -100,5 +106,45 @@ describe('a server URL', () => {
       expect(() => parseAdvertised(text)).toThrow(
         expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID' }),
       );
+  });
+});
+
+describe('a URL with two fingerprints', () => {
+  test.each([0, 1])('reaches a server that has the one or the other, number %i [URL-9]', async (mine) => {
+    const identities = [generateIdentity(), generateIdentity({ hybrid: true })];
+    await using listener = await listen({ identity: identities[mine], port: 0 });
+    const [first, second] = identities.map(
+      ({ fingerprintText, isHybrid }) => `${isHybrid ? 'pq.' : ''}${fingerprintText}`,
+    );
+    await using connection = await connect(`jsp://${first},${second}@127.0.0.1:${listener.port}`);
+    expect(connection.peerIdentity).toBe(identities[mine].fingerprintText);
+    expect(listener.url).toContain(`jsp://${[first, second][mine]}@`); // [URL-10] as it is printed
+  });
+
+  test('shows a ticket to the server that gave it, whichever of the two that is, and to no other [URL-9]', async () => {
+    const identities = [generateIdentity(), generateIdentity()];
+    const pins = identities.map(({ fingerprintText }) => fingerprintText);
+    for (const mine of [0, 1]) {
+      await using listener = await listen({ identity: identities[mine], port: 0 });
+      const url = `jsp://${pins}@127.0.0.1:${listener.port}`;
+      const connection = await connect(url);
+      const [ticket] = (await once(connection, 'ticket')) as [Uint8Array];
+      await connection.close();
+      await using back = await connect(url, { ticket });
+      expect([back.isResumed, back.peerIdentity]).toEqual([true, pins[mine]]);
+      await using other = await listen({ identity: identities[1 - mine], port: 0 });
+      const there = `jsp://${pins}@127.0.0.1:${other.port}`;
+      await using fresh = await connect(there, { ticket });
+      expect([fresh.isResumed, fresh.peerIdentity]).toEqual([false, pins[1 - mine]]);
+    }
+  });
+
+  test('reaches no other [URL-9]', async () => {
+    await using listener = await listen({ identity: generateIdentity(), port: 0 });
+    const others = [generateIdentity(), generateIdentity()].map(({ fingerprintText }) => fingerprintText);
+    const url = `jsp://${others}@127.0.0.1:${listener.port}`;
+    await expect(connect(url, { handshakeTimeoutMs: 300 })).rejects.toMatchObject({
+      code: 'ERR_JSP_HANDSHAKE_TIMEOUT',
+    });
   });
 });

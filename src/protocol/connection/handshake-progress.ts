@@ -21,6 +21,7 @@ import { AdmissionState, admittedAnswer, IncomingAnswer } from './admission.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 import type { ControlFrames } from './control-frames.ts';
+import { extraInitials } from './hello-padding.ts';
 import type { KeyUpdates } from './key-updates.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
@@ -108,6 +109,7 @@ export class HandshakeProgress {
     this.handshake = handshake;
     this.deadline = deadline;
     this.startFlights();
+    this.padHello();
     if (handshake.remembered !== null) this.beginEarly(handshake.remembered);
   }
 
@@ -292,6 +294,14 @@ export class HandshakeProgress {
     if (flight !== null && handshake?.outgoing?.isEmpty === true) handshake.outgoing.start(flight);
   }
 
+  /** A client's first datagrams pay for what its server answers. [HS-41] */
+  private padHello(): void {
+    const { path, spaces } = this.parts;
+    const outgoing = spaces[PacketSpace.INITIAL]?.outgoing ?? null;
+    if (this.handshake?.expectsLongAnswer !== true || outgoing === null) return;
+    outgoing.paddingDue = extraInitials(this.handshake.hello?.length ?? 0, path.mtu);
+  }
+
   /** Takes what the handshake has come to: messages, parameters, its end. Returns 0 or a close code. */
   private takeOver(handshake: Handshake, now: Micros): number {
     this.startFlights();
@@ -391,6 +401,7 @@ export class HandshakeProgress {
     spaces[PacketSpace.INITIAL] = spaces[PacketSpace.INITIAL]?.restarted() ?? null;
     trace?.keys('updated', 'initial', now);
     this.startFlights();
+    this.padHello();
     host.touch();
   }
 

@@ -264,7 +264,9 @@ export class PacketAssembler {
     // A probe of the Handshake space takes what is lost of the hello along: probes may be all that the window lets out.
     const isProbing = isProbe || recovery.probesPending(PacketSpace.HANDSHAKE) > 0;
     const mayCrypto = outgoing.pending && (isProbing || this.mayFill(now));
-    if (!isProbe && !mayCrypto && !acks.ackDue(now)) return false;
+    // [HS-41] More datagrams pay for a long answer, once all of the hello is out.
+    const isExtra = padTo > 0 && outgoing.paddingDue > 0 && !outgoing.pending && this.mayFill(now);
+    if (!isProbe && !mayCrypto && !isExtra && !acks.ackDue(now)) return false;
     const sent = recovery.sentPackets(space);
     const keys = state.keys.toSeal(space);
     if (keys === null || !builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked))
@@ -274,10 +276,11 @@ export class PacketAssembler {
     frames.sent = sent.frames;
     this.packAck(frames, state, now);
     let isEliciting = mayCrypto && outgoing.write(frames);
-    if (isProbe && !isEliciting) {
+    if ((isProbe || isExtra) && !isEliciting) {
       writePing(frames);
       isEliciting = true;
     }
+    if (isExtra) outgoing.paddingDue--;
     if (builder.payloadBytes === 0) {
       sent.cancel();
       builder.cancelPacket();

@@ -77,6 +77,8 @@ export interface ConnectTarget {
   readonly resumption?: Resumption | null | undefined;
   /** What the server gave in an earlier connection, to be shown once. Default none. [HS-37] */
   readonly token?: Uint8Array | null | undefined;
+  /** The server's identity is known to be hybrid. Default false. [HS-41] */
+  readonly isHybrid?: boolean | undefined;
   /** What the client says of itself to a server that asks. Default: nothing. */
   readonly credentials?: ClientCredentials | undefined;
 }
@@ -160,6 +162,7 @@ export class Endpoint {
       firstDestinationId,
       largestDatagram: config.mtu,
       resumption: target.resumption ?? null,
+      pinsHybrid: target.isHybrid,
       credentials: target.credentials,
     });
     const initial = new PacketNumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);

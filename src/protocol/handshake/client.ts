@@ -65,6 +65,8 @@ export interface ClientHandshakeOptions {
   largestDatagram: number;
   /** The ticket that is shown, if any. Default null. */
   resumption?: Resumption | null;
+  /** The pinned identity is known to be hybrid: its proof is long. Default false. */
+  pinsHybrid?: boolean | undefined;
   /** What the client says of itself, where it is asked. Default: nothing. */
   credentials?: ClientCredentials | undefined;
 }
@@ -149,6 +151,10 @@ export class ClientHandshake implements Handshake {
 
   get offersTicketOnly(): boolean {
     return this.step.state === HandshakeState.WAIT_SERVER_HELLO && this.step.resumption !== null;
+  }
+
+  get expectsLongAnswer(): boolean {
+    return this.options.pinsHybrid === true && !this.offersTicketOnly;
   }
 
   beginAgain(): Uint8Array {

@@ -15,6 +15,8 @@ type Part = Pick<SentFrame, 'offset' | 'length'>;
  * ADMITTED says.
  */
 export class OutgoingFlight {
+  /** Datagrams of padding that a client still sends behind it, to pay for a long answer. [HS-41] */
+  paddingDue = 0;
   private message: Uint8Array = NO_BYTES;
   private readonly unsent = new RangeSet();
   private readonly acknowledged = new RangeSet();

@@ -48,6 +48,8 @@ export interface Handshake {
   readonly peerPayload: Uint8Array | null;
   /** At a client: the server's application decides whether it is let in, and says so. [HS-44] */
   readonly isAdmissionDue: boolean;
+  /** At a client: what the server answers with is so long that the hello alone does not pay for it. [HS-41] */
+  readonly expectsLongAnswer: boolean;
   /** Largest datagram that a client says it sends, in bytes; 0 where a server is the peer. */
   readonly peerLargestDatagram: number;
   /** The server took the client's ticket. */

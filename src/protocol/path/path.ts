@@ -360,7 +360,7 @@ const CONTROLLERS: Readonly<Record<CongestionName, (options: CongestionOptions) 
   cubic: (options) => new LossBasedController(options, new Cubic()),
   newreno: (options) => new LossBasedController(options, new NewReno()),
 };
-const AMPLIFICATION_FACTOR = 3;
+export const AMPLIFICATION_FACTOR = 3;
 /** A window that is bounded for the sake of the queue leaves all but evenly, only a little faster than it is acknowledged. */
 const BOUNDED_PACING: PacingLimits = { burstPackets: 4, lateTimeMax: 0 };
 const BOUNDED_PACING_GAIN = 1.1;

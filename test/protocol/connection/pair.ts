@@ -36,6 +36,8 @@ export interface PairOptions {
   accept?: Partial<ServerConfig>;
   /** What the client says of itself. Default: nothing. */
   credentials?: ClientCredentials;
+  /** The client knows that the server's identity is hybrid. Default false. */
+  pinsHybrid?: boolean;
   /** Default: the server's fingerprint. */
   pin?: Uint8Array | null;
   /** Both ends are on one machine. */
@@ -62,11 +64,13 @@ export class Pair {
   private readonly loopback: boolean;
   private readonly token: Uint8Array | null;
   private readonly credentials: ClientCredentials | undefined;
+  private readonly pinsHybrid: boolean;
 
   constructor(options: PairOptions = {}) {
     const { seed = 1, link = { delayMs: 5 }, loopback = false } = options;
     this.seed = seed;
     this.credentials = options.credentials;
+    this.pinsHybrid = options.pinsHybrid ?? false;
     this.loopback = loopback;
     this.token = options.token ?? null;
     this.pin = options.pin === undefined ? IDENTITY.fingerprint : options.pin;
@@ -100,7 +104,16 @@ export class Pair {
   connect(resumption: Resumption | null = null): this {
     const { loopback: isLoopback, pin, token } = this;
     this.client.connection = this.client.endpoint.connect(
-      { host: 'server', port: PORT, pin, isLoopback, token, resumption, credentials: this.credentials },
+      {
+        host: 'server',
+        port: PORT,
+        pin,
+        isLoopback,
+        token,
+        resumption,
+        credentials: this.credentials,
+        isHybrid: this.pinsHybrid,
+      },
       this.now,
     );
     this.client.node.wake();
