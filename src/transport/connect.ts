@@ -74,7 +74,7 @@ export interface ConnectOptions extends TransportOptions {
   tokens?: TokenStore | false | undefined;
   /**
    * What the event `ticket` of an earlier connection to this server gave: the handshake is then resumed, if the server still takes it; if not, it is as
-   * any other. Each ticket is good for one connection; one that has expired, or is another server's, is not shown.
+   * any other. Each ticket is good for one connection; one that has expired, is another server's, or of another `identity`, is not shown.
    */
   ticket?: Uint8Array | undefined;
   /**
@@ -172,8 +172,8 @@ async function connectOnce(url: string, given: ConnectOptions): Promise<Connecti
   }
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal);
-  const { ticket } = options;
-  const kept = ticket === undefined ? null : usableTicket(ticket, pinsOf(server), clockOf(options));
+  const { identity, ticket } = options;
+  const kept = ticket === undefined ? null : usableTicket(ticket, pinsOf(server), identity, clockOf(options));
   if (options.socket !== undefined) {
     const [way] = waysTo(server, [server.host], kept);
     return connectOver(options.socket, way, options, signal);

@@ -6,6 +6,7 @@
 import { JspError } from '../base/errors.ts';
 import { checkOptions, flag, type OptionCheck, type OptionTable, whole } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
+import type { Identity } from '../protocol/crypto/index.ts';
 import {
   type ClientTicket,
   decodeClientTicket,
@@ -42,7 +43,7 @@ export function ticketBytes(ticket: ClientTicket, host: string, clock: Clock): U
 
 /**
  * The ticket in the bytes that an application kept, if it may be shown to the server with one of these fingerprints; else null: it has expired, or is
- * another's.
+ * another server's, or of another identity of the client, for which the server would take it.
  *
  * @param pins - none: any server's may
  * @throws JspError ERR_JSP_OPTION_INVALID where these are no bytes that a `ticket` event gave
@@ -50,6 +51,7 @@ export function ticketBytes(ticket: ClientTicket, host: string, clock: Clock): U
 export function usableTicket(
   bytes: Uint8Array,
   pins: readonly Uint8Array[],
+  identity: Identity | undefined,
   clock: Clock,
 ): KeptTicket | null {
   const ticket = decodeClientTicket(bytes);
@@ -59,8 +61,12 @@ export function usableTicket(
       "connect: ticket must be the bytes that a connection's event 'ticket' gave",
     );
   }
-  const isOfServer = pins.length === 0 || pins.some((pin) => Buffer.compare(pin, ticket.fingerprint) === 0);
-  return isOfServer && isUsable(ticket, unixMs(clock)) ? ticket : null;
+  const { clientIdentity, fingerprint } = ticket;
+  const isOfServer = pins.length === 0 || pins.some((pin) => Buffer.compare(pin, fingerprint) === 0);
+  const isOurs =
+    clientIdentity === null ||
+    (identity !== undefined && Buffer.compare(clientIdentity, identity.fingerprint) === 0);
+  return isOfServer && isOurs && isUsable(ticket, unixMs(clock)) ? ticket : null;
 }
 
 /** How a ticket is shown now. */

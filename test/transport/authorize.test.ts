@@ -196,6 +196,12 @@ describe('a client that comes back with a ticket', () => {
     ]);
     [ticket] = (await next) as [Uint8Array];
     await back.close();
+    // A ticket of another identity is not shown, or the server would take the client for that one.
+    for (const identity of [undefined, STRANGER])
+      expect(await refusalOf(listener, { identity, ticket })).toMatchObject({
+        code: 'ERR_JSP_NOT_AUTHORIZED',
+      });
+    expect(refusals.splice(0).map(({ identity }) => identity)).toEqual([null, STRANGER.fingerprintText]);
     const changed = once(listener, 'authorizedKeys');
     writeFileSync(file, STRANGER.fingerprintText);
     await changed;

@@ -95,7 +95,7 @@ export class HandshakeProgress {
   private provedFingerprint: Uint8Array | null = null;
   private isResumption = false;
   /** At a client: what its server told, and the suite, for tickets that come. */
-  private server: { readonly parameters: TransportParameters; readonly suite: number } | null = null;
+  private server: Pick<ClientTicket, 'clientIdentity' | 'parameters' | 'suite'> | null = null;
   private early: EarlyData = EarlyData.NONE;
   /** The server does not take the ticket that the hello is worth nothing without. [HS-58] */
   private isTicketRefused = false;
@@ -346,9 +346,9 @@ export class HandshakeProgress {
     this.saidPayload = handshake.peerPayload;
     this.isResumption = handshake.isResumed;
     this.early = handshake.earlyData;
-    const { peerParameters, suite } = handshake;
+    const { ownFingerprint: clientIdentity, peerParameters, suite } = handshake;
     if (this.parts.role === 'client' && peerParameters !== null)
-      this.server = { parameters: peerParameters, suite };
+      this.server = { clientIdentity, parameters: peerParameters, suite };
   }
 
   /** At a client: a ticket came; what it is as the application keeps it, but for the time. Null where that is not to be had. [HS-55] */

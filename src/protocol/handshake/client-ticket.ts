@@ -3,10 +3,10 @@
  * bytes, which are to be kept as secret as a password, and are used once.
  *
  *     version u8 = 1, suite u8, fingerprint bytes[32], key bytes[32], received u64 (ms since 1970), lifetime u32 (seconds),
- *     parameters (length u16, transport parameters), ticket (length u16, bytes), address of the server (UTF-8 ..)
+ *     fingerprint of the client's identity bytes[32] (zeros: it showed none), parameters (length u16, transport parameters), ticket (length u16, bytes), address of the server (UTF-8 ..)
  */
 
-import { copyOf, NO_BYTES } from '../../base/bytes.ts';
+import { copyOf, equalBytes, NO_BYTES } from '../../base/bytes.ts';
 import { HASH_BYTES } from '../crypto/key-schedule.ts';
 import {
   decodeParameters,
@@ -19,6 +19,8 @@ export interface ClientTicket {
   readonly suite: number;
   /** Of the server's identity, which it proved when the ticket was given, or before. */
   readonly fingerprint: Uint8Array;
+  /** Of the client's, for which the server takes whoever shows the ticket; null where it showed none. [HS-47] */
+  readonly clientIdentity: Uint8Array | null;
   readonly key: Uint8Array;
   readonly receivedAtMs: number;
   readonly lifetimeSeconds: number;
@@ -52,7 +54,8 @@ export function encodeClientTicket(ticket: ClientTicket, host: string): Uint8Arr
   out.set(ticket.key, 2 + HASH_BYTES);
   let at = out.writeBigUInt64BE(BigInt(ticket.receivedAtMs), 2 + 2 * HASH_BYTES);
   at = out.writeUInt32BE(Math.min(ticket.lifetimeSeconds, LIFETIME_SECONDS_MAX), at);
-  at = out.writeUInt16BE(parameters.length, at);
+  out.set(ticket.clientIdentity ?? NOBODY, at);
+  at = out.writeUInt16BE(parameters.length, at + HASH_BYTES);
   out.set(parameters, at);
   at = out.writeUInt16BE(ticket.ticket.length, at + parameters.length);
   out.set(ticket.ticket, at);
@@ -75,9 +78,11 @@ export function decodeClientTicket(bytes: Uint8Array): (ClientTicket & { host: s
     return null;
   const parameters = decodeParameters(bytes.subarray(PARAMETERS_AT, ticketAt - 2), 'server');
   if (typeof parameters === 'number' || !Number.isSafeInteger(receivedAtMs)) return null;
+  const clientIdentity = copyOf(bytes.subarray(CLIENT_IDENTITY_AT, CLIENT_IDENTITY_AT + HASH_BYTES));
   return {
     suite: bytes[1],
     fingerprint: copyOf(bytes.subarray(2, 2 + HASH_BYTES)),
+    clientIdentity: equalBytes(clientIdentity, NOBODY) ? null : clientIdentity,
     key: copyOf(bytes.subarray(2 + HASH_BYTES, 2 + 2 * HASH_BYTES)),
     receivedAtMs,
     lifetimeSeconds,
@@ -88,8 +93,11 @@ export function decodeClientTicket(bytes: Uint8Array): (ClientTicket & { host: s
 }
 
 const VERSION = 1;
-/** Version, suite, fingerprint, key, two times, and the length of the parameters. */
-const PARAMETERS_AT = 2 + 2 * HASH_BYTES + 8 + 4 + 2;
+const NOBODY = new Uint8Array(HASH_BYTES);
+/** Behind version, suite, fingerprint, key and two times. */
+const CLIENT_IDENTITY_AT = 2 + 2 * HASH_BYTES + 8 + 4;
+/** And the length of the parameters. */
+const PARAMETERS_AT = CLIENT_IDENTITY_AT + HASH_BYTES + 2;
 const FIXED_BYTES = PARAMETERS_AT + 2;
 /** The longest form of an address, with a zone. */
 const HOST_BYTES_MAX = 128;

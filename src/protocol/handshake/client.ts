@@ -94,6 +94,7 @@ export class ClientHandshake implements Handshake {
   readonly remembered: TransportParameters | null;
   readonly peerPayload = null;
   isAdmissionDue = false;
+  ownFingerprint: Uint8Array | null = null;
   private readonly keys: KeyRing;
   private readonly suites: readonly OfferedSuite[];
   private readonly mlDsa: MlDsa;
@@ -309,6 +310,7 @@ export class ClientHandshake implements Handshake {
     this.peerFingerprint = fingerprint;
     if (this.earlyData === EarlyData.PENDING)
       this.earlyData = isEarlyTaken ? EarlyData.ACCEPTED : EarlyData.REFUSED;
+    if (this.isResumed) this.ownFingerprint = step.ticket?.clientIdentity ?? null;
     this.isAdmissionDue = told.extensions.has(ExtensionId.ADMISSION);
     this.complete(step, told.extensions.has(ExtensionId.CLIENT_IDENTITY));
     return 0;
@@ -355,6 +357,7 @@ export class ClientHandshake implements Handshake {
       const signature = identity.sign('client', transcript.add(shown).hash(), this.mlDsa);
       messages.push(shown, encodeMessage(MessageType.SIGNATURE, signature));
       transcript.add(messages[1]);
+      this.ownFingerprint = identity.fingerprint;
     }
     // [HS-43] So is what the client has to say.
     if (this.isAdmissionDue && payload !== null) {

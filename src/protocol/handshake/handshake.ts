@@ -44,6 +44,8 @@ export interface Handshake {
   readonly peerParameters: TransportParameters | null;
   /** Fingerprint of the peer's identity, once it proved that it has the key. */
   readonly peerFingerprint: Uint8Array | null;
+  /** At a client: of the identity by which the server knows it, now or by its ticket; null where it showed none. */
+  readonly ownFingerprint: Uint8Array | null;
   /** What a client says to the server's application; null: nothing, or a server is the peer. */
   readonly peerPayload: Uint8Array | null;
   /** At a client: the server's application decides whether it is let in, and says so. [HS-44] */

@@ -100,6 +100,7 @@ export class ServerHandshake implements Handshake {
   peerFingerprint: Uint8Array | null = null;
   peerPayload: Uint8Array | null = null;
   readonly isAdmissionDue = false;
+  readonly ownFingerprint = null;
   readonly expectsLongAnswer = false;
   peerLargestDatagram = 0;
   isResumed = false;

@@ -172,6 +172,7 @@ describe('a ticket as a client keeps it', () => {
   const kept: ClientTicket = {
     suite: 1,
     fingerprint: new Uint8Array(SERVER_IDENTITY.fingerprint),
+    clientIdentity: null,
     key: CONTENT.key,
     receivedAtMs: EPOCH_MS,
     lifetimeSeconds: 3_600,
@@ -185,7 +186,10 @@ describe('a ticket as a client keeps it', () => {
 
   test('is bytes, and comes back out of them [HS-55]', () => {
     const host = 'fe80::1%eth0';
-    expect(decodeClientTicket(encodeClientTicket(kept, host))).toEqual({ ...kept, host });
+    for (const clientIdentity of [null, new Uint8Array(32).fill(9)]) {
+      const ticket = { ...kept, clientIdentity };
+      expect(decodeClientTicket(encodeClientTicket(ticket, host))).toEqual({ ...ticket, host });
+    }
   });
 
   test('of a server that says it lives for ever lives for 7 days [HS-54]', () => {
