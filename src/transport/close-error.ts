@@ -71,7 +71,7 @@ export function closeError(reason: CloseReason): JspError | null {
     return new JspError(
       'ERR_JSP_NOT_AUTHORIZED',
       reason.by === 'peer'
-        ? 'the server does not let this client in: it wants an identity that is on its list of keys, or its application could not decide; pass the option identity, and have its fingerprint put on the list'
+        ? 'the server does not let this client in: it wants an identity that is on its list of keys, or its application could not decide; pass one with the option identity (of jsp: --identity FILE), and have its fingerprint put on the list'
         : 'the client was not let in, or its identity is not on the list of keys any more',
     );
   }
