@@ -14,6 +14,8 @@ export type Connect = (url: string, options: ConnectOptions) => Promise<ClientCo
 export class UrlDialer implements Dialer {
   private readonly urls: readonly string[];
   private readonly options: ConnectOptions;
+  /** Of an earlier connection: it is good once, so that the first attempt alone shows it. [HS-55] */
+  private ticket: Uint8Array | undefined;
   private readonly greeter: Greeter;
   private readonly takesLanes: boolean;
   private readonly connect: Connect;
@@ -31,8 +33,10 @@ export class UrlDialer implements Dialer {
     takesLanes: boolean,
     connect: Connect,
   ) {
+    const { ticket, ...lasting } = options;
     this.urls = urls;
-    this.options = options;
+    this.options = lasting;
+    this.ticket = ticket;
     this.greeter = greeter;
     this.takesLanes = takesLanes;
     this.connect = connect;
@@ -43,7 +47,9 @@ export class UrlDialer implements Dialer {
   }
 
   async dial(onEnded: (link: Link, error: Error | null) => void, signal: AbortSignal): Promise<Link> {
-    const connection = await this.connect(this.nextUrl(), { ...this.options, signal });
+    const { ticket } = this;
+    this.ticket = undefined;
+    const connection = await this.connect(this.nextUrl(), { ...this.options, ticket, signal });
     const link = new Link(connection, this.takesLanes, onEnded);
     try {
       link.welcome = await this.greeter.greet(link, signal);

@@ -268,3 +268,17 @@ test('a client that drains ends its session, too', async () => {
   await client.drain();
   await until(() => broker.service.metrics().sessions === 0);
 });
+
+test('a ticket is shown in the first attempt alone, whatever becomes of that [CLT-3] [HS-55]', async () => {
+  const shown: unknown[] = [];
+  const greeter = new Greeter(null, undefined, new ManualClock());
+  const connectTo = async (_: string, { ticket }: { ticket?: Uint8Array | undefined }) => {
+    shown.push(ticket);
+    throw new JspError('ERR_JSP_HANDSHAKE_TIMEOUT', 'nobody there');
+  };
+  const dialer = new UrlDialer(['jsp://a'], { ticket: Uint8Array.of(1) }, greeter, true, connectTo);
+  const dial = () => dialer.dial(() => {}, new AbortController().signal);
+  await expect(dial()).rejects.toThrow('nobody there');
+  await expect(dial()).rejects.toThrow('nobody there');
+  expect(shown).toEqual([Uint8Array.of(1), undefined]);
+});
