@@ -224,8 +224,9 @@ export class Paths {
     if (peerUses === this.movesUnder)
       for (const { ownId } of this.candidates)
         if (ownId !== null && this.ids.peer.isLent(ownId)) return ownId;
-    this.movesUnder = peerUses;
-    return this.ids.peer.lend();
+    const id = this.ids.peer.lend();
+    if (id !== null) this.movesUnder = peerUses;
+    return id;
   }
 
   /** Its id was not taken back by the peer. [CON-81] */
