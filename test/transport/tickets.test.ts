@@ -1,4 +1,6 @@
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import {
   type Connection,
@@ -131,4 +133,37 @@ test('a server that gives no tickets takes none [HS-55]', async () => {
   expect(connection.isResumed).toBe(false);
   expect(await Promise.race([once(connection, 'ticket'), say(connection)])).toHaveLength(2);
   await connection.close();
+});
+
+test('a captured first datagram is heard once over real sockets: not again by its server, nor by one that was started anew or shares its keys [HS-53]', async () => {
+  const tickets = { keys: SHARED };
+  const first = await serve({ tickets });
+  const ticket = await ticketOf(first.listener.url);
+  const wire = createSocket('udp4');
+  wire.bind(0, '127.0.0.1');
+  await once(wire, 'listening');
+  const captured = once(wire, 'message');
+  const { port } = first.listener;
+  // What stands between them keeps the datagram, and is the only one who sends it.
+  const url = first.listener.url.replace(/:\d+$/, `:${wire.address().port}`);
+  const client = await connect(url, { ticket, earlyData: true });
+  client.openStream({ earlyData: true }).send('pay');
+  const [datagram] = (await captured) as [Buffer];
+  client.destroy();
+  const replay = async (to: number): Promise<void> => {
+    for (let i = 0; i < 1_000; i++) {
+      wire.send(datagram, to, '127.0.0.1');
+      if (i % 20 === 0) await turn();
+    }
+  };
+  const other = await serve({ tickets });
+  await replay(port);
+  await replay(other.listener.port);
+  await first.listener.close({ timeoutMs: 0 });
+  const again = await serve({ port, tickets });
+  await replay(port);
+  wire.close();
+  expect(first.heard.map(({ text }) => text)).toEqual(['pay']);
+  expect([...other.heard, ...again.heard]).toEqual([]);
+  expect(first.listener.metrics()).toMatchObject({ earlyDataAccepted: 1 });
 });
