@@ -149,7 +149,8 @@ describe('what clients can make a broker hold', () => {
         return core;
       });
       expect(bytes).toBeLessThan(6.5 * MIB);
-      expect(bytes).toBeGreaterThan(2 * MIB);
+      // The log is full of what is large; 20,000 empty messages come to 2 MiB, not to its 4.
+      expect(bytes).toBeGreaterThan(payloadBytes === 0 ? MIB : 2 * MIB);
     }
   });
 
