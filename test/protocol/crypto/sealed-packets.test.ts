@@ -1,15 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { type AeadProvider, chooseAead } from '../../../src/protocol/crypto/aead.ts';
-import { loadAesGcm } from '../../../src/protocol/crypto/aes-gcm.ts';
-import {
-  openPacket,
-  PacketKeys,
-  sealPacket,
-  UnprotectedHeader,
-} from '../../../src/protocol/crypto/packet-protection.ts';
+import { openPacket, sealPacket, UnprotectedHeader } from '../../../src/protocol/crypto/packet-protection.ts';
 import { hex, joined, toHex } from './bytes.ts';
-import { type SealedPacketInput, slowHeaderProtection, slowSealedPacket } from './slow-packet.ts';
+import { slowHeaderProtection, slowSealedPacket } from './slow-packet.ts';
 import { vectorCases } from './vector-file.ts';
+import { keysOf, providerOf } from './vector-keys.ts';
 
 const MASKS = vectorCases('header-protection.json', slowHeaderProtection);
 const PACKETS = vectorCases('sealed-packets.json', slowSealedPacket);
@@ -56,18 +50,3 @@ describe.each(PACKETS)('the sealed packet "$name" [PKT-11] [PKT-12]', ({ input, 
     expect(toHex(packet.subarray(0, header.length + payload.length))).toBe(input.header + input.payload);
   });
 });
-
-function keysOf(input: SealedPacketInput): PacketKeys {
-  const provider = providerOf(input);
-  return new PacketKeys(
-    provider.createKey(hex(input.key)),
-    hex(input.iv),
-    provider.createHeaderKey(hex(input.headerKey)),
-  );
-}
-
-function providerOf({ suite = 1 }: { suite?: number }): AeadProvider {
-  const aes = loadAesGcm();
-  if (suite === 2 && aes === null) throw new Error('this Node has no AES-256-GCM');
-  return suite === 2 && aes !== null ? aes : chooseAead('auto');
-}

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
-import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import { TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { hex, joined, toHex } from '../crypto/bytes.ts';
 import { type SealedPacketInput, slowSealedPacket } from '../crypto/slow-packet.ts';
 import { vectorCases } from '../crypto/vector-file.ts';
+import { keysOf } from '../crypto/vector-keys.ts';
 
 const PACKETS = vectorCases('sealed-packets.json', slowSealedPacket);
 const ID = Uint8Array.of(1, 2, 3);
@@ -75,13 +75,4 @@ function pack(
   batch.pushPacket(keys, at, numberStart, at + bytes.length, input.packetNumber, ID);
   batch.push(bytes.length + 16, host, port, local);
   return bytes.length + 16;
-}
-
-function keysOf(input: SealedPacketInput): PacketKeys {
-  const provider = chooseAead('auto');
-  return new PacketKeys(
-    provider.createKey(hex(input.key)),
-    hex(input.iv),
-    provider.createHeaderKey(hex(input.headerKey)),
-  );
 }
