@@ -62,10 +62,10 @@ test('the file transfer goes on where it was cut off, and everything arrives', a
 });
 
 test('the sensor sends all readings in datagrams of 512 bytes, and compressed in less than two thirds of the bytes', async () => {
-  const output = await runExample('iot-sensor', '2', '50');
-  expect(output.match(/: 20 readings in datagrams of at most 512 bytes$/gm)?.length).toBe(2);
+  const output = await runExample('iot-sensor', '4', '50');
+  expect(output.match(/: 40 readings in datagrams of at most 512 bytes$/gm)?.length).toBe(2);
   expect(output).toMatch(
-    /^dashboard: 40 readings, the last one \{"device":"greenhouse-7","time":"2026-06-01T00:19/m,
+    /^dashboard: 80 readings, the last one \{"device":"greenhouse-7","time":"2026-06-01T00:39/m,
   );
   const [, plain, compressed] = /^on the link: (\d+) bytes as they are, (\d+) compressed/m.exec(output) ?? [];
   expect(Number(compressed)).toBeLessThan(Number(plain) / 1.5);
