@@ -38,6 +38,18 @@ describe('InterfaceWatch: the addresses of this machine', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test('looks once for those that come and go within a second', () => {
+    const look = vi.fn(() => ['127.0.0.1']);
+    const watch = new InterfaceWatch({ addresses: look, pollMs: 1_000 });
+    const told: (readonly string[])[] = [];
+    for (let i = 0; i < 3; i++) watch.watch((found) => told.push(found))();
+    expect(look).toHaveBeenCalledTimes(1);
+    expect(told).toEqual([['127.0.0.1'], ['127.0.0.1'], ['127.0.0.1']]);
+    vi.advanceTimersByTime(1_000);
+    watch.watch(() => {})();
+    expect(look).toHaveBeenCalledTimes(2);
+  });
+
   test('takes a system that does not tell for one where nothing changes', () => {
     let isTold = true;
     const addresses = (): string[] => {
