@@ -4,8 +4,8 @@ import { shapesOf } from './shapes.ts';
 
 /** Classes of the core that show others more than {@link MEMBERS_MAX} members, and why. */
 const WIDE: Readonly<Record<string, string>> = {
-  '(class)': 'all that the parts of a connection may ask and tell it',
   ClientHandshake: 'the face that a connection has of either side of a handshake',
+  'Connection.Host': 'all that the parts of a connection may ask and tell it',
   ConnectionCounters: 'one count each',
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',

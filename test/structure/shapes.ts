@@ -26,7 +26,7 @@ export function shapesOf(files: readonly ProjectFile[]): Shapes {
   const classes: ClassShape[] = [];
   const functions: FunctionShape[] = [];
   for (const { path, text } of files) {
-    const visit = (node: unknown, owner: string): void => {
+    const visit = (node: unknown, owner: string, key = '(class)'): void => {
       if (Array.isArray(node)) {
         for (const child of node) visit(child, owner);
         return;
@@ -34,7 +34,7 @@ export function shapesOf(files: readonly ProjectFile[]): Shapes {
       if (!isNode(node)) return;
       let inside = owner;
       if (node.type === 'ClassDeclaration' || node.type === 'ClassExpression') {
-        inside = nameOf(node.identifier) ?? '(class)';
+        inside = nameOf(node.identifier) ?? (owner === '' ? key : `${owner}.${key}`);
         classes.push({ path, name: inside, publicMembers: publicMembersOf(node.body as ClassMember[]) });
       }
       const own = functionOf(node);
@@ -44,7 +44,7 @@ export function shapesOf(files: readonly ProjectFile[]): Shapes {
           name: owner === '' ? own.name : `${owner}.${own.name}`,
           parameters: own.parameters,
         });
-      for (const child of Object.values(node)) visit(child, inside);
+      for (const child of Object.values(node)) visit(child, inside, nameOf(node.key));
     };
     visit(parseSync(text, { syntax: 'typescript', target: 'es2022' }).body, '');
   }
