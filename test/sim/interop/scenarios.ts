@@ -41,13 +41,6 @@ export const INTEROP: readonly InteropScenario[] = [
   scenario(connectionMigration),
 ];
 
-export function interopScenario(name: string): InteropScenario {
-  const found = INTEROP.find((candidate) => candidate.name === name);
-  if (found === undefined)
-    throw new RangeError(`--interop is one of ${INTEROP.map((of) => of.name).join(', ')}, not "${name}"`);
-  return found;
-}
-
 /** The plan of a seed: the same one every time. */
 export function interopPlanOf({ planOf }: InteropScenario, seed: number): unknown {
   return planOf(new Prng(seed));
