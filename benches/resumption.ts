@@ -12,13 +12,16 @@ import { performance } from 'node:perf_hooks';
 import { createServer, connect as dialTls, type TLSSocket } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { median } from '../src/bench/figures.ts';
+import { formatTable, median } from '../src/bench/figures.ts';
 import { wholeNumber } from '../src/cli/arguments.ts';
+import { ProgressLine } from '../src/cli/progress-line.ts';
 import { type Connection, connect, generateIdentity, listen } from '../src/index.ts';
 import { selfSigned } from './peers/self-signed.ts';
 
 const TLS_1_3 = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', ecdhCurve: 'X25519' } as const;
 const WARM_UP = 50;
+/** Of a run for each handshake that is asked for: ten kinds of coming, some milliseconds each. */
+const SECONDS_EACH = 0.03;
 const MESSAGE = Buffer.from('21.5');
 
 interface Addresses {
@@ -52,7 +55,9 @@ async function measure(): Promise<void> {
     .parse()
     .opts<{ json?: boolean; handshakes: number; runs: number }>();
   const taken = new Map<string, { rates: number[]; answers: number[] }>();
+  const progress = new ProgressLine(process.stderr);
   for (let run = 0; run < runs; run++) {
+    progress.begin(`run ${run + 1} of ${runs}`, handshakes * SECONDS_EACH);
     const server = fork(fileURLToPath(import.meta.url));
     const [addresses] = (await once(server, 'message')) as [Addresses];
     for (const way of waysTo(addresses)) {
@@ -63,9 +68,8 @@ async function measure(): Promise<void> {
       answers.push(median(await repeated(handshakes, () => way.message())));
     }
     server.kill();
-    if (process.stderr.isTTY) process.stderr.write(`\rrun ${run + 1} of ${runs}\u001b[K`);
   }
-  if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
+  progress.end();
   print(
     [...taken].map(([way, { rates, answers }]) => ({
       way,
@@ -78,11 +82,12 @@ async function measure(): Promise<void> {
 
 function print(figures: readonly Figures[], asJson: boolean): void {
   if (asJson) return console.log(JSON.stringify(figures));
-  console.log(`${''.padEnd(24)}${'handshakes/s'.padStart(14)}${'first answer'.padStart(16)}`);
-  for (const { way, handshakesPerSecond, firstAnswerMs } of figures) {
-    const answer = `${firstAnswerMs.toFixed(2)} ms`;
-    console.log(`${way.padEnd(24)}${String(handshakesPerSecond).padStart(14)}${answer.padStart(16)}`);
-  }
+  const rows = figures.map(({ way, handshakesPerSecond, firstAnswerMs }) => [
+    way,
+    `${handshakesPerSecond}`,
+    `${firstAnswerMs.toFixed(2)} ms`,
+  ]);
+  console.log(formatTable(['', 'handshakes/s', 'first answer'], rows));
 }
 
 async function repeated(count: number, once: () => Promise<number>): Promise<number[]> {
