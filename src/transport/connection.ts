@@ -753,8 +753,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 }
 
 /** A reliable message that the peer has not acknowledged. */
-export interface Undelivered {
-  readonly stream: Stream;
+export interface Undelivered<S = Stream> {
+  readonly stream: S;
   /** A copy. */
   readonly data: Buffer;
   /** NEVER for none. */

@@ -23,6 +23,7 @@ import {
   escapeOf,
   localHostOf,
   type NetworkType,
+  type Undelivered,
   undeliveredOf,
 } from './connection.ts';
 import type { GoAwayNotice } from './go-away.ts';
@@ -218,7 +219,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   private connections = 0;
   private failedAttempts = 0;
   private cause: JspError | null = null;
-  private undelivered: Undelivered[] = [];
+  private undelivered: Undelivered<Stream | ReopeningStream>[] = [];
   /** This side closes it. */
   private isLeaving = false;
   /** Ends the watch over the address that the present connection begins at. */
@@ -444,8 +445,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     const { clock } = this.surroundings;
     this.phase = 'moving';
     this.closesAt = clock.now() + STRANDED_MS * MILLISECOND;
-    this.attempts++;
-    this.tell('reconnecting', { attempt: this.attempts, delayMs: 0, cause: null });
+    this.onWait(0);
     this.redial.hurry();
   }
 
@@ -484,15 +484,10 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   private onFailed(error: JspError): boolean {
     this.failedAttempts++;
     this.cause = error;
-    if (this.phase === 'moving') {
-      this.suggested = null;
-      return true; // there is a connection yet
-    }
     // Where the server said to go is one way more; what is wrong with that is wrong with no other.
-    if (this.suggested !== null) {
-      this.suggested = null;
-      return true;
-    }
+    const wasSuggested = this.suggested !== null;
+    this.suggested = null;
+    if (wasSuggested || this.phase === 'moving') return true; // moving there is a connection yet
     const { attemptsMax = Number.POSITIVE_INFINITY } = this.surroundings.reconnect;
     if (!this.isFinal(error) && this.attempts < attemptsMax) return true;
     this.end(error);
@@ -534,7 +529,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   // ---- what was not delivered ----
 
   /** What the connection leaves behind. */
-  private undeliveredOn(connection: Connection): Undelivered[] {
+  private undeliveredOn(connection: Connection): Undelivered<Stream | ReopeningStream>[] {
     const lasting = [...this.streams];
     const owners = new Map<Stream, Stream | ReopeningStream>();
     return undeliveredOf(connection).map((message) => {
@@ -627,14 +622,6 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     const isAway = this.phase === 'offline' && this.isReferenced;
     this.keptAlive = isAway ? setInterval(() => {}, LONG_MS) : undefined;
   }
-}
-
-/** What a connection left behind, before it is handed back. */
-interface Undelivered {
-  readonly stream: Stream | ReopeningStream;
-  readonly data: Buffer;
-  readonly deadline: Micros;
-  readonly mayHaveArrived: boolean;
 }
 
 /** How a server is known. */

@@ -5,7 +5,7 @@ import { JspError } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import type { Clock } from '../udp/clock.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, Undelivered } from './connection.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
 import {
   type Delivery,
@@ -18,7 +18,7 @@ import {
   type StreamOptions,
 } from './options.ts';
 import { protectionOf } from './protection.ts';
-import { endOfStream, type Stream } from './stream.ts';
+import { endOfStream, mayBeRead, type Stream } from './stream.ts';
 
 interface ReopeningStreamEvents {
   message: [data: Buffer];
@@ -37,14 +37,6 @@ interface Held {
   readonly deadline: Micros;
   /** Whoever wants to know what becomes of it. */
   readonly resolve: ((outcome: Outcome | Promise<Outcome>) => void) | null;
-}
-
-/** A message that waited until it was over. */
-export interface Untaken {
-  readonly stream: ReopeningStream;
-  readonly data: Buffer;
-  readonly deadline: Micros;
-  readonly mayHaveArrived: boolean;
 }
 
 /** Made by `openStream({ label, reopen: true })` of a connection with `reconnect`. */
@@ -126,13 +118,13 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   /** As `Stream.flush`, once there is a connection. Rejects when that is lost: what is not settled then is handed back. */
   async flush(): Promise<void> {
     if (this.held.length > 0) await new Promise<void>((resolve) => this.flushes.push(resolve));
-    if (this.life === Life.CLOSED) throw this.closedBy ?? streamClosed();
+    if (this.isOver) throw this.closedBy ?? streamClosed();
     if (!this.isAway) await this.inner?.flush();
   }
 
   /** As `Stream.end`: behind what waits. After that it is not opened again. */
   end(): void {
-    if (this.isEnded || this.life === Life.CLOSED) return;
+    if (this.isEnded || this.isOver) return;
     this.isEnded = true;
     if (this.held.length > 0) return;
     if (this.isAway) this.over(null);
@@ -141,7 +133,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
 
   /** As `Stream.reset`, for good; also what waits is dropped. */
   reset(code = 0): void {
-    if (this.life === Life.CLOSED) return;
+    if (this.isOver) return;
     if (!this.isAway) this.inner?.reset(code);
     this.takeHeld(this.clock.now());
     this.over(null);
@@ -170,12 +162,13 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
 
   /** There is another connection. Until {@link goOn} what is sent goes ahead of what waits. */
   reopen(connection: Connection): void {
-    if (this.life === Life.CLOSED) return;
+    if (this.isOver) return;
     const { inner } = this;
     if (inner !== null && this.life === Life.OPEN) {
       // The connection that is left goes on for a while.
       inner.end();
       this.keepUnread(inner);
+      if (this.isOver) return; // too much of it is unread
     }
     this.connection = connection;
     this.attach(connection.openStream(this.options));
@@ -191,7 +184,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   /** The connection is over, and there may be another. */
   lose(connection: Connection): void {
     const { inner } = this;
-    if (connection !== this.connection || inner === null || this.life === Life.CLOSED) return;
+    if (connection !== this.connection || inner === null || this.isOver) return;
     this.life = Life.AWAY;
     this.keepUnread(inner);
     // The peer, or this side, was done with it.
@@ -200,7 +193,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
 
   /** It is over for good. */
   over(error: JspError | null): void {
-    if (this.life === Life.CLOSED) return;
+    if (this.isOver) return;
     this.life = Life.CLOSED;
     this.closedBy = error;
     this.tellFlushes();
@@ -218,7 +211,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   }
 
   /** What waits, which is dropped here: the reliable messages of it. */
-  takeHeld(now: Micros): Untaken[] {
+  takeHeld(now: Micros): Undelivered<ReopeningStream>[] {
     const { held } = this;
     this.held = [];
     this.heldBytes = 0;
@@ -234,12 +227,16 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   // ---- sending ----
 
   private get isAway(): boolean {
-    return this.life === Life.AWAY || this.life === Life.CLOSED;
+    return this.life === Life.AWAY || this.isOver;
+  }
+
+  private get isOver(): boolean {
+    return this.life === Life.CLOSED;
   }
 
   /** The stream to send on at once; null while something waits. */
   private direct(): Stream | null {
-    if (this.life === Life.CLOSED || this.isEnded) throw this.closedBy ?? streamClosed();
+    if (this.isOver || this.isEnded) throw this.closedBy ?? streamClosed();
     if (this.life === Life.AWAY) return null;
     return this.life === Life.REOPENED || this.held.length === 0 ? this.inner : null;
   }
@@ -358,7 +355,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   private keepUnread(stream: Stream): void {
     const isRead = this.isWanted && !this.isPaused && (this.taken?.length ?? 0) < TAKEN_MAX;
     if (isRead) return;
-    this.past.push(stream);
+    this.past = [...this.past, stream].filter(mayBeRead);
     if (this.past.length <= PAST_MAX) return;
     this.fail(
       new JspError(
@@ -389,7 +386,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
       return { done: false, value: message };
     }
     if (this.isPeerEnded) return { done: true, value: undefined };
-    if (this.life !== Life.CLOSED) return null;
+    if (!this.isOver) return null;
     if (this.closedBy !== null) throw this.closedBy;
     return { done: true, value: undefined };
   }

@@ -68,6 +68,8 @@ export let closeStream: (core: ConnectionStream, error: JspError | null) => void
 export let hushStream: (core: ConnectionStream) => void;
 /** Why the stream is over, null where both sides ended it; undefined while it is not. */
 export let endOfStream: (stream: Stream) => JspError | null | undefined;
+/** Whether there is something to read of it, or may yet be. */
+export let mayBeRead: (stream: Stream) => boolean;
 
 /** One stream of messages, in both directions. Made by `connection.openStream` and the `stream` event. */
 export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterable<Buffer> {
@@ -119,6 +121,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     closeStream = (core, error) => (core.owner as Stream | null)?.onClosed(error);
     hushStream = (core) => (core.owner as Stream | null)?.hush();
     endOfStream = (stream) => (stream.life === Life.CLOSED ? stream.closedBy : undefined);
+    mayBeRead = ({ core, life }) => life !== Life.CLOSED || core.receiver.readable > 0;
   }
 
   private constructor(

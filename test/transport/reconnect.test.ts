@@ -407,6 +407,34 @@ describe('a stream that is opened again [CON-105]', () => {
     }
   });
 
+  test('that is only written to outlives any number of connections; one that nobody reads ends when messages of 17 wait', async () => {
+    const world = new LastingLab();
+    const { lab } = world;
+    world.onStream = (stream) => {
+      if (stream.label === 'answered') stream.send('unread');
+    };
+    await world.start('a');
+    const connection = await world.join(['a']);
+    const silent = connection.openStream({ label: 'silent', reopen: true });
+    const answered = connection.openStream({ label: 'answered', reopen: true });
+    const told: string[] = [];
+    silent.on('close', () => told.push('silent'));
+    answered.on('error', ({ code }) => told.push(code));
+    for (let n = 1; n <= 20; n++) {
+      silent.send(`${n}`);
+      if (told.length === 0) answered.send(`${n}`);
+      await lab.run(100);
+      world.clientHost = `network ${n}`;
+      world.addresses.look();
+      await lab.settle(next(connection as never, 'reconnected'));
+      expect(told).toEqual(n < 17 ? [] : ['ERR_JSP_QUEUE_FULL']);
+    }
+    expect(() => answered.send('more')).toThrow(expect.objectContaining({ code: 'ERR_JSP_QUEUE_FULL' }));
+    await lab.settle(silent.flush());
+    expect(world.texts('silent')).toEqual(Array.from({ length: 20 }, (_, i) => `${i + 1}`));
+    await lab.settle(connection.close());
+  });
+
   test('needs a label, and options that a stream can have', async () => {
     const { lab, connection } = await away();
     const invalid = expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID' });
