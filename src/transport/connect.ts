@@ -147,16 +147,26 @@ async function connectToAny(
 ): Promise<Connection> {
   if (urls.length === 1) return connectOnce(urls[0], { ...options, ticket: ticketOf(urls[0]) });
   for (const url of urls) parseServerUrl(url); // what is no URL is an error, whoever answers
-  // What may go early would go to whoever comes first, answer or not.
-  const attempt = (url: string, signal: AbortSignal | undefined): Promise<Connection> =>
-    connectOnce(url, { ...options, earlyData: false, signal, ticket: ticketOf(url) });
-  const discard = (late: Connection): void => late.destroy();
+  return firstOf(urls, urls, options, URL_DELAY, (url, attempted) =>
+    connectOnce(url, { ...attempted, ticket: ticketOf(url) }),
+  );
+}
+
+/** The first connection of several ways that are tried side by side. What may go early would go to whoever comes first, answer or not, so nothing does. */
+async function firstOf<W>(
+  ways: readonly W[],
+  names: readonly string[],
+  options: ConnectOptions,
+  delay: Micros | undefined,
+  attempt: (way: W, options: ConnectOptions) => Promise<Connection>,
+): Promise<Connection> {
   try {
-    return await race(urls, attempt, {
-      ...{ clock: clockOf(options), signal: options.signal, delay: URL_DELAY, discard },
+    return await race(ways, (way, signal) => attempt(way, { ...options, earlyData: false, signal }), {
+      ...{ clock: clockOf(options), signal: options.signal, delay },
+      discard: (late) => late.destroy(),
     });
   } catch (error) {
-    throw error instanceof AggregateError ? mostTelling(error.errors as Error[], urls) : error;
+    throw error instanceof AggregateError ? mostTelling(error.errors as Error[], names) : error;
   }
 }
 
@@ -176,23 +186,17 @@ async function connectOnce(url: string, given: ConnectOptions): Promise<Connecti
   const kept = ticket === undefined ? null : usableTicket(ticket, pinsOf(server), identity, clockOf(options));
   if (options.socket !== undefined) {
     const [way] = waysTo(server, [server.host], kept);
-    return connectOver(options.socket, way, options, signal);
+    return connectOver(options.socket, way, options);
   }
   const hosts = await unlessAborted(hostsToTry(server.host, options.localHost), signal);
   const ways = waysTo(server, hosts, kept);
-  const attempt = async (way: WayToServer, ended: AbortSignal | undefined): Promise<Connection> => {
+  const attempt = async (way: WayToServer, attempted: ConnectOptions): Promise<Connection> => {
     const socket = await clientSocket({ host: way.host, port: server.port }, options, ways.length > 1);
-    // What may go early would go to whoever comes first, answer or not.
-    return connectOver(socket, way, ways.length > 1 ? { ...options, earlyData: false } : options, ended);
+    return connectOver(socket, way, attempted);
   };
-  if (ways.length === 1) return attempt(ways[0], signal);
-  try {
-    const discard = (late: Connection): void => late.destroy();
-    return await race(ways, attempt, { clock: clockOf(options), signal, discard });
-  } catch (error) {
-    const tried = ways.map(({ host }) => host);
-    throw error instanceof AggregateError ? mostTelling(error.errors as Error[], tried) : error;
-  }
+  if (ways.length === 1) return attempt(ways[0], options);
+  const names = ways.map(({ host }) => host);
+  return firstOf(ways, names, options, undefined, attempt);
 }
 
 /** Connects over a socket, which is closed with the connection, or when there is none. */
@@ -200,8 +204,8 @@ async function connectOver(
   socket: DatagramSocket,
   way: WayToServer,
   options: ConnectOptions,
-  signal: AbortSignal | undefined,
 ): Promise<Connection> {
+  const { signal } = options;
   try {
     if (signal?.aborted) throw abortError(signal);
     return await new ClientSession(new PathSockets(socket), options, way).connected(signal);
@@ -243,7 +247,8 @@ class ClientSession {
   /** How often in a row the server's system said that nothing listens there. */
   private refusals = 0;
   private retryIsDue = false;
-  private settle: ((error: JspError | null) => void) | null = null;
+  /** While the handshake is under way. */
+  private settle: ((outcome: Outcome) => void) | null = null;
   private readonly moves: PathMoves;
   /** It moves by itself when the machine loses its address. */
   private readonly isFollowed: boolean;
@@ -282,39 +287,44 @@ class ClientSession {
   }
 
   async connected(signal: AbortSignal | undefined): Promise<Connection> {
-    if (this.core.handshake.earlyData === EarlyData.PENDING) return this.early(signal);
     const forget = onAbort(signal, () => this.connection.destroy());
-    const error = await new Promise<JspError | null>((resolve) => {
+    if (this.core.handshake.earlyData === EarlyData.PENDING) return this.early(forget);
+    const outcome = await new Promise<Outcome>((resolve) => {
       this.settle = resolve;
       this.driver.flush();
     });
     forget();
     if (signal?.aborted) throw abortError(signal);
-    if (error === null) return this.connection;
-    const { host: remoteHost, port: remotePort } = this.core.path;
-    if (connectionFailed.hasSubscribers) connectionFailed.publish({ remoteHost, remotePort, error });
+    if (outcome === 'connected') return this.connection;
+    const error = outcome ?? closedEarly();
+    this.tellFailed(error);
     throw error;
   }
 
   /** The first datagram waits for what is sent before this turn of the event loop ends. [HS-34] */
-  private early(signal: AbortSignal | undefined): Connection {
-    const forget = onAbort(signal, () => {
-      if (!this.connection.isEstablished) this.connection.destroy();
-    });
-    void this.connection.closed.then(forget);
+  private early(forget: () => void): Connection {
+    this.settle = (outcome) => {
+      forget();
+      if (outcome !== 'connected' && outcome !== null) this.tellFailed(outcome);
+    };
     this.driver.wake();
     return this.connection;
+  }
+
+  private tellFailed(error: JspError): void {
+    const { host: remoteHost, port: remotePort } = this.core.path;
+    if (connectionFailed.hasSubscribers) connectionFailed.publish({ remoteHost, remotePort, error });
   }
 
   onEvent(event: EndpointEvent): void {
     if (event.type === 'connected') {
       if (this.isFollowed) this.moves.follow();
-      this.settled(null);
+      this.settled('connected');
     } else if (event.type === 'path') this.moves.onPath();
     else if (event.type === 'pathFailed') this.moves.onPathFailed(event.local);
     else if (event.type === 'closed') {
       this.moves.onOver();
-      if (this.settle !== null) this.settled(closeError(event.reason) ?? closedEarly());
+      if (this.settle !== null) this.settled(closeError(event.reason));
     }
     if (event.type === 'token') this.keepToken(event.token);
     tellConnection(event);
@@ -406,12 +416,15 @@ class ClientSession {
     failConnection(this.connection, failure);
   }
 
-  private settled(error: JspError | null): void {
+  private settled(outcome: Outcome): void {
     const settle = this.settle;
     this.settle = null;
-    settle?.(error);
+    settle?.(outcome);
   }
 }
+
+/** What became of a handshake; null: the connection was closed in it, without an error. */
+type Outcome = JspError | 'connected' | null;
 
 function credentialsOf({ identity, payload }: ConnectOptions) {
   return { identity: identity ?? null, payload: bytesOf(payload) };

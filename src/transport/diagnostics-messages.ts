@@ -12,7 +12,7 @@ export interface DiagnosticsMessages {
   'jetstream-proto:listener:close': { readonly listener: Listener };
   /** A connection is there: its handshake is complete, which took `handshakeMs`. On a server before its `connection` event. */
   'jetstream-proto:connection:open': { readonly connection: Connection; readonly handshakeMs: number };
-  /** `connect` got no connection to this address; where a name has several, others may be tried. */
+  /** `connect` got no connection to this address, or one with early data whose handshake failed; where a name has several addresses, others may be tried. */
   'jetstream-proto:connection:failed': {
     readonly remoteHost: string;
     readonly remotePort: number;

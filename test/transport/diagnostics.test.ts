@@ -7,6 +7,7 @@ import { Lab } from '../../src/testing/index.ts';
 import { bytesOf } from '../protocol/connection/pair.ts';
 import { textOf } from '../structure/project.ts';
 import { labPair } from './lab-pair.ts';
+import { next } from './served.ts';
 import { catchUncaught } from './uncaught.ts';
 
 const NAMES = [
@@ -93,6 +94,26 @@ describe('channels of node:diagnostics_channel [CON-72]', () => {
     const { remoteHost, remotePort, error } = told[0]
       .message as DiagnosticsMessages['jetstream-proto:connection:failed'];
     expect([remoteHost, remotePort, error.code]).toEqual(['nobody', 4_577, 'ERR_JSP_HANDSHAKE_TIMEOUT']);
+    const before = await labPair();
+    const ticket = await before.lab.settle(next<Uint8Array>(before.client as never, 'ticket'));
+    const { username } = new URL(before.listener.url);
+    for (const end of ['timeout', 'close', 'abort']) {
+      told.length = 0;
+      const ender = new AbortController();
+      const early = await connect(`jsp://${username}@nobody:4577`, {
+        ...{ clock: before.lab.clock, random: before.lab.random, signal: ender.signal },
+        ...{ ticket, earlyData: true, handshakeTimeoutMs: 500 },
+        socket: before.lab.socket({ host: end, port: 1, connectTo: { host: 'nobody', port: 4_577 } }),
+      });
+      expect(early.earlyData).toBe('pending');
+      if (end === 'close') early.destroy();
+      if (end === 'abort') ender.abort();
+      const error = await before.lab.settle(early.closed);
+      const failed = { remoteHost: 'nobody', remotePort: 4_577, error };
+      const isTold = end === 'timeout';
+      expect(told.map(({ message }) => message)).toEqual(isTold ? [failed] : []);
+      expect(error?.code).toBe(isTold ? 'ERR_JSP_HANDSHAKE_TIMEOUT' : undefined);
+    }
     const pair = await labPair({}, { streamsMax: 1 });
     pair.client.on('streamsBlocked', () => {});
     for (let i = 0; i < 3; i++) pair.client.openStream().send('x');
