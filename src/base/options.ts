@@ -93,6 +93,14 @@ function invalid(message: string): JspError {
 }
 
 function shown(value: unknown): string {
+  if (!Array.isArray(value)) return shownAlone(value);
+  const items = value
+    .slice(0, SHOWN_ITEMS_MAX)
+    .map((item) => (Array.isArray(item) ? 'a list' : shownAlone(item)));
+  return `[${items.join(', ')}${value.length > SHOWN_ITEMS_MAX ? ', …' : ''}]`;
+}
+
+function shownAlone(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, SHOWN_CHARACTERS_MAX));
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
@@ -128,5 +136,6 @@ function editDistance(a: string, b: string): number {
 }
 
 const SHOWN_CHARACTERS_MAX = 64;
+const SHOWN_ITEMS_MAX = 4;
 /** A name that was cut short is nearer than one that differs in a letter, but not than one in other case. */
 const BEGINNING_DISTANCE = 0.5;

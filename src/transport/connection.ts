@@ -327,13 +327,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     checkArgument('exportKeyingMaterial', 'length', length, EXPORT_LENGTH);
     checkArgument('exportKeyingMaterial', 'name', name, exportName);
     if (!(context instanceof Uint8Array)) throw new TypeError('exportKeyingMaterial: context must be bytes');
-    const value = this.over ? null : this.core.handshake.exported(name, context, length);
-    if (value !== null) return value;
-    if (!this.isOpen || this.isEstablished) throw this.closedWith ?? connectionClosed();
-    throw new JspError(
-      'ERR_JSP_OFFLINE',
-      'the handshake is not complete, so that the two ends have nothing yet that is of this connection alone: wait for the event connected',
-    );
+    return this.exported(length, name, context);
   }
 
   /**
@@ -342,7 +336,10 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    * @param length - 1 to 8,160 bytes
    */
   exportKey(label: string, context: Uint8Array, length: number): Uint8Array {
-    return this.exportKeyingMaterial(length, label, context);
+    checkArgument('exportKey', 'label', label, exportName);
+    checkArgument('exportKey', 'length', length, EXPORT_LENGTH);
+    if (!(context instanceof Uint8Array)) throw new TypeError('exportKey: context must be bytes');
+    return this.exported(length, label, context);
   }
 
   /** What the packets of the connection are sealed with; both sides know of the same. */
@@ -525,6 +522,16 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   ref(): this {
     this.owner.setReferenced?.(true);
     return this;
+  }
+
+  private exported(length: number, name: string, context: Uint8Array): Uint8Array {
+    const value = this.over ? null : this.core.handshake.exported(name, context, length);
+    if (value !== null) return value;
+    if (!this.isOpen || this.isEstablished) throw this.closedWith ?? connectionClosed();
+    throw new JspError(
+      'ERR_JSP_OFFLINE',
+      'the handshake is not complete, so that the two ends have nothing yet that is of this connection alone: wait for the event connected',
+    );
   }
 
   /** Does something in the core for a caller who is not to see it fail: the connection ends with that, and tells why. */

@@ -77,6 +77,7 @@ describe('options', () => {
     [{ kind: 'mate' }, 'kind must be one of black, green, not "mate"'],
     [{ milk: 1 }, 'milk must be true or false, not 1'],
     [{ name: null }, 'name must be a string, not null'],
+    [{ milk: [1, 'x', {}, ['y'], 5] }, 'milk must be true or false, not [1, "x", an object, a list, …]'],
     [{ signal: {} }, 'signal must be an AbortSignal, not an object'],
   ])('that cannot have their value are refused: %j', (options, message) => {
     expect(() => brew(options)).toThrow(

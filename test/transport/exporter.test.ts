@@ -71,6 +71,10 @@ describe('what a connection exports', () => {
     ])
       expect(() => client.exportKeyingMaterial(length as number, name as string)).toThrow(invalid);
     expect(() => client.exportKeyingMaterial(32, 'a', 'text' as never)).toThrow(TypeError);
+    const none = new Uint8Array(0);
+    expect(() => client.exportKey('', none, 32)).toThrow(/^exportKey: label must be/);
+    expect(() => client.exportKey('a', none, 0)).toThrow(/^exportKey: length must be/);
+    expect(() => client.exportKey('a', 'text' as never, 32)).toThrow(/^exportKey: context must be/);
     expect(client.exportKeyingMaterial(8_160, 'x'.repeat(64))).toHaveLength(8_160);
   });
 });
