@@ -118,6 +118,9 @@ interface ConnectionEvents {
   alert: [alert: Alert];
 }
 
+/** What is told to the first listener where there was none in time. */
+type LateEvent = 'goaway' | 'mtu' | 'ticket';
+
 /** What the event `path` tells. */
 export interface PathChange {
   /** Address of the peer. */
@@ -191,12 +194,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private readonly sparing: Sparing = {
     onRadioAwake: () => this.call((now) => this.core.device.onRadioAwake(now)),
   };
-  /** The change of the size of datagrams that nobody listened for. */
-  private untoldMtu: { mtu: number; previous: number } | null = null;
-  /** The server goes, and nobody listened for that. */
-  private untoldGoAway: GoAwayNotice | null = null;
-  /** The ticket that nobody listened for. */
-  private untoldTicket: Uint8Array | null = null;
+  /** The latest of each of these events, while nobody has listened for it. */
+  private untold: { [E in LateEvent]?: ConnectionEvents[E] | undefined } | null = null;
   /** While somebody listens for alerts. */
   private alerts: AlertWatch | null = null;
 
@@ -217,7 +216,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
         case 'streamsBlocked':
           return connection.onStreamsBlocked(event.waiting);
         case 'goAway':
-          return connection.onGoAway(goAwayNotice(event.delayMs, event.url));
+          return connection.tellSoonerOrLater('goaway', goAwayNotice(event.delayMs, event.url));
         case 'path':
           return connection.onPath(event.previous, event.reason);
         case 'pathFailed':
@@ -596,8 +595,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   }
 
   private onTicket(ticket: ClientTicket): void {
-    const bytes = ticketBytes(ticket, this.remoteHost, this.driver.clock);
-    this.untoldTicket = this.tell('ticket', bytes) ? null : bytes;
+    this.tellSoonerOrLater('ticket', ticketBytes(ticket, this.remoteHost, this.driver.clock));
   }
 
   private startAlerts(): void {
@@ -628,8 +626,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   private onMtu(mtu: number, previous: number): void {
     if (connectionMtu.hasSubscribers) connectionMtu.publish({ connection: this, mtu, previous });
-    const first = this.untoldMtu?.previous ?? previous;
-    this.untoldMtu = this.tell('mtu', mtu, first) ? null : { mtu, previous: first };
+    const [, first] = this.untold?.mtu ?? [mtu, previous];
+    this.tellSoonerOrLater('mtu', mtu, first);
   }
 
   private onPath({ host, port }: PathChange['previous'], reason: PathChange['reason']): void {
@@ -679,10 +677,6 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     });
   }
 
-  private onGoAway(notice: GoAwayNotice): void {
-    this.untoldGoAway = this.tell('goaway', notice) ? null : notice;
-  }
-
   private onClosed(reason: CloseReason): void {
     if (this.over) return;
     this.over = true;
@@ -721,33 +715,31 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     throw this.closedWith ?? incompleteError('the connection closed', '');
   }
 
-  /** Streams that came before the first listener for `stream` are handed to it. */
+  /** Tells it, or keeps it until somebody listens. */
+  private tellSoonerOrLater<E extends LateEvent>(event: E, ...args: ConnectionEvents[E]): void {
+    const isTold = this.tell(event, ...args);
+    if (isTold && this.untold === null) return;
+    this.untold ??= {};
+    this.untold[event] = isTold ? undefined : (args as (typeof this.untold)[E]);
+  }
+
+  private tellLate<E extends LateEvent>(event: E): void {
+    const args = this.untold?.[event] as ConnectionEvents[E] | undefined;
+    if (args !== undefined) this.tellSoonerOrLater(event, ...args);
+  }
+
+  /** Streams that came before the first listener for `stream`, and what else was kept for it, are handed to who listens now. */
   protected override onListenerAdded(event: keyof ConnectionEvents): void {
     if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
-    if (event === 'ticket' && this.untoldTicket !== null) queueMicrotask(() => this.tellTicket());
-    if (event === 'mtu' && this.untoldMtu !== null) queueMicrotask(() => this.tellMtu());
-    if (event === 'goaway' && this.untoldGoAway !== null) queueMicrotask(() => this.tellGoAway());
+    if (event === 'ticket' || event === 'mtu' || event === 'goaway') {
+      if (this.untold?.[event] !== undefined) queueMicrotask(() => this.tellLate(event));
+    }
     if (event === 'alert') this.startAlerts();
   }
 
   protected override onListenersRemoved(): void {
     if (this.alerts === null || this.listenerCount('alert') > 0 || connectionAlert.hasSubscribers) return;
     this.stopAlerts();
-  }
-
-  private tellTicket(): void {
-    const ticket = this.untoldTicket;
-    if (ticket !== null && this.tell('ticket', ticket)) this.untoldTicket = null;
-  }
-
-  private tellMtu(): void {
-    const change = this.untoldMtu;
-    if (change !== null && this.tell('mtu', change.mtu, change.previous)) this.untoldMtu = null;
-  }
-
-  private tellGoAway(): void {
-    const notice = this.untoldGoAway;
-    if (notice !== null && this.tell('goaway', notice)) this.untoldGoAway = null;
   }
 
   private claimStreams(): void {
