@@ -1,6 +1,6 @@
 import type { OptionCheck } from '../base/options.ts';
 import { type RetryConfig, TOKEN_SECRET_BYTES } from '../protocol/endpoint/index.ts';
-import type { Clock } from '../udp/clock.ts';
+import { type Clock, epochMs } from '../udp/clock.ts';
 import type { ServerUrl } from './url.ts';
 
 /**
@@ -72,13 +72,10 @@ export function retryConfig(
   options: {
     retry?: RetryConfig['mode'] | undefined;
     tokenKeys?: TokenKeys | undefined;
-    clock?: Clock | undefined;
   },
   clock: Clock,
 ): RetryConfig {
-  // A clock of its own has a time of its own: the lab's begins at 0.
-  const epochMs = options.clock === undefined ? Date.now() - Math.floor(clock.now() / 1_000) : 0;
-  return { mode: options.retry ?? 'auto', tokenSecrets: options.tokenKeys, epochMs };
+  return { mode: options.retry ?? 'auto', tokenSecrets: options.tokenKeys, epochMs: epochMs(clock) };
 }
 
 function isKey(value: unknown): boolean {

@@ -3,6 +3,7 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { resolve } from 'node:path';
 import { JspError } from '../base/errors.ts';
+import { isFingerprint } from './url.ts';
 
 /** Fingerprints, or the file that has them. */
 export type AuthorizedKeysOption = readonly string[] | { readonly file: string };
@@ -53,9 +54,7 @@ export class AuthorizedKeys {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',
         `authorizedKeys cannot be read: ${(error as Error).message}`,
-        {
-          cause: error,
-        },
+        { cause: error },
       );
     }
     const lines = text.split(/\r?\n/).map((line, i) => [`${file}:${i + 1}`, line] as const);
@@ -75,9 +74,7 @@ function parsed(entries: readonly (readonly [where: string, line: string])[]): R
   const fingerprints = new Set<string>();
   for (const [where, line] of entries) {
     const [fingerprint] = line.trim().split(/\s/, 1);
-    // Each fingerprint has one form: the last two bits of its text are 0. [URL-2]
-    const isRight = FINGERPRINT.test(fingerprint) && canonical(fingerprint) === fingerprint;
-    if (!isRight) {
+    if (!isFingerprint(fingerprint)) {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',
         `authorizedKeys: ${where}: "${fingerprint.slice(0, 60)}" is no fingerprint, which has 43 characters, as jsp keygen --client prints it`,
@@ -88,10 +85,5 @@ function parsed(entries: readonly (readonly [where: string, line: string])[]): R
   return fingerprints;
 }
 
-function canonical(text: string): string {
-  return Buffer.from(text, 'base64url').toString('base64url');
-}
-
-const FINGERPRINT = /^[\w-]{43}$/;
 /** How often the file is looked at. */
 const LOOK_MS = 1_000;

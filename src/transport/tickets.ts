@@ -5,7 +5,6 @@
 
 import { JspError } from '../base/errors.ts';
 import { checkOptions, flag, type OptionCheck, type OptionTable, whole } from '../base/options.ts';
-import { MILLISECOND } from '../base/time.ts';
 import type { Identity } from '../protocol/crypto/index.ts';
 import {
   type ClientTicket,
@@ -16,7 +15,7 @@ import {
   TICKET_KEY_BYTES,
   type TicketConfig,
 } from '../protocol/endpoint/index.ts';
-import { type Clock, systemClock } from '../udp/clock.ts';
+import { type Clock, epochMs, unixMs } from '../udp/clock.ts';
 
 export interface TicketOptions {
   /**
@@ -83,7 +82,7 @@ export function ticketConfig(option: boolean | TicketOptions | undefined, clock:
     lifetimeMs: lifetimeMs ?? LIFETIME_MS,
     earlyDataBytesMax: earlyDataBytesMax ?? EARLY_DATA_BYTES_MAX,
     usedMax: USED_MAX,
-    epochMs: unixMs(clock) - Math.floor(clock.now() / MILLISECOND),
+    epochMs: epochMs(clock),
   };
 }
 
@@ -97,11 +96,6 @@ export const tickets: OptionCheck = (value) => {
 
 export const ticketOption: OptionCheck = (value) =>
   value instanceof Uint8Array ? null : "the bytes that a connection's event 'ticket' gave";
-
-/** A clock of its own has a time of its own: the lab's begins at 0. */
-function unixMs(clock: Clock): number {
-  return clock === systemClock ? Date.now() : Math.floor(clock.now() / MILLISECOND);
-}
 
 function isKey(value: unknown): boolean {
   return value instanceof Uint8Array && value.length === TICKET_KEY_BYTES;

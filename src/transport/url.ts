@@ -52,6 +52,16 @@ export function isPinnedUrl(value: unknown): boolean {
   }
 }
 
+/** True for a fingerprint in its one form: 43 characters, of which the last has its unused bits 0. [URL-2] */
+export function isFingerprint(text: string): boolean {
+  try {
+    parseFingerprint(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * The URL of a server with this fingerprint (32 bytes) at this address, in the one form that is printed. [URL-7]
  *

@@ -143,6 +143,16 @@ const SYSTEM_TIME: TimeSource = {
 /** The one clock of this process that drivers share by default. */
 export const systemClock: Clock = new SystemClock();
 
+/** The time of day, in ms since 1970. A clock of its own has a time of its own: the lab's begins at 0. */
+export function unixMs(clock: Clock): number {
+  return clock === systemClock ? Date.now() : Math.floor(clock.now() / MILLISECOND);
+}
+
+/** The time of day at the origin of a clock. */
+export function epochMs(clock: Clock): number {
+  return unixMs(clock) - Math.floor(clock.now() / MILLISECOND);
+}
+
 class SystemTimer {
   readonly clock: SystemClock;
   readonly at: Micros;
