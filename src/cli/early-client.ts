@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type BrokerClient, connectClient } from '../client/index.ts';
+import { type BrokerClient, type BrokerClientOptions, connectClient } from '../client/index.ts';
 import { tokenServer } from '../transport/address-tokens.ts';
 import { type ConnectOptions, connect } from '../transport/connect.ts';
 import type { Connection } from '../transport/connection.ts';
@@ -20,7 +20,7 @@ export interface EarlyClient {
 export async function connectEarly(
   url: string,
   options: ConnectOptions,
-  compression: Parameters<typeof connectClient>[1] & object,
+  clientOptions: BrokerClientOptions,
 ): Promise<EarlyClient> {
   const known = knownServers();
   const server = tokenServer(parseServerUrl(url));
@@ -33,7 +33,7 @@ export async function connectEarly(
   const kept = keepTicket(connection, (next) => {
     if (known !== false && server !== null) known.putTicket(server, next);
   });
-  const client = await connectClient(connection, compression);
+  const client = await connectClient(connection, clientOptions);
   return { client, ticketKept: () => Promise.race([kept, sleep(TICKET_MS_MAX, undefined, { ref: false })]) };
 }
 

@@ -18,7 +18,7 @@ import {
 export interface IdentityOptions {
   /**
    * Also with a key of ML-DSA-65 (FIPS 204), beside that of Ed25519: both have to be forged. A handshake then carries 5.3 KB more, and where Node has
-   * no ML-DSA of its own (before 24.7) 10 ms of computing. Default false.
+   * no ML-DSA of its own (before 24.6) 10 ms of computing. Default false.
    */
   hybrid?: boolean | undefined;
 }

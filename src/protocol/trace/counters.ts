@@ -143,7 +143,7 @@ export class EndpointCounters {
   droppedConnectionLimit = 0;
   /** First packets for whose connections there was no memory left. */
   droppedMemoryLimit = 0;
-  /** A packet of a kind that is not handled (Retry, 0-RTT, version negotiation). */
+  /** A 0-RTT or Retry packet of no connection that is known here: early data ahead of its first packet, say. */
   droppedUnsupported = 0;
   // ---- Resets and faults ----
   /** Packets of connections that are not known here and were answered by a stateless reset. */
