@@ -6,7 +6,7 @@
 
 import { equalSecrets } from '../crypto/identity.ts';
 import { hmac, retryKey } from '../crypto/key-schedule.ts';
-import { TAG_BYTES, writeRetryHeader } from '../wire/packet-header.ts';
+import { invariantHeaderSize, TAG_BYTES, writeRetryHeader } from '../wire/packet-header.ts';
 
 /**
  * A whole Retry.
@@ -21,7 +21,8 @@ export function retryPacket(
   scid: Uint8Array,
   token: Uint8Array,
 ): Uint8Array {
-  const packet = new Uint8Array(LONG_HEADER_BYTES + dcid.length + scid.length + token.length + TAG_BYTES);
+  const headerBytes = invariantHeaderSize(dcid.length, scid.length);
+  const packet = new Uint8Array(headerBytes + token.length + TAG_BYTES);
   const end = writeRetryHeader(packet, 0, dcid, scid, token);
   packet.set(retryTag(retryKey(initial, scid), packet.subarray(0, end)), end);
   return packet;
@@ -40,6 +41,3 @@ export function isRetryGenuine(key: Uint8Array, packet: Uint8Array): boolean {
 function retryTag(key: Uint8Array, packet: Uint8Array): Uint8Array {
   return hmac(key, packet).subarray(0, TAG_BYTES);
 }
-
-/** First byte, version, and the lengths of two ids. */
-const LONG_HEADER_BYTES = 1 + 4 + 1 + 1;

@@ -95,6 +95,33 @@ export function parsePacketHeader(
   return header.numberStart + PROTECTED_BYTES_MIN <= end;
 }
 
+/** Bytes of a long header up to its ids, as every version has it. [INV-3] */
+export function invariantHeaderSize(dcidLength: number, scidLength: number): number {
+  return 1 + 4 + 1 + dcidLength + 1 + scidLength;
+}
+
+/** Writes a long header up to its ids, as every version has it. Returns the offset behind them. [INV-3] */
+export function writeInvariantHeader(
+  out: Uint8Array,
+  at: number,
+  firstByte: number,
+  version: number,
+  dcid: Uint8Array,
+  scid: Uint8Array,
+): number {
+  out[at] = firstByte;
+  out[at + 1] = version >>> 24;
+  out[at + 2] = version >>> 16;
+  out[at + 3] = version >>> 8;
+  out[at + 4] = version;
+  out[at + 5] = dcid.length;
+  out.set(dcid, at + 6);
+  const next = at + 6 + dcid.length;
+  out[next] = scid.length;
+  out.set(scid, next + 1);
+  return next + 1 + scid.length;
+}
+
 /** Bytes of a long header with its packet number. `tokenLength` counts on Initial packets only. */
 export function longHeaderSize(
   type: number,
@@ -104,7 +131,7 @@ export function longHeaderSize(
   numberBytes: number,
 ): number {
   const token = type === PacketType.INITIAL ? varintSize(tokenLength) + tokenLength : 0;
-  return 1 + 4 + 1 + dcidLength + 1 + scidLength + token + 2 + numberBytes;
+  return invariantHeaderSize(dcidLength, scidLength) + token + 2 + numberBytes;
 }
 
 /**
@@ -128,6 +155,7 @@ export function writeLongHeader(
     out,
     at,
     LONG_FORM | FIXED_BIT | (type << 4) | flags | (numberBytes - 1),
+    VERSION,
     dcid,
     scid,
   );
@@ -159,7 +187,8 @@ export function writeRetryHeader(
   scid: Uint8Array,
   token: Uint8Array,
 ): number {
-  const next = writeInvariantHeader(out, at, LONG_FORM | FIXED_BIT | (PacketType.RETRY << 4), dcid, scid);
+  const firstByte = LONG_FORM | FIXED_BIT | (PacketType.RETRY << 4);
+  const next = writeInvariantHeader(out, at, firstByte, VERSION, dcid, scid);
   out.set(token, next);
   return next + token.length;
 }
@@ -283,26 +312,6 @@ function parseRetry(header: PacketHeader, at: number, end: number): boolean {
   header.numberStart = end - TAG_BYTES;
   header.end = end;
   return header.tokenLength >= 1; // [PKT-3] a token is not empty
-}
-
-function writeInvariantHeader(
-  out: Uint8Array,
-  at: number,
-  firstByte: number,
-  dcid: Uint8Array,
-  scid: Uint8Array,
-): number {
-  out[at] = firstByte;
-  out[at + 1] = VERSION >>> 24;
-  out[at + 2] = VERSION >>> 16;
-  out[at + 3] = VERSION >>> 8;
-  out[at + 4] = VERSION;
-  out[at + 5] = dcid.length;
-  out.set(dcid, at + 6);
-  const next = at + 6 + dcid.length;
-  out[next] = scid.length;
-  out.set(scid, next + 1);
-  return next + 1 + scid.length;
 }
 
 function readU32(buffer: Uint8Array, at: number): number {

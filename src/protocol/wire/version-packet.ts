@@ -5,7 +5,14 @@
  */
 
 import { equalBytes } from '../../base/bytes.ts';
-import { CONNECTION_ID_BYTES_MAX, FIXED_BIT, LONG_FORM, VERSION } from './packet-header.ts';
+import {
+  CONNECTION_ID_BYTES_MAX,
+  FIXED_BIT,
+  invariantHeaderSize,
+  LONG_FORM,
+  VERSION,
+  writeInvariantHeader,
+} from './packet-header.ts';
 
 /** The version of a version packet. */
 export const VERSION_NEGOTIATION = 0;
@@ -15,15 +22,12 @@ export const VERSION_NEGOTIATION = 0;
  * @param grease - 5 random bytes: of a version that does not exist, of where it stands in the list, and of bits that say nothing
  */
 export function versionPacket(dcid: Uint8Array, scid: Uint8Array, grease: Uint8Array): Uint8Array {
-  const packet = new Uint8Array(HEADER_BYTES + dcid.length + scid.length + 2 * VERSION_BYTES);
-  packet[0] = LONG_FORM | FIXED_BIT | (grease[4] & 0x3f);
-  packet[5] = scid.length;
-  packet.set(scid, 6);
-  packet[6 + scid.length] = dcid.length;
-  packet.set(dcid, HEADER_BYTES + scid.length);
+  const packet = new Uint8Array(invariantHeaderSize(scid.length, dcid.length) + 2 * VERSION_BYTES);
+  const firstByte = LONG_FORM | FIXED_BIT | (grease[4] & 0x3f);
+  const list = writeInvariantHeader(packet, 0, firstByte, VERSION_NEGOTIATION, scid, dcid);
   const versions = [VERSION, greasedVersion(grease)];
   if ((grease[4] & 0x40) !== 0) versions.reverse();
-  for (let i = 0, at = packet.length - 2 * VERSION_BYTES; i < 2; i++, at += VERSION_BYTES)
+  for (let i = 0, at = list; i < 2; i++, at += VERSION_BYTES)
     for (let k = 0; k < VERSION_BYTES; k++) packet[at + k] = versions[i] >>> (24 - 8 * k);
   return packet;
 }
@@ -60,5 +64,3 @@ function greasedVersion(random: Uint8Array): number {
 }
 
 const VERSION_BYTES = 4;
-/** First byte, version, and the lengths of two ids. */
-const HEADER_BYTES = 1 + 4 + 1 + 1;
