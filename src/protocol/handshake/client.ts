@@ -39,6 +39,7 @@ import {
   type Message,
   MessageType,
   NO_EXTENSIONS,
+  proveIdentity,
   RANDOM_BYTES,
   type ServerHello,
   splitMessages,
@@ -95,6 +96,7 @@ export class ClientHandshake implements Handshake {
   readonly peerPayload = null;
   isAdmissionDue = false;
   ownFingerprint: Uint8Array | null = null;
+  suite = 0;
   private readonly keys: KeyRing;
   private readonly suites: readonly OfferedSuite[];
   private readonly mlDsa: MlDsa;
@@ -127,9 +129,6 @@ export class ClientHandshake implements Handshake {
   get state(): HandshakeState {
     return this.step.state;
   }
-
-  /** Of the suite in use; 0 before the server has chosen. */
-  suite = 0;
 
   receive(space: HandshakeSpace, bytes: Uint8Array): number {
     const { step } = this;
@@ -353,16 +352,14 @@ export class ClientHandshake implements Handshake {
     const messages: Uint8Array[] = [];
     // [HS-27] Who asks is told, and nobody else.
     if (asksForIdentity && identity !== null) {
-      const shown = encodeMessage(MessageType.IDENTITY, identity.publicKey);
-      const signature = identity.sign('client', transcript.add(shown).hash(), this.mlDsa);
-      messages.push(shown, encodeMessage(MessageType.SIGNATURE, signature));
-      transcript.add(messages[1]);
+      messages.push(...proveIdentity(identity, 'client', transcript, this.mlDsa));
       this.ownFingerprint = identity.fingerprint;
     }
     // [HS-43] So is what the client has to say.
     if (this.isAdmissionDue && payload !== null) {
-      messages.push(encodeMessage(MessageType.PAYLOAD, payload));
-      transcript.add(messages[messages.length - 1]);
+      const said = encodeMessage(MessageType.PAYLOAD, payload);
+      transcript.add(said);
+      messages.push(said);
     }
     const value = finishedValue(traffic.client, transcript.hash());
     const finished = encodeMessage(MessageType.FINISHED, value);

@@ -1,6 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import { NO_BYTES } from '../../base/bytes.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
+import type { Identity, Signer } from '../crypto/identity.ts';
+import type { MlDsa } from '../crypto/ml-dsa.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import {
   DATAGRAM_BYTES_MAX,
@@ -233,6 +235,23 @@ export class Transcript {
   hash(): Uint8Array {
     return this.running.copy().digest();
   }
+}
+
+/**
+ * IDENTITY and SIGNATURE of an identity, which the transcript takes in: what is signed is the transcript up to the former. [HS-11]
+ * @param mlDsa - what a hybrid identity's second signature is computed by
+ */
+export function proveIdentity(
+  identity: Identity,
+  signer: Signer,
+  transcript: Transcript,
+  mlDsa: MlDsa,
+): Uint8Array[] {
+  const shown = encodeMessage(MessageType.IDENTITY, identity.publicKey);
+  const value = identity.sign(signer, transcript.add(shown).hash(), mlDsa);
+  const signature = encodeMessage(MessageType.SIGNATURE, value);
+  transcript.add(signature);
+  return [shown, signature];
 }
 
 // ---- fields ----

@@ -47,6 +47,7 @@ import {
   MessageType,
   NO_EXTENSIONS,
   PAYLOAD_BYTES_MAX,
+  proveIdentity,
   RANDOM_BYTES,
   splitMessages,
   Transcript,
@@ -382,22 +383,12 @@ export class ServerHandshake implements Handshake {
   private encodeFlight(traffic: TrafficSecrets, transcript: Transcript): Uint8Array {
     const extensions = this.questions();
     const parameters = encodeParametersMessage({ parameters: this.parameters, extensions }, this.random);
-    const proof = this.isResumed ? [] : this.proveIdentity(transcript.add(parameters));
-    if (this.isResumed) transcript.add(parameters);
+    transcript.add(parameters);
+    const proof = this.isResumed ? [] : proveIdentity(this.identity, 'server', transcript, this.mlDsa);
     const value = finishedValue(traffic.server, transcript.hash());
     const finished = encodeMessage(MessageType.FINISHED, value);
     transcript.add(finished);
     return Buffer.concat([parameters, ...proof, finished]);
-  }
-
-  private proveIdentity(transcript: Transcript): Uint8Array[] {
-    const { identity } = this;
-    const identityMessage = encodeMessage(MessageType.IDENTITY, identity.publicKey);
-    transcript.add(identityMessage);
-    const signed = identity.sign('server', transcript.hash(), this.mlDsa);
-    const signature = encodeMessage(MessageType.SIGNATURE, signed);
-    transcript.add(signature);
-    return [identityMessage, signature];
   }
 
   /** What the client is asked, in PARAMETERS. */
