@@ -23,6 +23,13 @@ export function copyOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }
 
+/** The 6 bytes from `at` on as a number: for tables whose keys are random bytes. */
+export function u48(bytes: Uint8Array, at = 0): number {
+  let value = 0;
+  for (let i = at; i < at + 6; i++) value = value * 256 + bytes[i];
+  return value;
+}
+
 /** In hexadecimal, as people and logs have it. */
 export function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');

@@ -6,6 +6,7 @@
  * - {@link HalfOpenTable}: the handshakes under way, and which of their hellos is answered next [CON-41].
  */
 
+import { u48 } from '../../base/bytes.ts';
 import { addressPrefix } from '../../base/ip-address.ts';
 import type { MemoryBudget } from '../../base/memory-budget.ts';
 import { type Micros, RateLimit, SECOND } from '../../base/time.ts';
@@ -65,6 +66,7 @@ export class Admission {
   private readonly pace = new Pace(PACE_PER_SECOND, PACE_BURST);
   private readonly paceOfShown = new Pace(SHOWN_PER_SECOND, SHOWN_BURST);
   private readonly paceOfRetries = new Pace(RETRIES_PER_SECOND, RETRIES_BURST);
+  private readonly retried = new RetriedIds();
 
   constructor(halfOpen: HalfOpenTable, memory: MemoryBudget, counters: EndpointCounters, retry: RetryMode) {
     this.halfOpen = halfOpen;
@@ -81,21 +83,29 @@ export class Admission {
   /**
    * What becomes of a first packet from `host`, for which there is room. Without a token that shows where its client is, it begins nothing
    * where tokens are wanted from all, where so many handshakes are under way with clients that did not answer yet, or where it comes faster
-   * than a server can bear: then it is worth a Retry, which costs next to nothing and leaves nothing behind. [HS-36]
+   * than a server can bear: then it is worth a Retry, which costs next to nothing and leaves no handshake behind. So is what else comes of
+   * a hello that was answered so: the client begins anew, and a handshake with the rest of its first hello would wait for its end in vain. [HS-36]
    *
+   * @param id - the packet's destination id, the same for all packets of its hello
    * @param isShown - its client showed by a token that it is there
    */
-  fateOf(host: string, isShown: boolean, server: ServerConfig, now: Micros): FirstPacketFate {
-    const { counters, halfOpen, retry } = this;
+  fateOf(host: string, id: Uint8Array, isShown: boolean, server: ServerConfig, now: Micros): FirstPacketFate {
+    const { counters, halfOpen, retried, retry } = this;
     const mayRetry = !isShown && retry !== 'never';
     const isRetryDue =
-      mayRetry && (retry === 'always' || halfOpen.unshown >= Math.max(1, server.halfOpenMax * UNSHOWN_SHARE));
+      mayRetry &&
+      (retry === 'always' ||
+        halfOpen.unshown >= Math.max(1, server.halfOpenMax * UNSHOWN_SHARE) ||
+        retried.has(id));
     if (!isRetryDue && this.isInPace(host, isShown, now)) return FirstPacketFate.ADMIT;
     if (!mayRetry) {
       counters.droppedInitialPace++;
       return FirstPacketFate.DROP;
     }
-    if (this.paceOfRetries.take(host, now)) return FirstPacketFate.RETRY;
+    if (this.paceOfRetries.take(host, now)) {
+      retried.add(id);
+      return FirstPacketFate.RETRY;
+    }
     counters.retriesSuppressed++;
     return FirstPacketFate.DROP;
   }
@@ -171,6 +181,22 @@ class Pace {
     if (!this.anybody.take(now) && !(isFirst && this.firsts.take(now))) return false;
     this.networks.add(network);
     return true;
+  }
+}
+
+/** The ids of the hellos that were answered by a Retry last. Each has a place, which it keeps until another one needs that. */
+class RetriedIds {
+  private readonly keys = new Float64Array(RETRIED_MAX).fill(-1);
+
+  /** @param id - at least 6 bytes */
+  add(id: Uint8Array): void {
+    const key = u48(id);
+    this.keys[key % RETRIED_MAX] = key;
+  }
+
+  has(id: Uint8Array): boolean {
+    const key = u48(id);
+    return this.keys[key % RETRIED_MAX] === key;
   }
 }
 
@@ -336,6 +362,8 @@ const SHOWN_BURST = 80;
 /** Two thirds of a core, at 30 us each with what the system takes for it. */
 const RETRIES_PER_SECOND = 15_000;
 const RETRIES_BURST = 1_500;
+/** 8 bytes each. More come in 70 ms of a flood, but while that lasts everybody is answered by a Retry. */
+const RETRIED_MAX = 1_024;
 /** Of the places of half-open handshakes, what clients may take without a token. */
 const UNSHOWN_SHARE = 1 / 8;
 /** For so long a network that was let in is not the first of its own. */

@@ -487,7 +487,7 @@ export class Endpoint {
     }
     if (!this.isFirstPacket(data, server)) return;
     const way = { host, port, local };
-    const { tokenLength, tokenStart } = this.scratch.header;
+    const { dcidLength, dcidStart, tokenLength, tokenStart } = this.scratch.header;
     const token = tokenLength === 0 ? NO_BYTES : copyOf(data.subarray(tokenStart, tokenStart + tokenLength));
     const proof = this.addresses.shownBy(token, host, port, now);
     // [HS-36] Whoever followed a Retry follows no other, so it is told that it has to begin anew.
@@ -497,7 +497,8 @@ export class Endpoint {
     if (typeof room === 'number') {
       if (!this.answers.mayRefuse(now)) return;
     } else {
-      const fate = this.admission.fateOf(host, isShown, server, now);
+      const id = data.subarray(dcidStart, dcidStart + dcidLength);
+      const fate = this.admission.fateOf(host, id, isShown, server, now);
       if (fate === FirstPacketFate.RETRY) this.askForToken(data, server, way, now);
       if (fate !== FirstPacketFate.ADMIT) return hastenScavenge(data.length); // in a flood it is megabytes a second
     }

@@ -9,7 +9,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { NO_BYTES } from '../../base/bytes.ts';
+import { NO_BYTES, u48 } from '../../base/bytes.ts';
 import { addressBytes } from '../../base/ip-address.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
@@ -280,11 +280,9 @@ function readU64(from: Uint8Array, at: number): number {
   return value;
 }
 
-/** A number of the first bits of a token's nonce. */
+/** The first bits of a token's nonce. */
 function keyOf(token: Uint8Array): number {
-  let key = 0;
-  for (let i = 0; i < 6; i++) key = key * 256 + token[HEAD_BYTES + i];
-  return key;
+  return u48(token, HEAD_BYTES);
 }
 
 /** Longest token that a client takes. [PKT-21] */

@@ -7,6 +7,7 @@
  * hello of that newcomer could not pass for fresh any more, whose early data its client has sent again by then.
  */
 
+import { u48 } from '../../base/bytes.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 
 export const TicketUse = {
@@ -70,12 +71,12 @@ export class ReplayFilter {
   /** The early data that came with this ticket, in the hello with this binder, is taken. */
   tookEarly(id: Uint8Array, binder: Uint8Array): void {
     const use = this.used.get(keyOf(id));
-    if (use !== undefined) use.earlyOf = markOf(binder);
+    if (use !== undefined) use.earlyOf = u48(binder);
   }
 
   /** Whether it was taken, of this very hello. */
   hasTakenEarly(id: Uint8Array, binder: Uint8Array): boolean {
-    return this.used.get(keyOf(id))?.earlyOf === markOf(binder);
+    return this.used.get(keyOf(id))?.earlyOf === u48(binder);
   }
 
   private forgetBefore(time: number): void {
@@ -97,13 +98,8 @@ export class ReplayFilter {
 interface Use {
   /** When it was shown last, in ms of the caller's clock. */
   readonly at: number;
-  /** Marks the hello of which early data was taken. */
+  /** Marks the hello of which early data was taken, by the first bits of its binder. */
   earlyOf: number;
-}
-
-/** 48 bits of it. */
-function markOf(binder: Uint8Array): number {
-  return Buffer.from(binder.buffer, binder.byteOffset, binder.length).readUIntBE(0, 6);
 }
 
 function keyOf(id: Uint8Array): string {

@@ -65,6 +65,19 @@ describe('a server that asks for tokens when many come [HS-36]', () => {
     expect(server.counters).toMatchObject({ handshakesStarted: 20, retriesSent: 70, droppedInitialPace: 0 });
   });
 
+  test('answers the rest of a hello as its beginning, though there is room by then', () => {
+    const server = auto();
+    for (let i = 0; i < 20; i++) hand(server, [initial(i)], 0, '10.0.0.1', i);
+    for (const [first, second] of firstFlights(3)) {
+      hand(server, [first], 0, '10.0.0.1', 99);
+      hand(server, [second], SECOND, '10.0.0.1', 99);
+    }
+    expect(server.counters).toMatchObject({ handshakesStarted: 20, retriesSent: 6 });
+    // It has not become more suspicious of others, nor of a client whose token tells that it heard a Retry.
+    hand(server, firstFlights(1, 5)[0], SECOND, '10.0.0.1', 99);
+    expect(server.counters).toMatchObject({ handshakesStarted: 21, retriesSent: 6 });
+  });
+
   test('has no more than an eighth of its places for clients that may be anywhere, whatever their pace', () => {
     const server = auto();
     for (let i = 0; i < 200; i++) hand(server, [initial(i)], i * 20 * MILLISECOND, address(i));
