@@ -128,7 +128,7 @@ export function thumbprintOf(publicKey: Uint8Array): string {
   return createHash('sha256').update(jwk).digest('base64url');
 }
 
-/** Compares two values of 32 bytes in constant time. */
+/** Compares two values in a time that tells nothing of them but whether they are of one length. */
 export function equalSecrets(one: Uint8Array, other: Uint8Array): boolean {
   return one.length === other.length && timingSafeEqual(one, other);
 }

@@ -115,11 +115,6 @@ export class Tickets {
     this.keys = config.keys ?? { current: randomBytes(random, TICKET_KEY_BYTES), previous: [] };
   }
 
-  /** Used tickets that are remembered now. */
-  get used(): number {
-    return this.filter.size;
-  }
-
   /** The nonce of the next ticket, from which its key follows. */
   nonce(): Uint8Array {
     return randomBytes(this.random, TICKET_ID_BYTES);
@@ -226,6 +221,7 @@ export class Tickets {
     const { current, previous } = this.keys;
     for (const old of previous) old.fill(0);
     const isStale = now - this.keysSince >= 2 * this.config.lifetimeMs * MILLISECOND;
+    if (isStale) current.fill(0);
     this.keys = { current: randomBytes(this.random, TICKET_KEY_BYTES), previous: isStale ? [] : [current] };
     this.keysSince = now;
   }

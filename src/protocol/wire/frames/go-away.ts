@@ -35,4 +35,4 @@ function readGoAway(r: FrameReader): void {
 }
 
 /** Of a URL in GOAWAY. */
-export const GO_AWAY_URL_BYTES_MAX = 1_024;
+const GO_AWAY_URL_BYTES_MAX = 1_024;
