@@ -1,3 +1,4 @@
+import type { MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import type { Micros } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
@@ -20,11 +21,12 @@ export class AddressCheck {
     server: ServerConfig | null,
     aead: AeadProvider,
     random: RandomSource,
+    memory: MemoryBudget,
     counters: EndpointCounters,
   ) {
     this.counters = counters;
     this.mode = server?.retry?.mode ?? 'never';
-    this.tokens = server === null ? null : addressTokens(server, aead, random);
+    this.tokens = server === null ? null : addressTokens(server, aead, random, memory);
   }
 
   /** Tokens are made with these secrets from now on; those of others are worth nothing. */
@@ -72,12 +74,17 @@ export interface AddressProof {
   readonly retriedId: Uint8Array | null;
 }
 
-function addressTokens(server: ServerConfig, aead: AeadProvider, random: RandomSource): AddressTokens | null {
+function addressTokens(
+  server: ServerConfig,
+  aead: AeadProvider,
+  random: RandomSource,
+  memory: MemoryBudget,
+): AddressTokens | null {
   const { identity, retry } = server;
   const derived = retry === undefined ? null : tokenSecretOf(identity);
   const secrets = retry?.tokenSecrets ?? (derived === null ? null : { current: derived });
   if (retry === undefined || secrets === null) return null;
-  return new AddressTokens({ aead, random, secrets, epochMs: retry.epochMs });
+  return new AddressTokens({ aead, random, secrets, epochMs: retry.epochMs, memory });
 }
 
 const NOTHING_SHOWN: AddressProof = { address: AddressState.UNKNOWN, retriedId: null };

@@ -125,7 +125,8 @@ export class Endpoint {
     const { server } = config;
     this.config = config;
     this.memory = new MemoryBudget(config.connection.memoryBytesMax);
-    this.addresses = new AddressCheck(server, config.connection.aead, config.random, this.counters);
+    const { aead } = config.connection;
+    this.addresses = new AddressCheck(server, aead, config.random, this.memory, this.counters);
     this.admission = new Admission(this.halfOpen, this.memory, this.counters, this.addresses.mode);
     this.resetKey = server === null ? null : (server.resetKey ?? resetKeyOf(server.identity));
     this.tickets = ticketsOf(config, this.memory, this.counters);

@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto';
 import { NO_BYTES, u48 } from '../../base/bytes.ts';
 import { addressBytes } from '../../base/ip-address.ts';
+import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
@@ -46,6 +47,8 @@ export interface AddressTokenOptions {
   readonly secrets: TokenSecrets;
   /** The time since 1970, in ms, when the endpoint's clock was at 0. */
   readonly epochMs: number;
+  /** Which the memory of used tokens is charged to. */
+  readonly memory: MemoryBudget;
 }
 
 /** Makes and checks the address tokens of a server. */
@@ -56,7 +59,7 @@ export class AddressTokens {
   private readonly aead: AeadProvider;
   private readonly random: RandomSource;
   private readonly epochMs: number;
-  private readonly spent = new SpentTokens(SPENT_MAX);
+  private readonly spent: SpentTokens;
   private keys: DayKeys[] = [];
   private readonly nonce = new Uint8Array(NONCE_BYTES);
   private readonly work = new Uint8Array(TOKEN_BYTES_MAX);
@@ -66,6 +69,7 @@ export class AddressTokens {
     this.aead = options.aead;
     this.random = options.random;
     this.epochMs = options.epochMs;
+    this.spent = new SpentTokens(options.memory, SPENT_MAX);
     this.useSecrets(options.secrets);
   }
 
@@ -185,9 +189,13 @@ export class SpentTokens {
   /** Of tokens made before that it is not known whether they were used. */
   private knownSinceMs = 0;
   private newestMs = 0;
+  private readonly memory: MemoryAccount;
 
-  constructor(max: number) {
+  /** @param max - of a generation */
+  constructor(memory: MemoryBudget, max: number) {
     this.max = max;
+    this.memory = new MemoryAccount(memory, 0);
+    this.memory.held = () => this.memory.reserved;
   }
 
   add(token: Uint8Array, issuedMs: number): void {
@@ -195,16 +203,18 @@ export class SpentTokens {
     if (this.newer.size >= this.max) {
       this.knownSinceMs = this.newerSinceMs;
       this.newerSinceMs = this.newestMs + 1;
+      this.memory.give(this.older.size * SPENT_BYTES);
       this.older = this.newer;
       this.newer = new Set();
     }
+    const before = this.newer.size;
     this.newer.add(keyOf(token));
+    this.memory.take((this.newer.size - before) * SPENT_BYTES);
   }
 
   delete(token: Uint8Array): void {
     const key = keyOf(token);
-    this.newer.delete(key);
-    this.older.delete(key);
+    for (const used of [this.newer, this.older]) if (used.delete(key)) this.memory.give(SPENT_BYTES);
   }
 
   has(token: Uint8Array, issuedMs: number): boolean {
@@ -298,8 +308,10 @@ const LIFETIME_MS: Record<TokenKind, number> = {
 };
 /** Clocks of servers that share keys may differ by so much. */
 const CLOCK_SLACK_MS = 5_000;
-/** Uses that are remembered, twice; some 40 bytes each. */
+/** Uses that are remembered, twice. */
 const SPENT_MAX = 16_384;
+/** What one takes: a number and its place in a set. */
+const SPENT_BYTES = 48;
 
 const HEAD_BYTES = 2;
 const NONCE_BYTES = 12;

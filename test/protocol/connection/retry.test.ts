@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MemoryBudget } from '../../../src/base/memory-budget.ts';
 import { MILLISECOND, SECOND } from '../../../src/base/time.ts';
 import { initialSecret } from '../../../src/protocol/crypto/key-schedule.ts';
 import type { RetryConfig } from '../../../src/protocol/endpoint/index.ts';
@@ -300,6 +301,7 @@ describe('the token of a Retry that is not good any more [HS-36]', () => {
       random: { fill: (bytes) => bytes.fill(7) },
       secrets: { current: bytesOf(32, 8) },
       epochMs: 0,
+      memory: new MemoryBudget(2 ** 20),
     });
     const token = other.forRetry('client', 4577, bytesOf(8), 0);
     const pair = new Pair({ token, accept: { retry: NEVER } }).connect();

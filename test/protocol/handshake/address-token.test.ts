@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MemoryBudget } from '../../../src/base/memory-budget.ts';
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND, SECOND } from '../../../src/base/time.ts';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
@@ -13,6 +14,7 @@ import { toHex } from '../crypto/bytes.ts';
 import { slowToken } from './slow-retry.ts';
 
 const AEAD = chooseAead('auto');
+const BUDGET = new MemoryBudget(2 ** 30);
 const SECRET = bytesOf(32, 5);
 const ID = bytesOf(8, 6);
 const DAY = 24 * 60 * 60 * SECOND;
@@ -24,7 +26,7 @@ function tokens(
 ) {
   const { secret = SECRET, previous, epochMs = EPOCH_MS, seed = 1 } = changes;
   const secrets = { current: secret, previous };
-  return new AddressTokens({ aead: AEAD, random: new Prng(seed), secrets, epochMs });
+  return new AddressTokens({ aead: AEAD, random: new Prng(seed), secrets, epochMs, memory: BUDGET });
 }
 
 describe('the token of a Retry [HS-31]', () => {
@@ -175,7 +177,7 @@ describe('the memory of used tokens [HS-38]', () => {
   };
 
   test('knows the newest, and takes every token for used whose use it may have forgotten', () => {
-    const spent = new SpentTokens(20);
+    const spent = new SpentTokens(BUDGET, 20);
     let forgotten = 0;
     for (let i = 0; i < 200; i++) {
       if (spent.has(token(i), i)) forgotten++;
@@ -188,8 +190,22 @@ describe('the memory of used tokens [HS-38]', () => {
     expect(spent.has(token(2_000), 5)).toBe(true); // never used, but nobody knows that any more
   });
 
+  test('is bounded, and charged to the endpoint [CON-50]', () => {
+    const budget = new MemoryBudget(2 ** 20);
+    const spent = new SpentTokens(budget, 10);
+    for (let i = 0; i < 15; i++) spent.add(token(i), i);
+    const { memoryBytes, memoryReservedBytes } = budget.metrics();
+    expect(memoryBytes).toBe(memoryReservedBytes);
+    const entryBytes = memoryBytes / 15;
+    for (let i = 15; i < 996; i++) spent.add(token(i), i);
+    expect(budget.reserved).toBe(16 * entryBytes);
+    spent.add(token(995), 995); // it is known already
+    for (const i of [995, 985, 5_000]) spent.delete(token(i)); // one of each generation, and one that never came
+    expect(budget.reserved).toBe(14 * entryBytes);
+  });
+
   test('is not led astray by tokens that come in another order than they were made', () => {
-    const spent = new SpentTokens(10);
+    const spent = new SpentTokens(BUDGET, 10);
     const random = new Prng(4);
     const used: [number, number][] = [];
     let forgotten = 0;

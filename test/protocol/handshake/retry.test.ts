@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MemoryBudget } from '../../../src/base/memory-budget.ts';
 import { Prng } from '../../../src/base/random.ts';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { initialSecret, retryKey } from '../../../src/protocol/crypto/key-schedule.ts';
@@ -62,6 +63,7 @@ function made(input: Input): Uint8Array {
     random: new ScriptedRandom([hex(input.nonce)]),
     secrets: { current: hex(input.secret) },
     epochMs: input.issuedMs,
+    memory: new MemoryBudget(2 ** 20),
   });
   const rest = hex(input.rest);
   return input.kind === 1
