@@ -17,10 +17,10 @@ import {
 import type { PacketKeys } from './packet-protection.ts';
 
 /**
- * All keys that a connection has now: those of packets, by epoch: Initial, 0-RTT, Handshake and 1-RTT (RFC 9001 says encryption levels), the last one in
- * generations that the phase bit tells apart. Whoever receives asks for the key of a packet's type, and where its phase is another one for that of
- * the {@link generations}, whoever sends for the key that a space seals with now; what is not there is null. Keys come one direction at a time. They are zeroed when others take their place, or their
- * epoch is over. [HS-25]
+ * All keys that a connection has now. Those of packets are by epoch: Initial, 0-RTT, Handshake and 1-RTT (RFC 9001 says encryption levels),
+ * the last of which has {@link generations} that the phase bit tells apart. Whoever receives asks for the key of a packet's type, or where
+ * its phase is another one asks the generations; whoever sends asks for the key that a space seals with now. What is not there is null. Keys
+ * come one direction at a time, and are zeroed when others take their place, or their epoch is over. [HS-25]
  *
  * Initial keys follow from what the first packets show, so the ring makes them itself [HS-20]: those that every first packet needs at once,
  * those of the other direction only when asked for. Most of what pretends to be a first packet does not open, and a client does not know its

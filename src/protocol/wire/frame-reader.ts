@@ -26,9 +26,9 @@ export class FrameReader extends ByteCursor {
   count = 0;
   /** MESSAGE: its {@link MessageFlag}s. STREAM_OPEN: the byte as it came. */
   flags = 0;
-  /** MESSAGE and CRYPTO: where the data belongs in the whole. */
+  /** MESSAGE, CRYPTO and ADMITTED: where the data belongs in the whole. */
   offset = 0;
-  /** MESSAGE and CRYPTO: length of the whole. */
+  /** MESSAGE, CRYPTO and ADMITTED: length of the whole. */
   total = 0;
   /** MESSAGE: the oldest sequence of its space that the sender has not settled; -1 without FRAGMENT. */
   oldest = -1;
@@ -48,7 +48,7 @@ export class FrameReader extends ByteCursor {
   space = 0;
   /** MAX_ and BLOCKED frames. */
   limit = 0;
-  /** CONNECTION_CLOSE: 0 transport, 1 application. */
+  /** CONNECTION_CLOSE: 0 transport, 1 application, 2 application before all was delivered. */
   scope = 0;
   /** CONNECTION_CLOSE: the type at fault, 0 when none is. */
   frameType = 0;

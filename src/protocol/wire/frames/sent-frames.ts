@@ -61,12 +61,12 @@ export class SentFrames {
     this.record(type, stream, sequence, count, space);
   }
 
-  /** MESSAGE, whole or a part; CRYPTO, with stream and sequence 0. */
+  /** MESSAGE, whole or a part; CRYPTO and ADMITTED, with stream and sequence 0. */
   part(type: number, stream: number, sequence: number, offset: number, length: number): void {
     this.record(type, stream, sequence, offset, length);
   }
 
-  /** MAX_ and BLOCKED frames; those of the connection have stream 0. */
+  /** MAX_ and BLOCKED frames; those of the connection have stream 0. NEW_ and RETIRE_CONNECTION_ID: with their sequence. */
   limit(type: number, stream: number, limit: number): void {
     this.record(type, stream, limit, 0, 0);
   }
@@ -171,12 +171,12 @@ export class SentFrame {
     return isMessage && (this.type & MessageFlag.FRAGMENT) === 0 ? this.a : -1;
   }
 
-  /** MESSAGE, CRYPTO: where the part begins. */
+  /** MESSAGE, CRYPTO, ADMITTED: where the part begins. */
   get offset(): number {
     return this.b;
   }
 
-  /** MESSAGE, CRYPTO: of the part. */
+  /** MESSAGE, CRYPTO, ADMITTED: of the part. */
   get length(): number {
     return this.c;
   }
@@ -186,7 +186,7 @@ export class SentFrame {
     return this.c as Space;
   }
 
-  /** MAX_ and BLOCKED frames. */
+  /** MAX_ and BLOCKED frames; NEW_ and RETIRE_CONNECTION_ID: the sequence. */
   get limit(): number {
     return this.a;
   }
