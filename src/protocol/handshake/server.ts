@@ -198,7 +198,10 @@ export class ServerHandshake implements Handshake {
     const encapsulation = isByTicket
       ? this.encapsulateTicketShare(clientHello.ticketShare as Uint8Array)
       : this.encapsulate(clientHello.share as Uint8Array);
-    if (encapsulation === null) return CloseCode.CRYPTO_ERROR;
+    if (encapsulation === null) {
+      resumed?.secret.fill(0);
+      return CloseCode.CRYPTO_ERROR;
+    }
     this.peerParameters = peerParameters;
     this.peerLargestDatagram = clientHello.largestDatagram;
     this.hello = encodeServerHello({
@@ -228,10 +231,15 @@ export class ServerHandshake implements Handshake {
     const ticket = offer === null ? null : (tickets?.open(offer.ticket, now) ?? null);
     if (tickets === null || offer === null || ticket === null) return null;
     const secret = provenEarlySecret(bytes, ticket.key, this.context);
-    if (secret === null) return CloseCode.CRYPTO_ERROR;
+    if (secret === null) {
+      ticket.key.fill(0);
+      return CloseCode.CRYPTO_ERROR;
+    }
     const use = tickets.take(ticket, offer.age, now);
+    ticket.key.fill(0);
     // [HS-53] A client that hears that its ticket is refused sends its early data again.
     if (use === 'refused') {
+      secret.fill(0);
       if (!tickets.hasTakenEarly(ticket, offer.binder)) return null;
       this.count(null, true);
       return CloseCode.HANDSHAKE_TIMEOUT;

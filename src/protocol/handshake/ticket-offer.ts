@@ -83,7 +83,9 @@ export function provenEarlySecret(
 ): Uint8Array | null {
   const early = earlySecret(ticketKey);
   const binder = hello.subarray(hello.length - HASH_BYTES);
-  return equalSecrets(binder, binderOf(hello, early, context)) ? early : null;
+  if (equalSecrets(binder, binderOf(hello, early, context))) return early;
+  early.fill(0);
+  return null;
 }
 
 function binderOf(hello: Uint8Array, early: Uint8Array, context: HelloContext): Uint8Array {

@@ -1,7 +1,24 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { MemoryBudget } from '../../../src/base/memory-budget.ts';
 import type { RandomSource } from '../../../src/base/random.ts';
 import { Prng } from '../../../src/base/random.ts';
-import { FIRST_ID, initial, keysOf, newClient, newServer, present, run } from './exchange.ts';
+import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
+import { EarlyData } from '../../../src/protocol/handshake/handshake.ts';
+import { Tickets } from '../../../src/protocol/handshake/tickets.ts';
+import { EndpointCounters } from '../../../src/protocol/trace/counters.ts';
+import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
+import { defaultParameters } from '../../../src/protocol/wire/transport-parameters.ts';
+import {
+  FIRST_ID,
+  initial,
+  keysOf,
+  newClient,
+  newServer,
+  present,
+  run,
+  SERVER_ID,
+  SERVER_IDENTITY,
+} from './exchange.ts';
 
 /** Every secret that the two sides made since the last test, as the arrays that they were made in. */
 const SECRETS = vi.hoisted(() => [] as { name: string; bytes: Uint8Array }[]);
@@ -18,6 +35,9 @@ vi.mock('../../../src/protocol/crypto/key-schedule.ts', async (original) => {
     'applicationTraffic',
     'exporterSecret',
     'finishedValue',
+    'earlySecret',
+    'earlyTraffic',
+    'resumptionSecret',
   ];
   return { ...real, ...Object.fromEntries(watched.map((name) => [name, watch(name, real[name])])) };
 });
@@ -101,6 +121,68 @@ describe('secrets of the handshake [HS-25]', () => {
     keysOf(client).discardAll();
     server.forget();
     keysOf(server).discardAll();
+    expect(left(['finishedValue'])).toEqual([]);
+  });
+
+  /** What takes a client back that was there before, with tickets of which the keys are watched. */
+  function resumed() {
+    const config = { keys: null, lifetimeMs: 60_000, earlyDataBytesMax: 100, usedMax: 10, epochMs: 0 };
+    const counted = { memory: new MemoryBudget(2 ** 20), counters: new EndpointCounters() };
+    const { fingerprint } = SERVER_IDENTITY;
+    const tickets = new Tickets(config, fingerprint, chooseAead('auto'), new Prng(3), counted);
+    const open = tickets.open.bind(tickets);
+    tickets.open = (ticket, now) => {
+      const opened = open(ticket, now);
+      if (opened !== null) SECRETS.push({ name: 'ticket key', bytes: opened.key });
+      return opened;
+    };
+    const parameters = {
+      ...defaultParameters(SERVER_ID),
+      originalDestinationId: FIRST_ID,
+      earlyDataBytes: 100,
+    };
+    const server = () => newServer({ random: new WatchedRandom(2), parameters, tickets });
+    const [first, firstServer] = [newClient(), server()];
+    expect(run(first, firstServer)).toBe(0);
+    const { nonce, ticket, lifetimeSeconds } = present(firstServer.takeTicket());
+    const kept = {
+      suite: 1,
+      fingerprint,
+      clientIdentity: null,
+      key: present(keysOf(first).ticketKey(nonce)),
+      receivedAtMs: 0,
+      lifetimeSeconds,
+      parameters: present(first.peerParameters),
+      ticket,
+    };
+    for (const side of [first, firstServer]) keysOf(side).discardAll();
+    const resumption = { ticket: kept, ageMs: 0, hasEarlyData: true };
+    return { client: newClient({ random: new WatchedRandom(1), resumption }), server };
+  }
+
+  test('are zero when a ticket was taken, with its early data, and when it is shown again', () => {
+    const { client, server } = resumed();
+    const one = server();
+    expect(run(client, one)).toBe(0);
+    expect([client.isResumed, one.isResumed]).toEqual([true, true]);
+    expect([client.earlyData, one.earlyData]).toEqual([EarlyData.ACCEPTED, EarlyData.ACCEPTED]);
+    const other = server();
+    expect(other.receive(0, client.hello)).toBe(CloseCode.HANDSHAKE_TIMEOUT);
+    for (const side of [client, one, other]) keysOf(side).discardAll();
+    const names = SECRETS.map(({ name }) => name.trim());
+    for (const name of ['earlySecret', 'earlyTraffic', 'resumptionSecret', 'ticket key'])
+      expect(names.filter((other) => other === name).length).toBeGreaterThan(1);
+    expect(left(['finishedValue'])).toEqual([]);
+  });
+
+  test('are zero when a ticket is shown by who has not its key', () => {
+    const { client, server } = resumed();
+    const hello = client.hello.slice();
+    hello[hello.length - 1] ^= 1;
+    const one = server();
+    expect(one.receive(0, hello)).toBe(CloseCode.CRYPTO_ERROR);
+    client.forget();
+    for (const side of [client, one]) keysOf(side).discardAll();
     expect(left(['finishedValue'])).toEqual([]);
   });
 
