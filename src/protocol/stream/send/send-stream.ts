@@ -185,7 +185,7 @@ export class SendStream {
     this.credit.restart(limit);
     this.open = Told.DUE;
     this.end = Told.DUE;
-    if (!this.isReset) this.state = SendState.READY;
+    if (!this.isReset && this.state !== SendState.READY) this.moveTo(SendState.READY);
   }
 
   // ---- the connection's side ----
@@ -457,11 +457,14 @@ function lost(told: Told): Told {
   return told === Told.SENT ? Told.DUE : told;
 }
 
-/** By {@link SendState}. A stream may also be reset when all of it has arrived: then the peer throws away what is unread. spec/state-machines.md says when. */
+/**
+ * By {@link SendState}. A stream may also be reset when all of it has arrived: then the peer throws away what is unread; and one whose early data
+ * was refused begins anew [HS-58]. spec/state-machines.md says when.
+ */
 export const NEXT_SEND_STATES: readonly (readonly SendState[])[] = [
   [SendState.SEND, SendState.DATA_SENT, SendState.RESET_SENT],
-  [SendState.DATA_SENT, SendState.RESET_SENT],
-  [SendState.DATA_RECVD, SendState.RESET_SENT],
+  [SendState.DATA_SENT, SendState.READY, SendState.RESET_SENT],
+  [SendState.DATA_RECVD, SendState.READY, SendState.RESET_SENT],
   [SendState.RESET_SENT],
   [SendState.RESET_RECVD],
   [],
