@@ -267,13 +267,8 @@ export class PacketAssembler {
     // [HS-41] More datagrams pay for a long answer, once all of the hello is out.
     const isExtra = padTo > 0 && outgoing.paddingDue > 0 && !outgoing.pending && this.mayFill(now);
     if (!isProbe && !mayCrypto && !isExtra && !acks.ackDue(now)) return false;
-    const sent = recovery.sentPackets(space);
-    const keys = state.keys.toSeal(space);
-    if (keys === null || !builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked))
-      return false;
-    sent.begin(state.nextNumber, now);
+    if (!this.beginPacket(builder, state, state.keys.toSeal(space), this.ids, now)) return false;
     const { frames } = builder;
-    frames.sent = sent.frames;
     this.packAck(frames, state, now);
     let isEliciting = mayCrypto && outgoing.write(frames);
     if ((isProbe || isExtra) && !isEliciting) {
@@ -282,8 +277,7 @@ export class PacketAssembler {
     }
     if (isExtra) outgoing.paddingDue--;
     if (builder.payloadBytes === 0) {
-      sent.cancel();
-      builder.cancelPacket();
+      this.cancelPacket(builder, space);
       return false;
     }
     // [PKT-19] So does every client Initial, but for one that early data follows.
@@ -310,17 +304,10 @@ export class PacketAssembler {
     const mayFrames = isProbe || (hasFrames && this.mayFill(now));
     if (hasFrames && !mayFrames) packer.onBlocked(now);
     if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
-    const sent = recovery.sentPackets(PacketSpace.APPLICATION);
-    if (
-      this.keyUpdates.isDue(state.nextNumber, now) &&
-      !this.updateKeys(state.nextNumber, sent.largestAcked, now)
-    )
-      return;
+    if (this.keyUpdates.isDue(state.nextNumber, now) && !this.updateKeys(state.nextNumber, now)) return;
     const keys = state.keys.toSeal(PacketSpace.APPLICATION);
-    if (keys === null || !builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked)) return;
-    sent.begin(state.nextNumber, now);
+    if (!this.beginPacket(builder, state, keys, this.ids, now)) return;
     const { frames } = builder;
-    frames.sent = sent.frames;
     const { acksSent } = counters;
     const before = path.bytesInFlight;
     let symbolStart = -1;
@@ -342,11 +329,7 @@ export class PacketAssembler {
       writePing(frames);
       isEliciting = true;
     }
-    if (builder.payloadBytes === 0) {
-      sent.cancel();
-      builder.cancelPacket();
-      return;
-    }
+    if (builder.payloadBytes === 0) return this.cancelPacket(builder, PacketSpace.APPLICATION);
     if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
     // Large enough for a server that does not know the connection to say so. [PKT-24]
     if (isEliciting && this.ids.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
@@ -357,8 +340,9 @@ export class PacketAssembler {
   }
 
   /** The keys are updated first, or must not seal any more: then false. [PKT-26] */
-  private updateKeys(number: number, largestAcked: number, now: Micros): boolean {
+  private updateKeys(number: number, now: Micros): boolean {
     const { lifecycle } = this;
+    const { largestAcked } = this.recovery.sentPackets(PacketSpace.APPLICATION);
     this.keyUpdates.onDue(number, largestAcked, lifecycle.state === ConnectionState.CONFIRMED, now);
     return lifecycle.isOpen;
   }
@@ -373,22 +357,15 @@ export class PacketAssembler {
   ): void {
     if (keys === null || !(padTo > 0 || (this.hasEarlyData && this.mayFill(now)))) return;
     const { packer, path } = this;
-    const sent = this.recovery.sentPackets(PacketSpace.APPLICATION);
-    if (!builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked)) return;
-    sent.begin(state.nextNumber, now);
+    if (!this.beginPacket(builder, state, keys, this.ids, now)) return;
     const { frames } = builder;
-    frames.sent = sent.frames;
     const start = frames.at;
     const { limit } = frames;
     frames.limit = Math.min(limit, start + this.earlyBytesLeft); // [HS-56] no more than the server takes
     if (this.mayFill(now))
       packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed, Number.POSITIVE_INFINITY);
     frames.limit = limit;
-    if (frames.at === start && padTo === 0) {
-      sent.cancel();
-      builder.cancelPacket();
-      return;
-    }
+    if (frames.at === start && padTo === 0) return this.cancelPacket(builder, PacketSpace.APPLICATION);
     // What only pads would be in flight for good: nobody acknowledges it.
     if (frames.at === start) writePing(frames);
     this.earlyBytesLeft -= frames.at - start;
@@ -457,6 +434,28 @@ export class PacketAssembler {
     return writeAck(frames, ranges, delay, nextFrame, ecn);
   }
 
+  /** Begins a packet of a space, and the record of what it carries. False when it cannot be sealed, or no useful one fits. */
+  private beginPacket(
+    builder: PacketBuilder,
+    { nextNumber, space }: PacketNumberSpace,
+    keys: PacketKeys | null,
+    address: PacketAddress,
+    now: Micros,
+  ): boolean {
+    const sent = this.recovery.sentPackets(space);
+    if (keys === null || !builder.beginPacket(keys, address, nextNumber, sent.largestAcked)) return false;
+    sent.begin(nextNumber, now);
+    builder.frames.sent = sent.frames;
+    return true;
+  }
+
+  /** Drops the packet that was begun, which holds nothing. */
+  private cancelPacket(builder: PacketBuilder, space: PacketSpace): void {
+    this.recovery.sentPackets(space).cancel();
+    builder.cancelPacket();
+  }
+
+  /** Ends a packet that goes where packets go, and counts there. */
   private endPacket(
     builder: PacketBuilder,
     state: PacketNumberSpace,
@@ -465,27 +464,27 @@ export class PacketAssembler {
     now: Micros,
     isSizeProbe = false,
   ): void {
-    this.path.ecn?.onPacketSent(state.space, state.nextNumber);
-    this.closePacket(builder, state, isEliciting, isInFlight, now, isSizeProbe);
+    const { space } = state;
+    this.path.ecn?.onPacketSent(space, state.nextNumber);
+    const bytes = this.closePacket(builder, state, isSizeProbe, now);
+    this.recovery.onSent(space, bytes, isEliciting, isInFlight, now, isSizeProbe);
+    if (isEliciting) this.liveness.onSent(now);
   }
 
-  /** As {@link endPacket}, of one that may go another way than packets go: it has no mark of that path. */
+  /** Ends a packet, wherever it goes. Returns its bytes. */
   private closePacket(
     builder: PacketBuilder,
     state: PacketNumberSpace,
-    isEliciting: boolean,
-    isInFlight: boolean,
+    isSizeProbe: boolean,
     now: Micros,
-    isSizeProbe = false,
-  ): void {
+  ): number {
     const bytes = builder.endPacket();
     if (this.trace !== null) this.tracePacket(this.trace, builder, state, isSizeProbe, now);
     state.nextNumber++;
     // [PKT-23] Now and then a number is left out, which no honest peer acknowledges.
     if (state.space === PacketSpace.APPLICATION && this.skips.skips(state.nextNumber)) state.nextNumber++;
     this.counters.packetsSent++;
-    this.recovery.onSent(state.space, bytes, isEliciting, isInFlight, now, isSizeProbe);
-    if (isEliciting) this.liveness.onSent(now);
+    return bytes;
   }
 
   private tracePacket(
@@ -513,14 +512,10 @@ export class PacketAssembler {
   /** A packet of PING and PADDING that tests whether the path carries this size. */
   private packSizeProbe(builder: PacketBuilder, batch: TransmitBatch, bytes: number, now: Micros): void {
     const state = this.spaces[PacketSpace.APPLICATION];
-    const keys = state?.keys.toSeal(PacketSpace.APPLICATION) ?? null;
     this.path.mtuDiscovery.onProbeSent(bytes);
-    if (state === null || keys === null) return;
-    const sent = this.recovery.sentPackets(PacketSpace.APPLICATION);
+    if (state === null) return;
     builder.beginDatagram(batch, bytes, now);
-    if (!builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked)) return;
-    sent.begin(state.nextNumber, now);
-    builder.frames.sent = sent.frames;
+    if (!this.beginPacket(builder, state, state.keys.toSeal(PacketSpace.APPLICATION), this.ids, now)) return;
     writePing(builder.frames);
     builder.padDatagram(bytes);
     this.endPacket(builder, state, true, true, now, true);
@@ -535,15 +530,11 @@ export class PacketAssembler {
     const state = this.spaces[PacketSpace.APPLICATION];
     const keys = state?.keys.toSeal(PacketSpace.APPLICATION) ?? null;
     if (candidate === null || state === null || keys === null) return;
-    const sent = this.recovery.sentPackets(PacketSpace.APPLICATION);
     const bytes = candidate.probeBytes(path.mtu);
     builder.beginDatagram(batch, bytes, now);
-    if (!builder.beginPacket(keys, candidate.address, state.nextNumber, sent.largestAcked))
-      return candidate.leave();
-    const number = state.nextNumber;
-    sent.begin(number, now);
+    if (!this.beginPacket(builder, state, keys, candidate.address, now)) return candidate.leave();
     const { frames } = builder;
-    frames.sent = sent.frames;
+    const number = state.nextNumber;
     if (candidate.response !== null) writePathResponse(frames, candidate.response);
     candidate.response = null;
     if (candidate.isChallengeDue) {
@@ -552,8 +543,9 @@ export class PacketAssembler {
       if (!this.isClient) this.packAckCopy(frames, state, now);
       builder.padDatagram(bytes);
     }
-    this.closePacket(builder, state, false, false, now);
-    markOffPath(sent, number);
+    const packetBytes = this.closePacket(builder, state, false, now);
+    this.recovery.onSent(PacketSpace.APPLICATION, packetBytes, false, false, now);
+    markOffPath(this.recovery.sentPackets(PacketSpace.APPLICATION), number);
     const bytesSent = builder.endDatagram(candidate);
     counters.datagramsSent++;
     counters.bytesSent += bytesSent;
