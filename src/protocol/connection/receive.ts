@@ -1,9 +1,8 @@
 /**
  * The way in, from a datagram to the parts of a connection:
  *
- *   1. {@link PacketReceiver.receiveDatagram} takes a datagram apart into packets and opens each with the keys of its space; a packet whose
- *      key is not there yet waits. Short packets of established connections are opened ahead, for a whole batch, with
- *      {@link PacketReceiver.openShort};
+ *   1. {@link PacketReceiver.receiveDatagram} takes a datagram apart into packets and opens each with {@link openInto}; a packet whose key is not
+ *      there yet waits. Short packets of established connections are opened ahead, for a whole batch, with {@link PacketReceiver.openShort};
  *   2. {@link PacketReceiver.receivePayload} reads the frames of an opened packet, one after the other;
  *   3. `receiveFrame` hands each to its part: recovery, streams, handshake, lifecycle;
  *   4. what an acknowledgement settles, {@link PacketFateTeller} tells the parts whose frames were in those packets.
@@ -15,8 +14,6 @@
 import { copyOf, equalBytes, NO_BYTES } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
-import { openPacket, type PacketKeys, PHASE_BIT, UnprotectedHeader } from '../crypto/packet-protection.ts';
-import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import { TOKEN_BYTES_MAX } from '../handshake/address-token.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import { isRetryGenuine } from '../handshake/retry.ts';
@@ -26,17 +23,16 @@ import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { FrameReader } from '../wire/frame-reader.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
 import { EcnCodepoint } from '../wire/frames/ack.ts';
 import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
 import {
   FIRST_ID_BYTES,
-  PacketHeader,
+  type PacketHeader,
   PacketSpace,
   PacketType,
   packetSpaceOf,
-  packetTypeOf,
   parsePacketHeader,
   SYMBOL_BIT,
   VERSION,
@@ -56,6 +52,7 @@ import {
   type PacketNumberSpaces,
   UndecryptablePackets,
 } from './packet-number-space.ts';
+import { OLD_KEYS, type OpenedPacket, OpenResult, openInto, type ReceiveScratch } from './packet-opening.ts';
 import { isProbingFrame, type Paths } from './paths.ts';
 import { openedPacket } from './tracing.ts';
 
@@ -89,57 +86,6 @@ export interface ReceiverHost extends FateHost {
   /** The peer broke the protocol. */
   fail(code: number, frameType: number, reason: string, now: Micros): void;
   discardSpace(space: HandshakeSpace, now: Micros): void;
-}
-
-/** UPDATED: it opened with the next generation of keys. */
-export const OpenResult = { OPENED: 0, FAILED: 1, REPLAYED: 2, UPDATED: 3 } as const;
-export type OpenResult = (typeof OpenResult)[keyof typeof OpenResult];
-
-/** A packet that was opened; one object, used again for every packet. */
-export class OpenedPacket {
-  number = 0;
-  packetStart = 0;
-  payloadStart = 0;
-  payloadEnd = 0;
-  /** The `S` bit where it stands, {@link OLD_KEYS}, and the reserved bits, which must be 0. [PKT-16] */
-  headerBits = 0;
-  /** All of it was taken in, and nobody keeps a view of it. Set by {@link PacketReceiver.receivePayload}. */
-  isSpent = false;
-}
-
-/** What is needed while a packet is received, used again for the next. */
-export class ReceiveScratch {
-  readonly header = new PacketHeader();
-  readonly reader = new FrameReader();
-  readonly unprotected = new UnprotectedHeader();
-  readonly opened = new OpenedPacket();
-  /** The datagram lies in one memory with others: nobody gets a view of it to keep. */
-  isShared = false;
-  /** The ECN codepoint that the datagram came with. */
-  ecn: EcnCodepoint = EcnCodepoint.NOT_ECT;
-  /** Where the datagram came from and to, and how large it was; the host is '' where that does not matter. */
-  host = '';
-  port = 0;
-  local = 0;
-  bytes = 0;
-  readonly sourceId: Uint8Array = new Uint8Array(ID_BYTES_MAX);
-  private within: ReceiveScratch | null = null;
-
-  /** What a batch says of a datagram. */
-  begin(batch: ReceiveBatch, i: number): void {
-    this.isShared = batch.isShared[i] !== 0;
-    this.ecn = batch.ecnOf(i);
-    this.host = batch.host[i];
-    this.port = batch.port[i];
-    this.local = batch.local[i];
-    this.bytes = batch.data[i].length;
-  }
-
-  /** For packets that are received from within the one that this is used for. */
-  get nested(): ReceiveScratch {
-    this.within ??= new ReceiveScratch();
-    return this.within;
-  }
 }
 
 /** Takes the packets that came for one connection. */
@@ -580,9 +526,7 @@ export class PacketReceiver {
         return parts.ids.local.onRetired(frame.sequence, this.carrierOf(frame));
       case FrameType.PATH_CHALLENGE:
       case FrameType.PATH_RESPONSE:
-        if (this.isElsewhere) this.keepPathFrame(frame);
-        else return parts.control.onFrame(frame);
-        return 0;
+        return this.isElsewhere ? this.keepPathFrame(frame) : parts.control.onFrame(frame);
       default:
         return parts.control.onFrame(frame);
     }
@@ -595,10 +539,12 @@ export class PacketReceiver {
     return buffer.subarray(start, start + this.parts.ids.sourceId.length);
   }
 
-  private keepPathFrame({ buffer, dataStart, dataLength, type }: FrameReader): void {
+  /** What it says is of the way that the packet came, which is looked at when all of the packet is read. */
+  private keepPathFrame({ buffer, dataStart, dataLength, type }: FrameReader): 0 {
     const data = copyOf(buffer.subarray(dataStart, dataStart + dataLength));
     if (type === FrameType.PATH_CHALLENGE) this.challenge = data;
     else this.response = data;
+    return 0;
   }
 
   private closeReason(frame: FrameReader): CloseReason {
@@ -676,54 +622,4 @@ export class PacketReceiver {
   }
 }
 
-/**
- * Opens the packet at `at` of a space in place, into `scratch.opened`, and marks its number as seen.
- *
- * @param numberStart - where its packet number begins
- * @param end - where it ends, tag included
- */
-export function openInto(
-  scratch: ReceiveScratch,
-  state: PacketNumberSpace,
-  data: Uint8Array,
-  at: number,
-  numberStart: number,
-  end: number,
-): OpenResult {
-  const { opened, unprotected } = scratch;
-  const type = packetTypeOf(data[at]);
-  const headerKeys = state.keys.toOpen(type);
-  if (headerKeys === null) return OpenResult.FAILED;
-  if (!unprotected.unprotect(headerKeys, data, at, numberStart, end, state.replay.largest))
-    return OpenResult.FAILED;
-  const { number, phase } = unprotected;
-  let keys: PacketKeys | null = headerKeys;
-  let headerBits = unprotected.symbol | unprotected.reserved;
-  let isNext = false;
-  if (phase !== headerKeys.phase) {
-    const { generations } = state.keys;
-    if (generations !== null) {
-      keys = generations.other(headerKeys, number);
-      if (keys === null) return OpenResult.FAILED; // [PKT-27] its keys are gone
-      isNext = generations.isNext(keys);
-      if (!isNext) headerBits |= OLD_KEYS;
-    } else {
-      headerBits |= PHASE_BIT; // [PKT-16] no keys are updated here: the bit is a reserved one
-    }
-  }
-  const payloadEnd = openPacket(keys, data, at, end, unprotected);
-  if (payloadEnd < 0) return OpenResult.FAILED;
-  if (state.replay.seen(number)) return OpenResult.REPLAYED; // [PKT-9] it came before
-  state.replay.mark(number);
-  opened.number = number;
-  opened.packetStart = at;
-  opened.payloadStart = unprotected.payloadStart;
-  opened.payloadEnd = payloadEnd;
-  opened.headerBits = headerBits;
-  return isNext ? OpenResult.UPDATED : OpenResult.OPENED;
-}
-
-const ID_BYTES_MAX = 20;
-/** In {@link OpenedPacket.headerBits}: the packet was sealed before the newest key update. No bit of a header stands there. */
-const OLD_KEYS = 0x40;
 const MEANINGFUL_BITS = SYMBOL_BIT | OLD_KEYS;

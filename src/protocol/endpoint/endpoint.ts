@@ -16,9 +16,9 @@ import {
 } from '../connection/connection.ts';
 import type { IdRoutes, IssuedId } from '../connection/connection-ids.ts';
 import { STATELESS_RESET } from '../connection/lifecycle.ts';
+import { PacketBuilder } from '../connection/packet-builder.ts';
 import { PacketNumberSpace } from '../connection/packet-number-space.ts';
-import { OpenResult, openInto, ReceiveScratch } from '../connection/receive.ts';
-import { PacketBuilder } from '../connection/transmit.ts';
+import { OpenResult, openInto, ReceiveScratch } from '../connection/packet-opening.ts';
 import { resetKeyOf, resetToken } from '../crypto/identity.ts';
 import { KeyRing } from '../crypto/key-ring.ts';
 import { clientInitialSecret, initialSecret, packetKeys } from '../crypto/key-schedule.ts';

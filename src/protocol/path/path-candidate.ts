@@ -2,16 +2,8 @@ import { equalBytes } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
+import type { PacketAddress } from '../wire/packet-header.ts';
 import { AddressState, AddressValidation, type Way } from './path.ts';
-
-/** As a packet's header has it. */
-interface CandidateAddress {
-  readonly destinationId: Uint8Array;
-  readonly sourceId: Uint8Array;
-  readonly unpinned: boolean;
-  readonly greaseBit: boolean;
-  readonly token: Uint8Array;
-}
 
 export const CandidateState = {
   /** It is not known whether the peer is there. */
@@ -28,7 +20,7 @@ export interface CandidateOptions {
   /** An id of the peer that is for this path alone; null: the one of the path in use. */
   readonly ownId: Uint8Array | null;
   /** What the headers of packets there say. */
-  readonly address: CandidateAddress;
+  readonly address: PacketAddress;
   /** The peer is known to be at the address, as a server is whose address we looked up. */
   readonly isAddressKnown: boolean;
 }
@@ -42,7 +34,7 @@ export class PathCandidate {
   readonly port: number;
   local: number;
   readonly ownId: Uint8Array | null;
-  readonly address: CandidateAddress;
+  readonly address: PacketAddress;
   readonly validation: AddressValidation;
   /** The peer, or this side, means to use it. */
   isWanted = false;

@@ -34,6 +34,16 @@ export const FIRST_ID_BYTES = 8;
 /** Most bytes that the Length of a long header can announce. [PKT-2] */
 export const LONG_PACKET_LENGTH_MAX = 0x3fff;
 
+/** What a header says of its connection. */
+export interface PacketAddress {
+  readonly destinationId: Uint8Array;
+  readonly sourceId: Uint8Array;
+  readonly unpinned: boolean;
+  readonly greaseBit: boolean;
+  /** Of Initial packets; empty without one. */
+  readonly token: Uint8Array;
+}
+
 /**
  * What {@link parsePacketHeader} found, before header protection is removed. One object, used again for each packet; all
  * positions are offsets into the datagram.

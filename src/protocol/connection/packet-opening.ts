@@ -1,0 +1,112 @@
+/**
+ * The way in, its first step: a packet of a datagram is opened in place with the keys of its space, those of another generation where its `K`
+ * asks for that. What is needed for it, and what was found, lies in a {@link ReceiveScratch}.
+ */
+
+import { openPacket, type PacketKeys, PHASE_BIT, UnprotectedHeader } from '../crypto/packet-protection.ts';
+import type { ReceiveBatch } from '../datagram/receive-batch.ts';
+import { FrameReader } from '../wire/frame-reader.ts';
+import { EcnCodepoint } from '../wire/frames/ack.ts';
+import { CONNECTION_ID_BYTES_MAX, PacketHeader, packetTypeOf } from '../wire/packet-header.ts';
+import type { PacketNumberSpace } from './packet-number-space.ts';
+
+/** UPDATED: it opened with the next generation of keys. */
+export const OpenResult = { OPENED: 0, FAILED: 1, REPLAYED: 2, UPDATED: 3 } as const;
+export type OpenResult = (typeof OpenResult)[keyof typeof OpenResult];
+
+/** A packet that was opened; one object, used again for every packet. */
+export class OpenedPacket {
+  number = 0;
+  packetStart = 0;
+  payloadStart = 0;
+  payloadEnd = 0;
+  /** The `S` bit where it stands, {@link OLD_KEYS}, and the reserved bits, which must be 0. [PKT-16] */
+  headerBits = 0;
+  /** All of it was taken in, and nobody keeps a view of it. Set by whoever reads its frames. */
+  isSpent = false;
+}
+
+/** What is needed while a packet is received, used again for the next. */
+export class ReceiveScratch {
+  readonly header = new PacketHeader();
+  readonly reader = new FrameReader();
+  readonly unprotected = new UnprotectedHeader();
+  readonly opened = new OpenedPacket();
+  /** The datagram lies in one memory with others: nobody gets a view of it to keep. */
+  isShared = false;
+  /** The ECN codepoint that the datagram came with. */
+  ecn: EcnCodepoint = EcnCodepoint.NOT_ECT;
+  /** Where the datagram came from and to, and how large it was; the host is '' where that does not matter. */
+  host = '';
+  port = 0;
+  local = 0;
+  bytes = 0;
+  readonly sourceId: Uint8Array = new Uint8Array(CONNECTION_ID_BYTES_MAX);
+  private within: ReceiveScratch | null = null;
+
+  /** What a batch says of a datagram. */
+  begin(batch: ReceiveBatch, i: number): void {
+    this.isShared = batch.isShared[i] !== 0;
+    this.ecn = batch.ecnOf(i);
+    this.host = batch.host[i];
+    this.port = batch.port[i];
+    this.local = batch.local[i];
+    this.bytes = batch.data[i].length;
+  }
+
+  /** For packets that are received from within the one that this is used for. */
+  get nested(): ReceiveScratch {
+    this.within ??= new ReceiveScratch();
+    return this.within;
+  }
+}
+
+/**
+ * Opens the packet at `at` of a space in place, into `scratch.opened`, and marks its number as seen.
+ *
+ * @param numberStart - where its packet number begins
+ * @param end - where it ends, tag included
+ */
+export function openInto(
+  scratch: ReceiveScratch,
+  state: PacketNumberSpace,
+  data: Uint8Array,
+  at: number,
+  numberStart: number,
+  end: number,
+): OpenResult {
+  const { opened, unprotected } = scratch;
+  const type = packetTypeOf(data[at]);
+  const headerKeys = state.keys.toOpen(type);
+  if (headerKeys === null) return OpenResult.FAILED;
+  if (!unprotected.unprotect(headerKeys, data, at, numberStart, end, state.replay.largest))
+    return OpenResult.FAILED;
+  const { number, phase } = unprotected;
+  let keys: PacketKeys | null = headerKeys;
+  let headerBits = unprotected.symbol | unprotected.reserved;
+  let isNext = false;
+  if (phase !== headerKeys.phase) {
+    const { generations } = state.keys;
+    if (generations !== null) {
+      keys = generations.other(headerKeys, number);
+      if (keys === null) return OpenResult.FAILED; // [PKT-27] its keys are gone
+      isNext = generations.isNext(keys);
+      if (!isNext) headerBits |= OLD_KEYS;
+    } else {
+      headerBits |= PHASE_BIT; // [PKT-16] no keys are updated here: the bit is a reserved one
+    }
+  }
+  const payloadEnd = openPacket(keys, data, at, end, unprotected);
+  if (payloadEnd < 0) return OpenResult.FAILED;
+  if (state.replay.seen(number)) return OpenResult.REPLAYED; // [PKT-9] it came before
+  state.replay.mark(number);
+  opened.number = number;
+  opened.packetStart = at;
+  opened.payloadStart = unprotected.payloadStart;
+  opened.payloadEnd = payloadEnd;
+  opened.headerBits = headerBits;
+  return isNext ? OpenResult.UPDATED : OpenResult.OPENED;
+}
+
+/** In {@link OpenedPacket.headerBits}: the packet was sealed before the newest key update. No bit of a header stands there. */
+export const OLD_KEYS = 0x40;
