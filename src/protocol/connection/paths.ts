@@ -86,8 +86,6 @@ export class Paths {
   private usedByPeer = 0;
   /** Of our ids the one that the peer used last where it may have moved: of the peer's there is one more than is in use, so that one is lent. */
   private movesUnder = -1;
-  /** Of the candidate that this side wants to move to. */
-  private isSameHost = false;
 
   constructor(
     path: Path,
@@ -144,7 +142,7 @@ export class Paths {
   /** This side, a client, wants to move. [CON-89] */
   migrate(options: MigrateOptions, now: Micros): MigrateOutcome {
     const { host, port } = this.path;
-    const { isOldGone, isSameHost, local } = options;
+    const { isOldGone, local } = options;
     if (this.isPinnedDown && !isOldGone) return 'forbidden';
     for (const other of this.candidates.filter(({ isWanted }) => isWanted)) {
       this.drop(other);
@@ -153,9 +151,9 @@ export class Paths {
     const id = this.ids.peer.lend();
     // [CON-83] Without an id of its own a path is used only when there is no other.
     if (id === null && !isOldGone) return 'later';
-    this.isSameHost = isSameHost;
     const candidate = this.add({ host, port, local }, id, now);
     candidate.isWanted = true;
+    candidate.isSameWay = options.isSameHost;
     if (isOldGone) this.move(candidate, 'migration', true, now);
     this.look();
     this.host.touch();
@@ -260,7 +258,7 @@ export class Paths {
     const used = this.ids.local.sequenceOf(packet.destinationId);
     const isRebinding = used === this.usedByPeer;
     this.usedByPeer = used;
-    this.isSameHost = candidate.host === this.path.host;
+    candidate.isSameWay = candidate.host === this.path.host;
     this.move(candidate, isRebinding ? 'rebinding' : 'migration', isRebinding, now);
   }
 
@@ -271,10 +269,10 @@ export class Paths {
     this.candidates = this.candidates.filter((other) => other !== candidate);
     if (candidate.ownId !== null) this.ids.peer.use(candidate.ownId);
     for (const other of this.candidates.slice()) this.drop(other);
-    const { provedBytes, response, rtt } = candidate;
+    const { response } = candidate;
     this.host.onLeaving(isGone, now);
     this.newestHere = Math.max(this.newestHere, candidate.newest);
-    path.moveTo(candidate, { isSameWay: this.isSameHost, provedBytes, rtt }, now);
+    path.moveTo(candidate, now);
     this.counters.pathChanges++;
     if (response !== null) this.host.answer(response);
     this.host.onMoved({ host, port, local }, reason, isGone, now);

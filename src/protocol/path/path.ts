@@ -51,8 +51,8 @@ export interface Way {
   readonly local: number;
 }
 
-/** What is known of a way that packets go from now on. */
-export interface ProvedWay {
+/** A way that packets go from now on, and what is known of it. */
+export interface ProvedWay extends Way {
   /** Only a port is another one: packets take the way that they took before. */
   readonly isSameWay: boolean;
   /** Size of a datagram that was carried; 0: none is known. */
@@ -212,7 +212,8 @@ export class Path {
    * Packets go another way from now on, and none of them is under way there. What is known of the old one says nothing of the new one, but
    * where only a port changed (RFC 9000 section 9.4). [CON-88]
    */
-  moveTo(way: Way, { isSameWay, provedBytes, rtt }: ProvedWay, now: Micros): void {
+  moveTo(way: ProvedWay, now: Micros): void {
+    const { isSameWay, provedBytes, rtt } = way;
     this.host = way.host;
     this.port = way.port;
     this.local = way.local;
