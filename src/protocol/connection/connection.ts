@@ -261,22 +261,24 @@ export class Connection {
     this.newToken = isServer ? options.newToken : null;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
-    this.control = new ControlFrames(!isServer, this.counters, this.liveness, this.recovery, thin.acks, {
-      goAway: this.lifecycle.closing.goAway,
-      ids: this.ids,
+    const { counters, ids, lifecycle, liveness, path, recovery, spaces, streams, trace } = this;
+    this.control = new ControlFrames({
+      role,
+      acks: thin.acks,
+      counters,
+      goAway: lifecycle.closing.goAway,
+      ids,
+      liveness,
       newTicket: new NewTicket(host),
       newToken: new NewToken(host),
+      recovery,
     });
-    this.keyUpdates = new KeyUpdates(config.keyUpdate, keys, this.counters, this.trace, host);
+    this.keyUpdates = new KeyUpdates(config.keyUpdate, keys, counters, trace, host);
     const takesMigration = config.takesMigration;
-    this.paths = new Paths(
-      this.path,
-      this.ids,
-      this.counters,
-      { isServer, takesMigration, random: options.random },
-      host,
-    );
-    const {
+    this.paths = new Paths(path, ids, counters, { isServer, takesMigration, random: options.random }, host);
+    const { control, keyUpdates, paths } = this;
+    const known = {
+      role,
       control,
       counters,
       ids,
@@ -289,56 +291,26 @@ export class Connection {
       spaces,
       streams,
       trace,
-    } = this;
+    };
     this.handshake = new HandshakeProgress(
-      {
-        role,
-        config,
-        control,
-        ids,
-        isLoopback,
-        keys,
-        keyUpdates,
-        lifecycle,
-        liveness,
-        path,
-        paths,
-        recovery,
-        spaces,
-        streams,
-        trace,
-      },
+      { ...known, config, isLoopback, keys },
       host,
       options.handshake,
       now + config.handshakeTimeoutMs * MILLISECOND,
     );
-    const { handshake } = this;
     this.repairs = config.repairBytes > 0 ? new IncomingRepairs(config.repairBytes, this.memory) : null;
-    this.outgoingRepairs = new OutgoingRepairs(this.counters, this.path, this.streams.packer.protection);
+    this.outgoingRepairs = new OutgoingRepairs(counters, path, streams.packer.protection);
     this.flow = isServer ? null : new FlowWatch(path.rtt);
-    const { flow, outgoingRepairs, repairs } = this;
     const delay = config.thinningDelayMs * MILLISECOND;
     const parts = {
-      role,
-      control,
-      counters,
-      flow,
-      handshake,
-      ids,
-      keyUpdates,
-      lifecycle,
-      liveness,
-      outgoingRepairs,
-      path,
-      paths,
-      recovery,
-      repairs,
-      spaces,
-      streams,
+      ...known,
+      flow: this.flow,
+      handshake: this.handshake,
+      outgoingRepairs: this.outgoingRepairs,
+      repairs: this.repairs,
       thin,
       times: this.times,
       thinning: delay === 0 ? null : new QueueBound(path.rtt, delay),
-      trace,
     };
     this.device = new Device({
       lifecycle,
@@ -618,7 +590,7 @@ export class Connection {
   }
 
   /** What the parts may ask and tell. */
-  private static readonly Host = class {
+  private static readonly Host = class ConnectionHost {
     private readonly connection: Connection;
 
     constructor(connection: Connection) {

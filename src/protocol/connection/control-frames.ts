@@ -19,6 +19,19 @@ import type { Liveness } from './liveness.ts';
 import type { NewTicket } from './new-ticket.ts';
 import type { NewToken } from './new-token.ts';
 
+/** The parts of a connection that these frames are of. */
+export interface ControlParts {
+  readonly role: 'client' | 'server';
+  readonly acks: AckFrequencyRequest;
+  readonly counters: ConnectionCounters;
+  readonly goAway: GoAway;
+  readonly ids: ConnectionIds;
+  readonly liveness: Liveness;
+  readonly newTicket: NewTicket;
+  readonly newToken: NewToken;
+  readonly recovery: Recovery;
+}
+
 /**
  * What a connection says and hears for itself in 1-RTT packets, beside its streams: which frames wait to be sent, how they are written, which
  * of them are said again when they are lost, and what those of the peer do. A frame that belongs to no stream, no handshake message and no
@@ -36,9 +49,9 @@ export class ControlFrames {
   /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
   private pathResponse: Uint8Array | null = null;
 
-  readonly goAway: GoAway;
   readonly newToken: NewToken;
   readonly newTicket: NewTicket;
+  private readonly goAway: GoAway;
   private readonly isClient: boolean;
   private readonly counters: ConnectionCounters;
   private readonly liveness: Liveness;
@@ -46,28 +59,16 @@ export class ControlFrames {
   private readonly acks: AckFrequencyRequest;
   private readonly ids: ConnectionIds;
 
-  constructor(
-    isClient: boolean,
-    counters: ConnectionCounters,
-    liveness: Liveness,
-    recovery: Recovery,
-    acks: AckFrequencyRequest,
-    {
-      goAway,
-      ids,
-      newTicket,
-      newToken,
-    }: { goAway: GoAway; ids: ConnectionIds; newTicket: NewTicket; newToken: NewToken },
-  ) {
-    this.isClient = isClient;
-    this.counters = counters;
-    this.liveness = liveness;
-    this.recovery = recovery;
-    this.acks = acks;
-    this.goAway = goAway;
-    this.newToken = newToken;
-    this.newTicket = newTicket;
-    this.ids = ids;
+  constructor(parts: ControlParts) {
+    this.isClient = parts.role === 'client';
+    this.counters = parts.counters;
+    this.liveness = parts.liveness;
+    this.recovery = parts.recovery;
+    this.acks = parts.acks;
+    this.goAway = parts.goAway;
+    this.newToken = parts.newToken;
+    this.newTicket = parts.newTicket;
+    this.ids = parts.ids;
   }
 
   /** Whether {@link write} has something to write. */
@@ -88,7 +89,7 @@ export class ControlFrames {
 
   /** Writes what is due, if there is room for it; else the next packet has that. */
   write(frames: FrameWriter): void {
-    if (frames.room >= KINDS * CONTROL_FRAME_BYTES_MAX) this.writeShort(frames);
+    if (frames.room >= SHORT_FRAMES_MAX * CONTROL_FRAME_BYTES_MAX) this.writeShort(frames);
     if (this.goAway.isDue) this.goAway.write(frames);
     if (this.newToken.isDue) this.newToken.write(frames);
     if (this.newTicket.isDue) this.newTicket.write(frames);
@@ -152,19 +153,27 @@ export class ControlFrames {
     }
   }
 
-  /** A packet with a part of ADMITTED arrived. */
-  onAdmittedAcked(frame: SentFrame): void {
-    this.admitted?.onFrameAcked(frame);
-    if (this.admitted?.settled === true) this.admitted = null;
-  }
-
-  /** A packet with an ACK_FREQUENCY arrived. */
-  onAckFrequencyAcked({ limit }: SentFrame): void {
-    this.acks.onFrameAcked(limit);
-  }
-
-  onRetireAcked({ limit }: SentFrame): void {
-    this.ids.peer.onRetireAcked(limit);
+  /** A packet with one of these frames arrived. */
+  onFrameAcked(frame: SentFrame): void {
+    switch (frame.type) {
+      case FrameType.ACK_FREQUENCY:
+        this.acks.onFrameAcked(frame.limit);
+        break;
+      case FrameType.NEW_TOKEN:
+        this.newToken.onFrameAcked();
+        break;
+      case FrameType.TICKET:
+        this.newTicket.onFrameAcked();
+        break;
+      case FrameType.RETIRE_CONNECTION_ID:
+        this.ids.peer.onRetireAcked(frame.limit);
+        break;
+      case FrameType.ADMITTED:
+        this.admitted?.onFrameAcked(frame);
+        if (this.admitted?.settled === true) this.admitted = null;
+        break;
+      default: // of the others nothing is kept once they are sent
+    }
   }
 
   /** A packet with one of these frames is lost, or late: a probe says its frames again. */
@@ -203,5 +212,5 @@ export class ControlFrames {
   }
 }
 
-/** Kinds of frames above, each of at most {@link CONTROL_FRAME_BYTES_MAX}; one more leaves room for something else. */
-const KINDS = 5;
+/** Frames that `writeShort` writes without looking at the room, each of at most {@link CONTROL_FRAME_BYTES_MAX}. */
+const SHORT_FRAMES_MAX = 5;

@@ -222,21 +222,12 @@ export class PacketFateTeller {
       case FrameType.HEARTBEAT:
       case FrameType.GOAWAY:
       case FrameType.NEW_CONNECTION_ID:
-        break;
       case FrameType.RETIRE_CONNECTION_ID:
-        control.onRetireAcked(frame);
-        break;
       case FrameType.ADMITTED:
-        control.onAdmittedAcked(frame);
-        break;
       case FrameType.ACK_FREQUENCY:
-        control.onAckFrequencyAcked(frame);
-        break;
       case FrameType.NEW_TOKEN:
-        control.newToken.onFrameAcked();
-        break;
       case FrameType.TICKET:
-        control.newTicket.onFrameAcked();
+        control.onFrameAcked(frame);
         break;
       default:
         if (streams.onFrameAcked(frame)) lifecycle.onProgress(now);
