@@ -78,6 +78,18 @@ export interface HandshakeHost {
   onMtu(now: Micros): void;
 }
 
+/** What is worth knowing of a handshake when it is over. */
+type HandshakeResults = Pick<
+  Handshake,
+  | 'earlyData'
+  | 'isResumed'
+  | 'ownFingerprint'
+  | 'peerFingerprint'
+  | 'peerParameters'
+  | 'peerPayload'
+  | 'suite'
+>;
+
 export class HandshakeProgress {
   /** A client's hello waits for its answer, which takes a while to compute; what is sent before it would be in vain. [CON-35] */
   isAnswerDue = false;
@@ -91,15 +103,10 @@ export class HandshakeProgress {
   private readonly host: HandshakeHost;
   /** Null once it is over, for it holds much memory. */
   private handshake: Handshake | null;
-  /** What the handshake proved, kept when it is gone. */
-  private provedFingerprint: Uint8Array | null = null;
-  private isResumption = false;
-  /** At a client: what its server told, and the suite, for tickets that come. */
-  private server: Pick<ClientTicket, 'clientIdentity' | 'parameters' | 'suite'> | null = null;
-  private early: EarlyData = EarlyData.NONE;
+  /** What it came to: the handshake itself, and when that is gone what is kept of it. */
+  private results: HandshakeResults;
   /** The server does not take the ticket that the hello is worth nothing without. [HS-58] */
   private isTicketRefused = false;
-  private saidPayload: Uint8Array | null = null;
   /** At a client of a server whose application decides about it. */
   private answer: IncomingAnswer | null = null;
 
@@ -107,6 +114,7 @@ export class HandshakeProgress {
     this.parts = parts;
     this.host = host;
     this.handshake = handshake;
+    this.results = handshake;
     this.deadline = deadline;
     this.startFlights();
     this.padHello();
@@ -115,11 +123,11 @@ export class HandshakeProgress {
 
   /** The server took the client's ticket. */
   get isResumed(): boolean {
-    return this.handshake?.isResumed ?? this.isResumption;
+    return this.results.isResumed;
   }
 
   get earlyData(): EarlyData {
-    return this.handshake?.earlyData ?? this.early;
+    return this.results.earlyData;
   }
 
   /** At a server: whether 0-RTT packets may be of use, now or once the hello is answered. [HS-59] */
@@ -131,12 +139,12 @@ export class HandshakeProgress {
 
   /** What the peer's application said before the connection was there: the client's payload, or the server's answer to it. */
   get peerPayload(): Uint8Array | null {
-    return this.answer?.payload ?? this.handshake?.peerPayload ?? this.saidPayload;
+    return this.answer?.payload ?? this.results.peerPayload;
   }
 
   /** Fingerprint of the peer's identity, once it is proved; null where a client showed none. */
   get peerFingerprint(): Uint8Array | null {
-    return this.handshake?.peerFingerprint ?? this.provedFingerprint;
+    return this.results.peerFingerprint;
   }
 
   /** A value that only the two ends of this connection can derive, once it is established and until it is over. [HS-29] */
@@ -267,8 +275,7 @@ export class HandshakeProgress {
       parts.ids.local.onPeerLimit(parameters.activeIdLimit); // [CON-80]
       parts.paths.isPinnedDown = parameters.noMigration;
     }
-    this.keepResults();
-    this.handshake = null;
+    this.endHandshake();
     parts.keys.discard(PacketType.ZERO_RTT);
     host.discardSpace(PacketSpace.INITIAL, now);
     host.discardSpace(PacketSpace.HANDSHAKE, now);
@@ -278,8 +285,7 @@ export class HandshakeProgress {
   forget(): void {
     const { handshake } = this;
     const { keys, spaces } = this.parts;
-    this.keepResults();
-    this.handshake = null;
+    this.endHandshake();
     spaces.fill(null);
     handshake?.forget();
     keys.discardAll();
@@ -338,26 +344,29 @@ export class HandshakeProgress {
     this.host.onAdmissionAsked();
   }
 
-  /** What is worth knowing of the handshake when it is over. */
-  private keepResults(): void {
-    const { handshake } = this;
-    if (handshake === null) return;
-    this.provedFingerprint = handshake.peerFingerprint;
-    this.saidPayload = handshake.peerPayload;
-    this.isResumption = handshake.isResumed;
-    this.early = handshake.earlyData;
-    const { ownFingerprint: clientIdentity, peerParameters, suite } = handshake;
-    if (this.parts.role === 'client' && peerParameters !== null)
-      this.server = { clientIdentity, parameters: peerParameters, suite };
+  /** The handshake is over: what is worth knowing of it is kept. Tickets, for which its parameters are, come to a client only. */
+  private endHandshake(): void {
+    const { earlyData, isResumed, ownFingerprint, peerFingerprint, peerPayload, suite } = this.results;
+    const peerParameters = this.parts.role === 'client' ? this.results.peerParameters : null;
+    this.results = {
+      earlyData,
+      isResumed,
+      ownFingerprint,
+      peerFingerprint,
+      peerParameters,
+      peerPayload,
+      suite,
+    };
+    this.handshake = null;
   }
 
   /** At a client: a ticket came; what it is as the application keeps it, but for the time. Null where that is not to be had. [HS-55] */
   clientTicket({ lifetimeSeconds, nonce, ticket }: GivenTicket): ClientTicket | null {
-    if (this.handshake !== null) this.keepResults();
-    const { provedFingerprint: fingerprint, server } = this;
+    const { ownFingerprint, peerFingerprint: fingerprint, peerParameters: parameters, suite } = this.results;
     const key = this.parts.keys.ticketKey(nonce);
-    if (fingerprint === null || server === null || key === null) return null;
-    return { ...server, fingerprint, key, lifetimeSeconds, ticket, receivedAtMs: 0 };
+    if (fingerprint === null || parameters === null || key === null) return null;
+    const clientIdentity = ownFingerprint;
+    return { clientIdentity, fingerprint, key, lifetimeSeconds, parameters, suite, ticket, receivedAtMs: 0 };
   }
 
   // ---- early data ----
