@@ -277,8 +277,8 @@ export const INTERNET_MTU_MAX = 1_452;
 /** Largest first: loopback, jumbo frames, Ethernet with and without the usual tunnels, and what is below. */
 const LADDER = [65_507, 32_768, 16_384, 8_952, 4_096, 1_472, 1_452, 1_400, 1_280, 1_200, 1_024, 768];
 /** [REC-43] */
-const SIZE_FLOOR = 512;
-const SIZE_BASE = 1_200;
+export const SIZE_FLOOR = 512;
+export const SIZE_BASE = 1_200;
 const PROBE_TRIES = 3;
 const RETRY_AFTER: Micros = 600 * SECOND;
 const SUSPICIONS_MAX = 3;

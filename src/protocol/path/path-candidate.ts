@@ -3,6 +3,7 @@ import { assert } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
 import type { PacketAddress } from '../wire/packet-header.ts';
+import { SIZE_BASE, SIZE_FLOOR } from './mtu-discovery.ts';
 import { AddressState, AddressValidation, type Way } from './path.ts';
 
 export const CandidateState = {
@@ -157,8 +158,6 @@ const CHALLENGE_BYTES = 8;
 const PROBE_BYTES_MIN = 48;
 /** With an acknowledgement of a few ranges. */
 const PROBE_BYTES_SMALL = 64;
-const SIZE_BASE = 1_200;
-const SIZE_FLOOR = 512;
 /** Challenges in datagrams of the larger size. */
 const LARGE_TRIES = 2;
 /** Challenges that an answer may be to. */
