@@ -197,8 +197,6 @@ export class Connection {
   private mtuAsked = 0;
   /** The packet size that the application knows of. */
   private mtuTold: number;
-  /** Bytes of early data that a client may send. */
-  private earlyBytes = 0;
 
   constructor(options: ConnectionOptions, now: Micros) {
     const { config, isLoopback, role } = options;
@@ -320,8 +318,8 @@ export class Connection {
       compression,
       sendHeartbeat: (at) => this.sendHeartbeat(at),
     });
-    this.assembler = new PacketAssembler({ ...parts, skips }, host);
-    this.assembler.earlyBytesLeft = this.earlyBytes;
+    const earlyBytes = options.handshake.remembered?.earlyDataBytes ?? 0;
+    this.assembler = new PacketAssembler({ ...parts, earlyBytes, skips }, host);
     this.receiver = new PacketReceiver({ ...parts, openFailuresMax: config.openFailuresMax }, host, now);
   }
 
@@ -633,10 +631,8 @@ export class Connection {
       connection.tellConnected();
     }
 
-    onEarly(bytes: number): void {
-      const { connection } = this;
-      if (connection.role === 'server') connection.events.push({ type: 'early', connection });
-      else connection.earlyBytes = bytes;
+    onEarly(): void {
+      this.connection.events.push({ type: 'early', connection: this.connection });
     }
 
     onEarlyLost(now: Micros): void {

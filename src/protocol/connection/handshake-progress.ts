@@ -64,8 +64,8 @@ export interface HandshakeHost {
   touch(): void;
   /** A client's hello is there to be answered. */
   onHello(): void;
-  /** Early data flows: so many bytes may be sent, or it was taken. */
-  onEarly(bytes: number): void;
+  /** At a server: early data is taken, and flows. */
+  onEarly(): void;
   /** What was sent as early data was thrown away with the packet that it followed, and goes again. */
   onEarlyLost(now: Micros): void;
   /** The handshake is complete. */
@@ -375,7 +375,6 @@ export class HandshakeProgress {
   private beginEarly(remembered: TransportParameters): void {
     this.parts.lifecycle.advance(ConnectionState.EARLY);
     this.parts.streams.beginEarly(remembered);
-    this.host.onEarly(remembered.earlyDataBytes);
   }
 
   /** A server takes early data, and may answer it before it knows that the client is there. [HS-59] */
@@ -383,7 +382,7 @@ export class HandshakeProgress {
     const code = this.applyParameters(parameters, now);
     if (code !== 0 || !this.parts.lifecycle.isOpen) return code;
     this.parts.lifecycle.advance(ConnectionState.EARLY);
-    this.host.onEarly(0);
+    this.host.onEarly();
     return 0;
   }
 

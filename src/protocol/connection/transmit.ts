@@ -50,6 +50,8 @@ export interface AssemblerParts {
   readonly role: 'client' | 'server';
   readonly control: ControlFrames;
   readonly counters: ConnectionCounters;
+  /** Bytes of early data that a client may send. */
+  readonly earlyBytes: number;
   readonly handshake: HandshakeProgress;
   readonly ids: ConnectionIds;
   readonly keyUpdates: KeyUpdates;
@@ -110,7 +112,7 @@ export class PacketAssembler {
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
   private fillsPackets = false;
   /** Bytes of early data that a client may still send. [HS-56] */
-  earlyBytesLeft = 0;
+  private earlyBytesLeft: number;
   /** The Initial packet being packed leaves as much room for early data, when there is; infinite where it leaves none. */
   private earlyRoom = Number.POSITIVE_INFINITY;
 
@@ -118,6 +120,7 @@ export class PacketAssembler {
     this.isClient = parts.role === 'client';
     this.control = parts.control;
     this.counters = parts.counters;
+    this.earlyBytesLeft = parts.earlyBytes;
     this.handshake = parts.handshake;
     this.ids = parts.ids;
     this.keyUpdates = parts.keyUpdates;
