@@ -285,11 +285,6 @@ export class PeerIds {
     return this.due.length > 0;
   }
 
-  /** Whether another path can be given an id of its own. */
-  get hasSpare(): boolean {
-    return this.spare.length > 0;
-  }
-
   /** The id that the server gave itself, in place of the one that its client made up. */
   onFirst(id: Uint8Array): void {
     this.inUse = { sequence: 0, id, resetToken: null };
