@@ -47,11 +47,7 @@ import type { KeyUpdates } from './key-updates.ts';
 import { type CloseReason, ConnectionState, closeReasonOf, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import { type FateHost, type FateParts, type FateStreams, PacketFateTeller } from './packet-fates.ts';
-import {
-  type PacketNumberSpace,
-  type PacketNumberSpaces,
-  UndecryptablePackets,
-} from './packet-number-space.ts';
+import { type PacketNumberSpaces, UndecryptablePackets } from './packet-number-space.ts';
 import { OLD_KEYS, type OpenedPacket, OpenResult, openInto, type ReceiveScratch } from './packet-opening.ts';
 import { isProbingFrame, type Paths } from './paths.ts';
 import { openedPacket } from './tracing.ts';

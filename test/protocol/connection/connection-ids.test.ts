@@ -20,7 +20,9 @@ describe('connection ids that are issued [CON-80]', () => {
       expect(side.core.ids.local.sequenceOf(issued[0].data)).toBe(1);
     }
     const [{ data }] = pair.server.frames(FrameType.NEW_CONNECTION_ID);
-    expect([...spareOf(pair.client)[0].resetToken]).toEqual([...resetToken(resetKeyOf(IDENTITY) as Uint8Array, data)]);
+    expect([...spareOf(pair.client)[0].resetToken]).toEqual([
+      ...resetToken(resetKeyOf(IDENTITY) as Uint8Array, data),
+    ]);
   });
 
   test('are told again when they are lost', () => {
