@@ -124,14 +124,12 @@ export class Paths {
     if (candidate === null) return;
     candidate.local = packet.way.local;
     candidate.validation.onReceived(packet.bytes);
-    if (this.isServer) {
-      if (!isProbe && number > candidate.newest) candidate.newest = number;
-      // Whoever went on where packets go has not moved: somebody else sent a packet again from there. [CON-86]
-      candidate.isWanted = candidate.newest > this.newestHere;
-    }
+    if (!isProbe && number > candidate.newest) candidate.newest = number;
+    // A client tries what it wants. Whoever went on where packets go has not moved: somebody else sent a packet again from there. [CON-86]
+    const isWanted = !this.isServer || candidate.newest > this.newestHere;
     if (challenge !== null) candidate.response = challenge;
     if (response !== null && candidate.onResponse(response, now)) this.counters.pathsValidated++;
-    if (candidate.state === CandidateState.VALIDATED && candidate.isWanted && this.mayUse(candidate)) {
+    if (candidate.state === CandidateState.VALIDATED && isWanted && this.mayUse(candidate)) {
       if (this.isServer) this.follow(candidate, packet, now);
       else this.move(candidate, 'migration', false, now);
     }
@@ -144,7 +142,7 @@ export class Paths {
     const { host, port } = this.path;
     const { isOldGone, local } = options;
     if (this.isPinnedDown && !isOldGone) return 'forbidden';
-    for (const other of this.candidates.filter(({ isWanted }) => isWanted)) {
+    for (const other of this.candidates) {
       this.drop(other);
       this.host.onMoveFailed(other.local);
     }
@@ -152,7 +150,6 @@ export class Paths {
     // [CON-83] Without an id of its own a path is used only when there is no other.
     if (id === null && !isOldGone) return 'later';
     const candidate = this.add({ host, port, local }, id, now);
-    candidate.isWanted = true;
     candidate.isSameWay = options.isSameHost;
     if (isOldGone) this.move(candidate, 'migration', true, now);
     this.look();
@@ -188,7 +185,7 @@ export class Paths {
       if (candidate.state !== CandidateState.FAILED) continue;
       if (!wasValidated) this.counters.pathsFailed++;
       this.drop(candidate);
-      if (candidate.isWanted && !this.isServer) this.host.onMoveFailed(candidate.local);
+      if (!this.isServer) this.host.onMoveFailed(candidate.local);
     }
     this.look();
   }

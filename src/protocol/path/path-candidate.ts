@@ -37,8 +37,6 @@ export class PathCandidate {
   readonly ownId: Uint8Array | null;
   readonly address: PacketAddress;
   readonly validation: AddressValidation;
-  /** The peer, or this side, means to use it. */
-  isWanted = false;
   /** Only a port is another one than on the path in use: packets take the same way. */
   isSameWay = false;
   /** Number of the newest packet from there that was more than a probe, or -1. */
