@@ -588,7 +588,7 @@ export class Connection {
   }
 
   /** What the parts may ask and tell. */
-  private static readonly Host = class ConnectionHost {
+  private static readonly Host = class {
     private readonly connection: Connection;
 
     constructor(connection: Connection) {
