@@ -1,5 +1,5 @@
 import { chmodSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { JspError } from '../base/errors.ts';
 import { lockFolder } from '../broker/store/lock.ts';
 import { Identity } from '../protocol/crypto/index.ts';
@@ -71,11 +71,13 @@ export class StateDirectory {
 }
 
 /**
- * Writes a secret to a file that only its owner can read and that does not exist yet. It is there whole or not at all.
+ * Writes a secret to a file that only its owner can read and that does not exist yet, in a folder that is made where there is none. It is there whole
+ * or not at all.
  *
  * @throws the system's error; EEXIST when there is such a file
  */
 export function writeSecretFile(path: string, secret: string): void {
+  makeFolderSync(dirname(path), 0o700);
   const draft = `${path}.${process.pid}.new`;
   try {
     writeFileSync(draft, `${secret}\n`, { mode: 0o600, flag: 'wx' });

@@ -101,12 +101,12 @@ describe('jsp keygen', () => {
     expect(json.fingerprint).toHaveLength(43);
   });
 
-  test('writes the secret to a private file that a broker can use, and never over another one', async () => {
-    const state = emptyFolder();
+  test('writes the secret to a private file that a broker can use, in a folder of its own, and never over another one', async () => {
+    const state = join(emptyFolder(), 'state');
     const file = join(state, 'identity');
     const { exitCode, out, err } = await jsp(['keygen', '--out', file]);
     expect(exitCode).toBe(0);
-    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect([file, state].map((path) => statSync(path).mode & 0o777)).toEqual([0o600, 0o700]);
     const secret = readFileSync(file, 'utf8').trim();
     expect(Identity.fromSecret(secret).fingerprintText).toBe(out.trim());
     expect(out + err).not.toContain(secret);
