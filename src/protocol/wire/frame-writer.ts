@@ -53,6 +53,12 @@ export class FrameWriter {
     this.out.set(bytes, this.at);
     this.at += bytes.length;
   }
+
+  /** Length varint, then so many bytes: what `FrameReader.data` reads. */
+  data(bytes: Uint8Array): void {
+    this.varint(bytes.length);
+    this.bytes(bytes);
+  }
 }
 
 /** The fields of a MESSAGE frame; those that its flags do not call for do not count. */

@@ -29,8 +29,7 @@ export function writeConnectionClose(
   w.u8(scope);
   w.varint(code);
   w.u8(frameType);
-  w.varint(reason.length);
-  w.bytes(reason);
+  w.data(reason);
 }
 
 export const connectionClose: FrameKind = {

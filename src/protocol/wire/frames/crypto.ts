@@ -35,8 +35,7 @@ export function newTokenSize(token: Uint8Array): number {
 
 export function writeNewToken(w: FrameWriter, token: Uint8Array): void {
   w.u8(FrameType.NEW_TOKEN);
-  w.varint(token.length);
-  w.bytes(token);
+  w.data(token);
   w.sent.plain(FrameType.NEW_TOKEN);
 }
 
@@ -54,8 +53,7 @@ export function writeTicket(
   w.u8(FrameType.TICKET);
   w.varint(lifetimeSeconds);
   w.bytes(nonce);
-  w.varint(ticket.length);
-  w.bytes(ticket);
+  w.data(ticket);
   w.sent.plain(FrameType.TICKET);
 }
 

@@ -15,8 +15,7 @@ export function extensionSize(data: Uint8Array): number {
 /** @param type - 0x38 to 0x3f [FRM-2] */
 export function writeExtension(w: FrameWriter, type: number, data: Uint8Array): void {
   w.u8(type);
-  w.varint(data.length);
-  w.bytes(data);
+  w.data(data);
 }
 
 export const extension: FrameKind = {

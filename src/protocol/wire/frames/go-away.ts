@@ -17,8 +17,7 @@ export function goAwaySize(delayMs: number, url: Uint8Array): number {
 export function writeGoAway(w: FrameWriter, delayMs: number, url: Uint8Array): void {
   w.u8(FrameType.GOAWAY);
   w.varint(delayMs);
-  w.varint(url.length);
-  w.bytes(url);
+  w.data(url);
   w.sent.plain(FrameType.GOAWAY);
 }
 
