@@ -1,5 +1,12 @@
 import { JspError } from '../base/errors.ts';
-import { anObject, checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
+import {
+  anObject,
+  checkArgument,
+  checkOptions,
+  chosenOptions,
+  number,
+  type OptionTable,
+} from '../base/options.ts';
 import { COMMAND_BYTES_MAX, ReasonCode, reasonCodeName } from '../pubsub/command.ts';
 import type { ConnectionFacts, MessageConnection } from '../pubsub/message-stream.ts';
 import { type TelemetryApi, Tracing, telemetryOption } from '../pubsub/tracing.ts';
@@ -20,6 +27,8 @@ import { systemClock } from '../udp/clock.ts';
 import { AuthInUse } from './auth/auth-in-use.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import type { AuthOptions } from './auth/options.ts';
+import { type Backplane, openBackplane } from './backplane/open-backplane.ts';
+import type { BackplaneOptions } from './backplane/options.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
 import type { AdminRequest, BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
@@ -38,6 +47,8 @@ export interface BrokerOptions extends ListenOptions, BrokerLimits {
   store?: StoreOptions | undefined;
   /** Logs beside the one named `default`, which takes what no other does; or that one, to give it bounds. */
   logs?: readonly LogOptions[] | undefined;
+  /** What makes this broker one with others: a node of a cluster. Default: it is alone. */
+  backplane?: BackplaneOptions | undefined;
   /** Who may connect, and what they may do. Default: whoever knows the URL may do everything. */
   auth?: AuthOptions | undefined;
   /** The module `@opentelemetry/api`: messages with a trace context become spans. Default: none. */
@@ -93,6 +104,7 @@ interface BrokerEvents {
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   checkOptions('startBroker', options, BROKER_OPTIONS);
+  checkArgument('startBroker', 'backplane.advertise', options.backplane?.advertise ?? [], pinnedUrls);
   const defaults = {
     streamsMax: STREAMS_MAX,
     messageBytesMax: COMMAND_BYTES_MAX,
@@ -103,13 +115,21 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { auth, clock } = options;
   const authenticator = auth === undefined ? null : await Authenticator.open(auth, { clock });
   let store: BrokerStore | null = null;
+  let backplane: Backplane | null = null;
   try {
+    const { logs = [] } = options;
+    backplane = await openBackplane(options.backplane, {
+      clock: clock ?? systemClock,
+      wallMs: Date.now,
+      logs,
+    });
     store = await openBrokerStore(options.store, options.logs);
     const listener = await listen(laidOver(defaults, withProfile(chosen)));
-    return brokerOn(listener, options, { store, authenticator });
+    return brokerOn(listener, options, { store, backplane, authenticator });
   } catch (error) {
     authenticator?.close();
     await store?.close();
+    await backplane?.close();
     throw error;
   }
 }
@@ -117,6 +137,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 /** What a broker stands on, opened. */
 interface BrokerParts {
   readonly store: BrokerStore;
+  /** Null: it is alone. */
+  readonly backplane: Backplane | null;
   readonly authenticator: Authenticator | null;
 }
 
@@ -146,6 +168,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private readonly listener: Listener;
   private readonly service: BrokerService;
   private readonly store: BrokerStore;
+  private readonly backplane: Backplane | null;
   /** Connections that did not come by the listener. */
   private readonly guests = new Set<MessageConnection>();
   private readonly auth: AuthInUse;
@@ -162,8 +185,9 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     brokerOn = (listener, options, parts) => new Broker(listener, options, parts);
   }
 
-  private constructor(listener: Listener, options: BrokerOptions, { store, authenticator }: BrokerParts) {
+  private constructor(listener: Listener, options: BrokerOptions, parts: BrokerParts) {
     super();
+    const { store, backplane, authenticator } = parts;
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
     });
@@ -174,7 +198,8 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.service = new BrokerService(options, {
       clock: options.clock,
       onFault: (error) => this.onFault(error),
-      store: store.port,
+      store: backplane?.store ?? store.port,
+      backplane: backplane?.port,
       onAudit: (record) => this.note(record),
       administer: (request) => this.administer(request),
       tracing: options.telemetry === undefined ? null : new Tracing(options.telemetry),
@@ -183,6 +208,8 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.auth.onTrouble = (url, reason) => this.tell('keysUnavailable', url, reason);
     this.auth.begin(authenticator);
     this.store = store;
+    this.backplane = backplane;
+    if (backplane !== null) backplane.onNews = () => this.service.hear();
     this.recovery = store.recovery;
     this.operations = this.operate(options);
     if (store.disk !== null) {
@@ -332,7 +359,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
 
   /** Once nobody can reach the broker any more. What cannot be written then was told of before. */
   private closeStore(): Promise<void> {
-    this.storeClosed ??= this.store.close().catch(() => {});
+    this.storeClosed ??= Promise.all([this.store.close(), this.backplane?.close()]).then(ignore, ignore);
     return this.storeClosed;
   }
 
@@ -425,6 +452,8 @@ function factsOf(connection: Connection): ConnectionFacts {
   };
 }
 
+function ignore(): void {}
+
 function pinnedUrls(value: unknown): string | null {
   const isRight = Array.isArray(value) && value.length <= HAND_OVERS_MAX && value.every(isPinnedUrl);
   return isRight ? null : `a list of at most ${HAND_OVERS_MAX} URLs with the fingerprints of their brokers`;
@@ -443,6 +472,7 @@ const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
   ...BROKER_LIMITS,
   store: anObject,
   logs: anObject,
+  backplane: anObject,
   auth: anObject,
   telemetry: telemetryOption,
 };

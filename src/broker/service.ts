@@ -25,6 +25,7 @@ import {
   OPEN,
   type Principal,
 } from './core/access/principal.ts';
+import type { BackplanePort } from './core/backplane/backplane-port.ts';
 import { BrokerCore } from './core/broker-core.ts';
 import type { Channel, Client } from './core/delivery/client.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
@@ -44,6 +45,8 @@ export interface BrokerSurroundings {
   readonly onFault?: (error: unknown) => void;
   /** What it stands on; whoever hands it in hears of its news and calls {@link BrokerService.hear}. Default: one in memory. */
   readonly store?: StorePort | undefined;
+  /** What connects it with the other nodes of its cluster; as with the store, {@link BrokerService.hear} is called when it has news. Default: it is alone. */
+  readonly backplane?: BackplanePort | null | undefined;
   /** Finds out who clients are. Without, nobody is asked. */
   readonly authenticate?: Authenticate | undefined;
   /** Whom a client is taken for that shows no credentials, where others do; default null: nobody gets in so. */
@@ -106,6 +109,7 @@ export class BrokerService {
       wallMs = Date.now,
       onFault = ignore,
       store = new MemoryStore(),
+      backplane = null,
       authenticate,
       anonymous = null,
       onAudit = ignore,
@@ -113,7 +117,7 @@ export class BrokerService {
       tracing = null,
     }: BrokerSurroundings = {},
   ) {
-    this.core = new BrokerCore(limits, onFault, store);
+    this.core = new BrokerCore(limits, onFault, store, backplane);
     this.onFault = onFault;
     this.onAudit = onAudit;
     this.administer = administer;
@@ -223,7 +227,7 @@ export class BrokerService {
     return this.drained;
   }
 
-  /** The store has something to tell. */
+  /** The store or the backplane has something to tell. */
   hear(): void {
     this.advance();
     this.turn();

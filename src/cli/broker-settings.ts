@@ -41,6 +41,9 @@ const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (v
       place: 'queues.stall',
       written: (seconds: number) => milliseconds(seconds * 1_000),
     },
+    backplane: { flag: '--backplane', place: 'backplane.urls' },
+    cluster: { flag: '--cluster', place: 'backplane.cluster' },
+    node: { flag: '--node', place: 'backplane.node' },
     http: { flag: '--http', place: 'http.listen', written: listenAddressText },
     handOver: { flag: '--hand-over', place: 'broker.hand_over' },
     logLevel: { flag: '--log-level', place: 'logging.level' },
@@ -64,6 +67,9 @@ export function sourcesOf(options: SettingOptions, command: Command): ConfigSour
     const value = command.getOptionValue(name) as Written;
     flags.set(place, { written: flag, value: written?.(value as never) ?? value, isText: false });
   }
+  // Whoever names where the engine is wants it.
+  if (flags.has('backplane.urls') && !flags.has('backplane.kind'))
+    flags.set('backplane.kind', { written: '--backplane', value: 'nats', isText: false });
   const file = options.config ?? (process.env[CONFIG_VARIABLE] || undefined);
   return { file, environment: process.env, flags };
 }

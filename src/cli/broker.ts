@@ -105,6 +105,16 @@ export function addBrokerCommand(program: Command): void {
       wholeNumber(0, 86_400),
       queues.stall / 1_000,
     )
+    .option(
+      '--backplane <url,...>',
+      'be one with the other brokers on this NATS, such as nats://127.0.0.1:4222',
+      (text: string) => text.split(','),
+    )
+    .option('--cluster <name>', 'which of them: those of the same name', backplane.cluster)
+    .option(
+      '--node <name>',
+      'what this broker is called there; else the name of the machine, and something random',
+    )
     .option('--http <host:port>', 'HTTP, WebSocket and SSE as well, and the dashboard', httpAddress)
     .option(
       '--drain <time>',
@@ -187,7 +197,7 @@ function readLogs(path: string): LogOptions[] {
 }
 
 /** What holds where nothing is said, as the command line has it. */
-const { broker, queues } = loadConfig({}).values;
+const { broker, backplane, queues } = loadConfig({}).values;
 const MIB = 1024 * 1024;
 
 const HELP = `
@@ -212,5 +222,6 @@ Examples:
   $ jsp broker --config jsp.toml --check-config
   $ JSP_BROKER_PORT=4600 jsp broker --config jsp.toml --set queues.max_messages=1000
   $ jsp broker --host 0.0.0.0 --advertise broker.example.org
+  $ jsp broker --backplane nats://10.0.0.5:4222 --node broker-1
   $ jsp keygen --client --out robot.key >> authorized_keys && jsp broker --authorized-keys authorized_keys
 `;

@@ -4,6 +4,7 @@ import { JspError } from '../../base/errors.ts';
 import { HEADER_BYTES } from '../../pubsub/command.ts';
 import { TOPIC_BYTES_MAX } from '../../pubsub/topic.ts';
 import type { AuthOptions } from '../auth/options.ts';
+import { type BackplaneOptions, checkBackplane } from '../backplane/options.ts';
 import type { BrokerLimits } from '../core/state.ts';
 import type { LogOptions } from '../core/store-port.ts';
 import type { BrokerOptions } from '../server.ts';
@@ -54,6 +55,7 @@ export function brokerOptionsOf(config: Config): Omit<BrokerOptions, 'identity'>
             verifyBytes: store.verify_bytes,
           },
     logs: logsOf(config),
+    backplane: backplaneOf(config),
     auth,
   };
 }
@@ -99,6 +101,32 @@ function logsOf({ values, origins }: Config): readonly LogOptions[] {
     throw faultOf(error, origins.get('log') ?? '', '[[log]]');
   }
   return logs;
+}
+
+function backplaneOf({ values: { backplane }, origins }: Config): BackplaneOptions {
+  const { tls_ca: ca, tls_cert: cert, tls_key: key, advertise, ...told } = backplane;
+  const isEncrypted = ca !== undefined || cert !== undefined || key !== undefined;
+  const options: BackplaneOptions = {
+    kind: told.kind,
+    urls: told.urls,
+    cluster: told.cluster,
+    node: told.node,
+    credentials: told.credentials,
+    user: told.user,
+    password: told.password,
+    token: told.token,
+    tls: isEncrypted ? { ca, cert, key } : undefined,
+    replicas: told.replicas,
+    duplicateWindowMs: told.duplicate_window,
+    advertise: advertise.length > 0 ? advertise : undefined,
+  };
+  try {
+    checkBackplane(options);
+  } catch (error) {
+    const [place, line] = [...origins].find(([each]) => each.startsWith('backplane.')) ?? [];
+    throw faultOf(error, line ?? place ?? '', '[backplane]');
+  }
+  return options;
 }
 
 function authOf(config: Config): AuthOptions | undefined {

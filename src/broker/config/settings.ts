@@ -12,6 +12,7 @@ import { DEFAULT_PORT, isPinnedUrl, parseAdvertised } from '../../transport/url.
 import { BROKER_LIMITS } from '../core/state.ts';
 import { LOG_OPTIONS, STORE_OPTIONS } from '../store/options.ts';
 import { AUTH_SETTINGS } from './auth-settings.ts';
+import { BACKPLANE_SETTINGS } from './backplane-settings.ts';
 import { HTTP_SETTINGS } from './http-settings.ts';
 import { bytesOf, durationOf, listOf, numberOf, path, textOf, wordOf, yesOrNo } from './kinds.ts';
 import { optional, required, setting, table, tableList, type ValuesOf } from './setting.ts';
@@ -300,6 +301,7 @@ export const SETTINGS = table('', {
   transport,
   store,
   log,
+  backplane: BACKPLANE_SETTINGS,
   queues,
   delivery,
   limits,

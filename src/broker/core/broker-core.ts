@@ -11,6 +11,7 @@ import { NoticeCode } from '../../pubsub/session-commands.ts';
 import type { Admission, Review } from './access/admission.ts';
 import { reauthorize } from './access/revision.ts';
 import type { Administration } from './administration/administration.ts';
+import type { BackplanePort } from './backplane/backplane-port.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { DurableMetrics } from './durable/consumers.ts';
 import { ack, nack } from './handlers/ack.ts';
@@ -63,13 +64,15 @@ export class BrokerCore implements StoreEvents {
   /**
    * @param report - told of each fault of the broker itself
    * @param store - default: one that forgets everything with the process
+   * @param backplane - what connects it with the other nodes of its cluster; default: it is alone
    */
   constructor(
     limits: BrokerLimits = {},
     report: (error: unknown) => void = () => {},
     store: StorePort = new MemoryStore(),
+    backplane: BackplanePort | null = null,
   ) {
-    const state = new BrokerState(limits, store, report);
+    const state = new BrokerState(limits, store, report, backplane);
     state.admission.accounts.publishNow = (publisher, message) =>
       publishNow(state, publisher as Channel, message);
     state.consumers.onDeadLetter = (command) => offerStored(state, state.own.channel, command);
@@ -252,7 +255,7 @@ export class BrokerCore implements StoreEvents {
 
   /** What is to be done next, or null when there is nothing more until something happens. */
   poll(): BrokerEffect | null {
-    const { output } = this.state;
+    const { output, cluster } = this.state;
     for (;;) {
       const effect = output.poll();
       if (effect !== null) return effect;
@@ -262,6 +265,7 @@ export class BrokerCore implements StoreEvents {
       } else if (this.state.consumers.deadLetters.hasNews) this.bury();
       else if (this.state.store.hasNews) this.state.store.tell(this);
       else if (this.state.own.hasNext(this.state.messageIds.isComplete)) this.publishOwn();
+      else if (cluster?.port.hasNews) cluster.port.tell(cluster);
       else return null;
     }
   }

@@ -1,4 +1,4 @@
-/** What a broker holds, and how clients and their streams come and go: for the core, which is told what happens, and the handlers of commands. */
+/** What a broker holds, and how clients and their streams come and go: for the core, which is told what happens, and the handlers of commands. It is one file because all of it is how parts that do the work are put together. */
 
 import { assert } from '../../base/errors.ts';
 import { number, type OptionTable, whole } from '../../base/options.ts';
@@ -23,6 +23,8 @@ import { Audit } from './access/audit.ts';
 import { Replies } from './access/replies.ts';
 import { Turnstile } from './access/turnstile.ts';
 import { Administration } from './administration/administration.ts';
+import type { BackplanePort } from './backplane/backplane-port.ts';
+import { Cluster } from './backplane/cluster.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import { Conflation } from './delivery/conflation.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
@@ -129,6 +131,8 @@ export class BrokerState {
   readonly storedAnswers: StoredAnswers;
   /** Parts that hear what the store tells, each what it wants to know. */
   readonly storeListeners: Partial<StoreEvents>[] = [];
+  /** The cluster that this broker is a node of; null: it is alone. [CLU-1] */
+  readonly cluster: Cluster | null;
   /** What is to be done at a time; and the time: monotonic, and of the wall clock, in ms. The driver tells it. */
   readonly timers = new Timers();
   nowMs = 0;
@@ -157,8 +161,16 @@ export class BrokerState {
   private readonly openLane = (subscription: Subscription, priority: number) =>
     this.addLane(subscription, priority);
 
-  /** @param report - told of each fault of the broker itself */
-  constructor(limits: BrokerLimits, store: StorePort, report: (error: unknown) => void) {
+  /**
+   * @param report - told of each fault of the broker itself
+   * @param backplane - null: this broker is alone
+   */
+  constructor(
+    limits: BrokerLimits,
+    store: StorePort,
+    report: (error: unknown) => void,
+    backplane: BackplanePort | null = null,
+  ) {
     this.limits = {
       queueMessagesMax: limits.queueMessagesMax ?? 16_384,
       queueBytesMax: limits.queueBytesMax ?? 4 * 1024 * 1024,
@@ -182,6 +194,7 @@ export class BrokerState {
     this.publishers = new Publishers(store.state);
     this.storeListeners.push(this.publishers, this.messageIds);
     this.report = report;
+    this.cluster = backplane === null ? null : new Cluster(backplane, (error) => this.reportFault(error));
     this.budget = { usedBytes: 0, messages: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
     this.own = new OwnPublisher(this, this.limits.queueBytesPerClientMax);

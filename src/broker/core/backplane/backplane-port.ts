@@ -1,0 +1,85 @@
+/**
+ * What the core of a broker asks of the engine that connects it with the other nodes of its cluster, and what it hears from there. As with a store
+ * ({@link StorePort}), it asks synchronously, what the engine does with the network it does behind this, and news are taken when the core polls
+ * ({@link BackplanePort.tell}). So the core stays free of I/O, and knows no engine by name. A broker that is alone has none.
+ */
+
+/** The face of a cluster. */
+export interface BackplanePort {
+  /** The name of this node, which no other node of the cluster has. */
+  readonly node: string;
+  /** False: nothing comes and nothing goes. Live messages reach subscribers of this node alone; the rest waits, or is refused. */
+  readonly isConnected: boolean;
+  /** There is something to {@link tell}. */
+  readonly hasNews: boolean;
+  /** Tells what has happened since the last time, or a part of it that fits a turn. What is asked meanwhile is news of the next time. */
+  tell(events: BackplaneEvents): void;
+
+  // ---- live messages ----
+
+  /**
+   * Hands a PUBLISH to all other nodes that want its topic: at most once, in order. The bytes are copied.
+   *
+   * @param topicEnd - end of the topic in `message`
+   * @param ttlMs - how long it is of use; infinite: it does not say
+   * @param request - above 0: `unanswered(request)` follows when no node wants the topic
+   */
+  publish(message: Uint8Array, topicEnd: number, priority: number, ttlMs: number, request: number): void;
+  /** Somebody here has subscribed to this filter, the first: messages of other nodes are to come. `$share/group/filter`, whole: each goes to one of the nodes that want it, this one among them. */
+  want(filter: string): void;
+  /** Nobody here holds it any more. */
+  unwant(filter: string): void;
+
+  // ---- what one node has alone ----
+
+  /** Asks for a session (`s/<name>`), a durable subscription (`d/<name>`) or a shared group (`d/$share/group/filter`): kindly, or at once whoever has it. `claimed` or `claimedByOther` follows. */
+  claim(key: string, demand: ClaimDemand): void;
+  /** Gives it back: what belongs to it is written, and nobody's now. */
+  release(key: string): void;
+
+  // ---- between nodes ----
+
+  /** To one node; what does not reach it, `nodeGone` tells. In order. */
+  send(node: string, bytes: Uint8Array): void;
+  /** To all others. */
+  broadcast(bytes: Uint8Array): void;
+}
+
+/** How a claim is asked for: its holder may settle first and hand it over, or loses it. */
+export type ClaimDemand = 'ask' | 'force';
+
+/** What an engine tells. */
+export interface BackplaneEvents {
+  connected(): void;
+  disconnected(): void;
+  /** {@link BackplanePort.want} stands: what is published anywhere from now on comes. */
+  wanted(filter: string): void;
+  /**
+   * A message of another node.
+   *
+   * @param message - the PUBLISH, which the listener may keep
+   * @param deadlineMs - monotonic, as the core counts: from then on it is of no use; infinite: never
+   * @param group - the `$share/group/filter` through which it came to this node alone; null: it is for everybody but groups
+   */
+  message(message: Uint8Array, priority: number, deadlineMs: number, group: string | null): void;
+  /** So many live messages of other nodes have not reached this one. */
+  missed(count: number): void;
+  /** Nobody on any node wants the topic of this request. */
+  unanswered(request: number): void;
+  /**
+   * This node has it now, with what belongs to it.
+   *
+   * @param isNew - nobody had it before, and nothing belongs to it
+   * @param wasAlive - its last holder has given it back; else it is gone, and what it did last may not be written
+   */
+  claimed(key: string, entries: ReadonlyMap<string, Uint8Array>, isNew: boolean, wasAlive: boolean): void;
+  /** It was asked for kindly, and another node does not give it. */
+  claimedByOther(key: string, node: string): void;
+  /** Another node has it now: what belongs to it is dropped at once, and nothing of it written. */
+  claimLost(key: string): void;
+  /** Another node asks for it: what is under way is settled and written, then it is released. */
+  claimAsked(key: string, by: string): void;
+  /** A node is no more of the cluster, for it is gone, or cut off for so long that it has given up what it had. */
+  nodeGone(node: string): void;
+  received(node: string, bytes: Uint8Array): void;
+}

@@ -1,0 +1,73 @@
+/** A backplane that does what a test says: what the core asks is written down, and what the test tells is news. */
+
+import type {
+  BackplaneEvents,
+  BackplanePort,
+  ClaimDemand,
+} from '../../../src/broker/core/backplane/backplane-port.ts';
+
+/** What the core has asked, in order, as a word and what it is about. */
+export type Asked = readonly [what: string, about: string, more?: unknown];
+
+export class FakeBackplane implements BackplanePort {
+  readonly node: string;
+  isConnected = true;
+  /** What was asked; a test takes out what it has seen. */
+  readonly asked: Asked[] = [];
+  /** Messages that were published, as they were handed over. */
+  readonly published: {
+    message: Buffer;
+    topicEnd: number;
+    priority: number;
+    ttlMs: number;
+    request: number;
+  }[] = [];
+  private news: ((events: BackplaneEvents) => void)[] = [];
+
+  constructor(node = 'here') {
+    this.node = node;
+  }
+
+  get hasNews(): boolean {
+    return this.news.length > 0;
+  }
+
+  /** Tells the core something; the driver has to look afterwards. */
+  push(tell: (events: BackplaneEvents) => void): void {
+    this.news.push(tell);
+  }
+
+  tell(events: BackplaneEvents): void {
+    const { news } = this;
+    this.news = [];
+    for (const tell of news) tell(events);
+  }
+
+  publish(message: Uint8Array, topicEnd: number, priority: number, ttlMs: number, request: number): void {
+    this.published.push({ message: Buffer.from(message), topicEnd, priority, ttlMs, request });
+  }
+
+  want(filter: string): void {
+    this.asked.push(['want', filter]);
+  }
+
+  unwant(filter: string): void {
+    this.asked.push(['unwant', filter]);
+  }
+
+  claim(key: string, demand: ClaimDemand): void {
+    this.asked.push(['claim', key, demand]);
+  }
+
+  release(key: string): void {
+    this.asked.push(['release', key]);
+  }
+
+  send(node: string, bytes: Uint8Array): void {
+    this.asked.push(['send', node, Buffer.from(bytes)]);
+  }
+
+  broadcast(bytes: Uint8Array): void {
+    this.asked.push(['broadcast', '', Buffer.from(bytes)]);
+  }
+}
