@@ -246,6 +246,21 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.service.serve(connection);
   }
 
+  /**
+   * What a door that serves its clients here remembers of the session of this name, which is connected through it, beyond what the broker does; null: nothing. It outlives the
+   * broker's end, and goes with the session to other brokers of a cluster. [BRK-130]
+   */
+  sessionNote(session: string): Uint8Array | null {
+    return this.service.inspect((inspection) => inspection.noteOf(session));
+  }
+
+  /** Takes such a note of at most 64 KiB in the place of the one before; an empty one takes it away. True when it is safe, false when there is no such session, or no room. */
+  setSessionNote(session: string, note: Uint8Array): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.service.inspect((inspection) => inspection.setNote(session, note, resolve));
+    });
+  }
+
   metrics(): BrokerMetrics & { transport: ListenerMetrics; store: StoreMetrics | null } {
     const store = this.store.disk?.metrics() ?? null;
     return { transport: this.listener.metrics(), store, ...this.service.metrics() };

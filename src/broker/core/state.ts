@@ -44,6 +44,7 @@ import { Publishers } from './publishing/publishers.ts';
 import { RetainedReplays } from './retained/retained-replay.ts';
 import { RetainedValues } from './retained/retained-values.ts';
 import { Session } from './session/session.ts';
+import { SessionNotes } from './session/session-notes.ts';
 import { SessionTable } from './session/session-table.ts';
 import { StoredAnswers } from './session/stored-answers.ts';
 import type { StoreEvents, StorePort } from './store-port.ts';
@@ -119,6 +120,8 @@ export class BrokerState {
   readonly clients = new Map<Client, Session>();
   readonly sessions: SessionTable;
   readonly wills: Wills;
+  /** What doors remember of sessions. */
+  readonly notes: SessionNotes;
   /** What the broker itself publishes, in the place of clients that are gone. */
   readonly own: OwnPublisher;
   readonly retained: RetainedValues;
@@ -207,7 +210,8 @@ export class BrokerState {
     });
     this.retained = new RetainedValues(store.state, this, this.limits, publish);
     this.replays = new RetainedReplays(this.retained, this);
-    this.sessions.parts.push(this.wills, this.retained.presence);
+    this.notes = new SessionNotes(store.state);
+    this.sessions.parts.push(this.wills, this.retained.presence, this.notes);
     this.consumers = new Consumers(this);
     this.groups = new SharedGroups(this.limits.routesMax);
     this.storeListeners.push(this.sessions, this.storedAnswers, this.consumers);
@@ -221,6 +225,7 @@ export class BrokerState {
   /** Takes up what the store has kept, when the time is known. [BRK-54] */
   restore(): void {
     const sessions = this.sessions.restore();
+    this.notes.restore((name) => this.sessions.find(name) !== undefined);
     this.wills.restore(sessions);
     this.consumers.restore();
     this.retained.restore(sessions);

@@ -69,6 +69,23 @@ export class Inspection {
     return this.state.sessions.all();
   }
 
+  /** What a door remembers of the session of this name. [BRK-130] */
+  noteOf(name: string): Uint8Array | null {
+    const session = this.state.sessions.find(name);
+    return session === undefined ? null : this.state.notes.of(session);
+  }
+
+  /** Takes the note of a session, and calls `settled` when that is safe; with false when there is no such session, or no room. */
+  setNote(name: string, note: Uint8Array, settled: (isKept: boolean) => void): void {
+    const session = this.state.sessions.find(name);
+    if (session === undefined || !this.state.notes.set(session, note)) settled(false);
+    else
+      this.state.storedAnswers.whenSafe(
+        () => settled(true),
+        () => settled(false),
+      );
+  }
+
   sessionOverAt(session: Session): number | null {
     return this.state.sessions.overAt(session);
   }
