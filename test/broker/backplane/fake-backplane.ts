@@ -5,12 +5,16 @@ import type {
   BackplanePort,
   ClaimDemand,
 } from '../../../src/broker/core/backplane/backplane-port.ts';
+import { type FakeValues, ValueStream } from './fake-values.ts';
 
 /** What the core has asked, in order, as a word and what it is about. */
 export type Asked = readonly [what: string, about: string, more?: unknown];
 
 export class FakeBackplane implements BackplanePort {
   readonly node: string;
+  readonly values: FakeValues;
+  /** Nodes that are of the cluster beside this one. */
+  readonly others = new Set<string>();
   isConnected = true;
   /** What was asked; a test takes out what it has seen. */
   readonly asked: Asked[] = [];
@@ -24,8 +28,14 @@ export class FakeBackplane implements BackplanePort {
   }[] = [];
   private news: ((events: BackplaneEvents) => void)[] = [];
 
-  constructor(node = 'here') {
+  /** @param stream - the values of its cluster */
+  constructor(node = 'here', stream: ValueStream = new ValueStream()) {
     this.node = node;
+    this.values = stream.join(node, (tell) => this.push(tell));
+  }
+
+  hasNode(node: string): boolean {
+    return node === this.node || this.others.has(node);
   }
 
   get hasNews(): boolean {

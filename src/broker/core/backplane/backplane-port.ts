@@ -4,6 +4,8 @@
  * ({@link BackplanePort.tell}). So the core stays free of I/O, and knows no engine by name. A broker that is alone has none.
  */
 
+import type { ValueEvents, ValuePort } from './value-port.ts';
+
 /** The face of a cluster. */
 export interface BackplanePort {
   /** The name of this node, which no other node of the cluster has. */
@@ -12,6 +14,10 @@ export interface BackplanePort {
   readonly isConnected: boolean;
   /** There is something to {@link tell}. */
   readonly hasNews: boolean;
+  /** The last values of all nodes. */
+  readonly values: ValuePort;
+  /** Whether a node is of the cluster now, as far as this one knows: {@link BackplaneEvents.nodeGone} was not told of it since it came. */
+  hasNode(node: string): boolean;
   /** Tells what has happened since the last time, or a part of it that fits a turn. What is asked meanwhile is news of the next time. */
   tell(events: BackplaneEvents): void;
 
@@ -49,7 +55,7 @@ export interface BackplanePort {
 export type ClaimDemand = 'ask' | 'force';
 
 /** What an engine tells. */
-export interface BackplaneEvents {
+export interface BackplaneEvents extends ValueEvents {
   connected(): void;
   disconnected(): void;
   /** {@link BackplanePort.want} stands: what is published anywhere from now on comes. */

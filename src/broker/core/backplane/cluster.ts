@@ -1,6 +1,7 @@
 /** This broker as a node of its cluster: what the backplane tells goes to the parts that want to hear it. A broker that is alone has none. */
 
 import type { BackplaneEvents, BackplanePort } from './backplane-port.ts';
+import type { ValueChange } from './value-port.ts';
 
 export class Cluster implements BackplaneEvents {
   readonly port: BackplanePort;
@@ -66,6 +67,18 @@ export class Cluster implements BackplaneEvents {
 
   received(node: string, bytes: Uint8Array): void {
     this.hear((listener) => listener.received?.(node, bytes));
+  }
+
+  valueChanged(change: ValueChange): void {
+    this.hear((listener) => listener.valueChanged?.(change));
+  }
+
+  valuesComplete(): void {
+    this.hear((listener) => listener.valuesComplete?.());
+  }
+
+  valuesStored(): void {
+    this.hear((listener) => listener.valuesStored?.());
   }
 
   private hear(tell: (listener: Partial<BackplaneEvents>) => void): void {
