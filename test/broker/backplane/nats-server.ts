@@ -1,0 +1,102 @@
+/** Servers of NATS with JetStream for tests: real processes, with their own port and folder through all their lives. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemProgram } from '../../system-program.ts';
+
+/** The program; null where there is none, which `systemProgram` tells. */
+export function natsProgram(): string | null {
+  return systemProgram(['nats-server', '/usr/sbin/nats-server'], 'nats-server', 'clusters of brokers');
+}
+
+export interface NatsServerOptions {
+  /** Further lines of its configuration file. */
+  readonly config?: string | undefined;
+  /** Default: a free one. */
+  readonly port?: number | undefined;
+}
+
+export class NatsServer {
+  readonly port: number;
+  /** What its lives wrote. */
+  notes = '';
+  private readonly program: string;
+  private readonly folder: string;
+  private process: ChildProcess | null = null;
+  private ended: Promise<void> = Promise.resolve();
+
+  private constructor(program: string, port: number, config: string) {
+    this.program = program;
+    this.port = port;
+    this.folder = mkdtempSync(join(tmpdir(), 'jsp-nats-'));
+    const own = [`listen: "127.0.0.1:${port}"`, `jetstream { store_dir: "${join(this.folder, 'store')}" }`];
+    writeFileSync(join(this.folder, 'nats.conf'), `${[...own, config].join('\n')}\n`);
+  }
+
+  /** A server that runs. */
+  static async start(program: string, { config = '', port }: NatsServerOptions = {}): Promise<NatsServer> {
+    const server = new NatsServer(program, port ?? (await freePort()), config);
+    await server.start();
+    return server;
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`;
+  }
+
+  get pid(): number {
+    return this.process?.pid as number;
+  }
+
+  /** Starts it, on what it has stored before, and resolves when clients can connect. */
+  async start(): Promise<void> {
+    const child = spawn(this.program, ['-c', join(this.folder, 'nats.conf')], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.process = child;
+    this.ended = new Promise((resolve) => child.on('close', () => resolve()));
+    await new Promise<void>((resolve, reject) => {
+      child.on('error', reject);
+      child.stderr.on('data', (chunk: Buffer) => {
+        this.notes = `${this.notes}${chunk}`.slice(-NOTES_MAX);
+        if (this.notes.includes(READY)) resolve();
+      });
+      child.on('close', (code, signal) =>
+        reject(new Error(`nats-server ended with ${code ?? signal} before it was ready: ${this.notes}`)),
+      );
+    });
+    this.notes = this.notes.replaceAll(READY, 'was ready');
+  }
+
+  /** Sends it a signal: SIGSTOP and SIGCONT, too. */
+  signal(signal: NodeJS.Signals): void {
+    this.process?.kill(signal);
+  }
+
+  /** Ends it, by default as `kill -9` does; what it has stored stays. */
+  async stop(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
+    this.process?.kill(signal);
+    await this.ended;
+  }
+
+  /** Ends it, and removes all that it kept. */
+  async remove(): Promise<void> {
+    await this.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A TCP port on the loopback interface that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+const READY = 'Server is ready';
+const NOTES_MAX = 20_000;
