@@ -25,6 +25,7 @@ import { Turnstile } from './access/turnstile.ts';
 import { Administration } from './administration/administration.ts';
 import type { BackplanePort } from './backplane/backplane-port.ts';
 import { Cluster } from './backplane/cluster.ts';
+import { ReplicatedValues } from './backplane/replicated-values.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import { Conflation } from './delivery/conflation.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
@@ -41,8 +42,10 @@ import { LogRouting } from './publishing/log-routing.ts';
 import { MessageIds } from './publishing/message-ids.ts';
 import { OwnPublisher } from './publishing/own-publisher.ts';
 import { Publishers } from './publishing/publishers.ts';
+import { LateValues } from './retained/late-values.ts';
 import { RetainedReplays } from './retained/retained-replay.ts';
-import { RetainedValues } from './retained/retained-values.ts';
+import { type RetainedValue, RetainedValues } from './retained/retained-values.ts';
+import { StoredValues } from './retained/value-keeper.ts';
 import { Session } from './session/session.ts';
 import { SessionNotes } from './session/session-notes.ts';
 import { SessionTable } from './session/session-table.ts';
@@ -136,6 +139,9 @@ export class BrokerState {
   readonly storeListeners: Partial<StoreEvents>[] = [];
   /** The cluster that this broker is a node of; null: it is alone. [CLU-1] */
   readonly cluster: Cluster | null;
+  /** Its last values, which all of that have; null as well. */
+  readonly replica: ReplicatedValues | null;
+  private readonly late: LateValues | null;
   /** What is to be done at a time; and the time: monotonic, and of the wall clock, in ms. The driver tells it. */
   readonly timers = new Timers();
   nowMs = 0;
@@ -194,10 +200,13 @@ export class BrokerState {
     this.store = store;
     this.latencies = new Latencies(store.logs);
     this.routing = new LogRouting(store.logs);
-    this.publishers = new Publishers(store.state);
-    this.storeListeners.push(this.publishers, this.messageIds);
     this.report = report;
     this.cluster = backplane === null ? null : new Cluster(backplane, (error) => this.reportFault(error));
+    this.replica = backplane === null ? null : new ReplicatedValues(backplane, this);
+    if (this.replica !== null) this.cluster?.listeners.push(this.replica);
+    const keeper = this.replica ?? new StoredValues(store.state);
+    this.publishers = new Publishers(keeper);
+    this.storeListeners.push(this.publishers, this.messageIds);
     this.budget = { usedBytes: 0, messages: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
     this.own = new OwnPublisher(this, this.limits.queueBytesPerClientMax);
@@ -208,13 +217,24 @@ export class BrokerState {
       publish,
       newNumber: () => this.sessions.newNumber(),
     });
-    this.retained = new RetainedValues(store.state, this, this.limits, publish);
+    this.retained = new RetainedValues(keeper, this, this.limits, publish);
     this.replays = new RetainedReplays(this.retained, this);
+    this.late = this.replica === null ? null : new LateValues(this.retained, this.replays, this);
     this.notes = new SessionNotes(store.state);
     this.sessions.parts.push(this.wills, this.retained.presence, this.notes);
     this.consumers = new Consumers(this);
     this.groups = new SharedGroups(this.limits.routesMax);
     this.storeListeners.push(this.sessions, this.storedAnswers, this.consumers);
+  }
+
+  /** More of the last values that were kept here are stored in the cluster. */
+  valuesStored(): void {
+    this.publishers.stateStored();
+  }
+
+  /** Another node has kept a last value. */
+  valueArrived(value: RetainedValue): void {
+    this.late?.arrived(value);
   }
 
   /** The wall clock as it would be had nobody set it since the broker began: by it times to live end. [BRK-86] */

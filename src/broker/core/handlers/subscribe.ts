@@ -29,6 +29,22 @@ import { readLess, readLog } from './read-log.ts';
 
 export function subscribe(broker: BrokerState, channel: Channel, message: Uint8Array): void {
   if (!broker.takeRole(channel, Role.SUBSCRIBING)) return;
+  const { replica } = broker;
+  if (replica === null || replica.isComplete) subscribeNow(broker, channel, message);
+  else {
+    // [CLU-41] What it promises of last values is true when all are here.
+    replica.stop(channel, message.length, () => {
+      try {
+        broker.reader.read(message);
+        subscribeNow(broker, channel, message);
+      } catch (error) {
+        broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
+      }
+    });
+  }
+}
+
+function subscribeNow(broker: BrokerState, channel: Channel, message: Uint8Array): void {
   const { id, topicEnd } = broker.reader;
   const options = decodeOptions(broker, message);
   if (options === null) {

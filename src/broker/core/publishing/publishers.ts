@@ -3,13 +3,7 @@
 import { ReasonCode } from '../../../pubsub/command.ts';
 import type { Channel } from '../delivery/client.ts';
 import type { Sequences } from '../session/sequences.ts';
-import {
-  AppendFault,
-  type LogPort,
-  type StatePort,
-  type StoreEvents,
-  type StoreFailure,
-} from '../store-port.ts';
+import { AppendFault, type LogPort, type StoreEvents, type StoreFailure } from '../store-port.ts';
 import { OwedReceipts, Receipts, type StateSafety } from './receipts.ts';
 import { RefusedIds } from './refused-ids.ts';
 import { TopicAliases } from './topic-aliases.ts';
@@ -59,6 +53,12 @@ export class Publisher {
   }
 }
 
+/** Changes of what is kept, and how many of the first of them are stored. */
+export interface KeptChanges {
+  readonly written: number;
+  readonly synced: number;
+}
+
 export class Publishers implements Partial<StoreEvents> {
   /** What is to be told to publishers, where that is told later. */
   readonly owed = new OwedReceipts();
@@ -66,13 +66,14 @@ export class Publishers implements Partial<StoreEvents> {
   /** Those that wait for a log to store what they have published. */
   private readonly waiting = new Map<LogPort, Set<Publisher>>();
   private readonly refused = new RefusedIds();
-  private readonly state: StatePort;
+  private readonly values: KeptChanges;
   /** Those that wait for last values to be stored. */
   private readonly waitingForState = new Set<Publisher>();
   private readonly safety = { written: 0 };
 
-  constructor(state: StatePort) {
-    this.state = state;
+  /** @param values - where last values are kept */
+  constructor(values: KeptChanges) {
+    this.values = values;
   }
 
   /** @param sequences - those of its session */
@@ -94,11 +95,11 @@ export class Publishers implements Partial<StoreEvents> {
     waiting.add(publisher);
   }
 
-  /** `publisher` is to hear when the state is stored as it is now. Returns how many changes that are. */
+  /** `publisher` is to hear when the last values are stored as they are now. Returns how many changes that are. */
   awaitState(publisher: Publisher): number {
-    this.safety.written = Math.max(this.safety.written, this.state.synced);
-    if (this.safety.written < this.state.written) this.waitingForState.add(publisher);
-    return this.state.written;
+    this.safety.written = Math.max(this.safety.written, this.values.synced);
+    if (this.safety.written < this.values.written) this.waitingForState.add(publisher);
+    return this.values.written;
   }
 
   /** The last id of each sequence up to which all were taken: those that were refused were not, whatever came behind them. [BRK-53] */
@@ -141,9 +142,9 @@ export class Publishers implements Partial<StoreEvents> {
   }
 
   stateStored(): void {
-    this.safety.written = Math.max(this.safety.written, this.state.synced);
+    this.safety.written = Math.max(this.safety.written, this.values.synced);
     for (const publisher of this.waitingForState) publisher.receipts.settle();
-    if (this.safety.written >= this.state.written) this.waitingForState.clear();
+    if (this.safety.written >= this.values.written) this.waitingForState.clear();
   }
 }
 

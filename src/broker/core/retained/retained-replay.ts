@@ -26,8 +26,16 @@ interface Walk {
   readonly newestAt: number;
 }
 
+/** A value by itself, as long as nothing newer has come. */
+interface LateValue {
+  readonly value: RetainedValue;
+  readonly newestAt: number;
+}
+
 /** Replays of all subscriptions that have any. */
 export class RetainedReplays {
+  /** Told of each; null: nobody wants to know. */
+  onStart: ((subscription: Subscription, filter: string) => void) | null = null;
   private readonly values: RetainedValues;
   private readonly time: Time;
   private readonly bySubscription = new Map<Subscription, RetainedReplay>();
@@ -39,15 +47,13 @@ export class RetainedReplays {
 
   /** A subscription has a new filter, and wants the values that it matches. */
   start(subscription: Subscription, filter: string): void {
-    if (this.values.count === 0) return;
-    let replay = this.bySubscription.get(subscription);
-    if (replay === undefined) {
-      replay = new RetainedReplay(this.values, this.time, subscription);
-      replay.onOver = () => this.forget(subscription);
-      this.bySubscription.set(subscription, replay);
-      this.values.replays++;
-    }
-    replay.add(filter);
+    if (this.values.count > 0) this.of(subscription).addFilter(filter);
+    this.onStart?.(subscription, filter);
+  }
+
+  /** A subscription is to have this value, which it has not had by any of its filters. */
+  add(subscription: Subscription, value: RetainedValue): void {
+    this.of(subscription).addValue(value);
   }
 
   /** The subscription does not have the filter any more. */
@@ -64,6 +70,17 @@ export class RetainedReplays {
     this.values.replays--;
     replay.end();
   }
+
+  private of(subscription: Subscription): RetainedReplay {
+    let replay = this.bySubscription.get(subscription);
+    if (replay === undefined) {
+      replay = new RetainedReplay(this.values, this.time, subscription);
+      replay.onOver = () => this.forget(subscription);
+      this.bySubscription.set(subscription, replay);
+      this.values.replays++;
+    }
+    return replay;
+  }
 }
 
 /** What one subscription is still to get. */
@@ -77,6 +94,8 @@ class RetainedReplay implements DeliverySource {
   /** The first is under way. */
   private readonly walks = new Ring<Walk>(2);
   private readonly pending = new Set<string>();
+  /** Values that are sent before. */
+  private readonly late = new Ring<LateValue>(2);
   /** The next to be sent. */
   private found: RetainedValue | null = null;
   private inTurn = 0;
@@ -96,10 +115,15 @@ class RetainedReplay implements DeliverySource {
     subscription.main.delivery.replay = this;
   }
 
-  add(filter: string): void {
+  addFilter(filter: string): void {
     this.walks.push({ filter, places: this.values.walk(filter), newestAt: this.values.newestAt });
     this.pending.add(filter);
     this.filters.add(filter, true);
+    this.subscription.main.delivery.wake();
+  }
+
+  addValue(value: RetainedValue): void {
+    this.late.push({ value, newestAt: value.newestAt });
     this.subscription.main.delivery.wake();
   }
 
@@ -124,6 +148,7 @@ class RetainedReplay implements DeliverySource {
   }
 
   sent(): void {
+    if (this.late.length > 0 && this.late.peek()?.value === this.found) this.late.shift();
     this.found = null;
     this.count(1);
   }
@@ -140,6 +165,10 @@ class RetainedReplay implements DeliverySource {
   }
 
   private find(): RetainedValue | null {
+    for (let late = this.late.peek(); late !== undefined; late = this.late.peek()) {
+      if (this.isWanted(late.value) && this.canTake(late.value)) return late.value;
+      this.late.shift();
+    }
     for (let walk = this.walks.peek(); walk !== undefined; walk = this.walks.peek()) {
       if (!this.pending.has(walk.filter)) {
         this.walks.shift();
@@ -161,6 +190,8 @@ class RetainedReplay implements DeliverySource {
   /** The subscriber has neither it nor anything newer. */
   private isWanted(value: RetainedValue): boolean {
     if (this.subscription.isSelective && this.subscription.withholds(value.command)) return false; // [BRK-115] rules deny it this value
+    const late = this.late.peek();
+    if (late?.value === value) return late.newestAt === value.newestAt;
     const walk = this.walks.peek();
     if (walk === undefined || !this.pending.has(walk.filter) || value.newestAt > walk.newestAt) return false;
     return (

@@ -10,11 +10,11 @@ import { findNumber, PropertyType, payloadStartOf } from '../../../pubsub/proper
 import type { Expiring, Expiry } from '../delivery/expiry.ts';
 import { Ownership, Presence } from '../presence/presence.ts';
 import type { RestoredSessions, Session } from '../session/session.ts';
-import type { StatePort } from '../store-port.ts';
 import type { Time } from '../timers.ts';
 import { type Retained, RetainedIndex, type RetainedWalk } from './retained-index.ts';
+import type { KeptValue, ValueKeeper } from './value-keeper.ts';
 
-export class RetainedValue implements Retained, Expiring {
+export class RetainedValue implements Retained, KeptValue, Expiring {
   readonly topic: string;
   /** As it is kept in the store; the rest of it is {@link command}. */
   readonly record: Uint8Array;
@@ -25,6 +25,8 @@ export class RetainedValue implements Retained, Expiring {
   readonly ownership: Ownership | null;
   /** Rises with each value, and with each message of a topic while values are being replayed. */
   newestAt: number;
+  /** In a cluster: that of the change by which it came to be; 0: that is not known yet. */
+  revision = 0;
   /** When its time to live is over. */
   deadline = NEVER;
   heapIndex = -1;
@@ -59,9 +61,13 @@ export interface RetainedLimits {
 export class RetainedValues {
   /** Told of the life of sessions. */
   readonly presence: Presence;
+  /** Values of other nodes for which there was no room. */
+  refused = 0;
   /** How many replays are under way. While there are any, {@link onLive} is to be told of each message. */
   replays = 0;
-  private readonly state: StatePort;
+  /** Hears of topics that messages go out on, each with the number of the message among values; null: nobody wants to know. */
+  onMessage: ((topic: string, newestAt: number) => void) | null = null;
+  private readonly keeper: ValueKeeper;
   private readonly time: Time;
   private readonly expiry: Expiry;
   private readonly limits: RetainedLimits;
@@ -72,17 +78,26 @@ export class RetainedValues {
 
   /** @param publish - a message that the broker itself publishes */
   constructor(
-    state: StatePort,
+    keeper: ValueKeeper,
     time: Time & { readonly expiry: Expiry },
     limits: RetainedLimits,
     publish: (message: Uint8Array) => void,
   ) {
-    this.state = state;
+    this.keeper = keeper;
     this.time = time;
     this.expiry = time.expiry;
     this.limits = limits;
     this.publish = publish;
-    this.presence = new Presence(time, (topic) => this.leave(topic));
+    this.presence = new Presence(time, {
+      leave: (topic) => this.leave(topic),
+      hasNode: (node) => keeper.hasNode(node),
+      adopted: (ownership) => this.adopted(ownership),
+    });
+  }
+
+  /** The value of a topic; null: it has none. */
+  get(topic: string): RetainedValue | null {
+    return this.index.get(topic);
   }
 
   get count(): number {
@@ -103,15 +118,8 @@ export class RetainedValues {
   hasRoomFor(message: Uint8Array): boolean {
     const topicEnd = topicEndOf(message);
     if (payloadStartOf(message, topicEnd) === message.length) return true;
-    const topic = topicOf(message);
-    const earlier = this.index.get(topic);
-    const grownBytes =
-      chargeOf(RECORD_HEAD_BYTES + message.length, topic) -
-      (earlier === null ? 0 : chargeOf(earlier.record.length, topic));
-    return (
-      grownBytes <= 0 ||
-      this.bytes + grownBytes + NODE_CHARGE_BYTES * this.index.missing(topic) <= this.limits.retainedBytesMax
-    );
+    const recordBytes = RECORD_HEAD_BYTES + message.length;
+    return recordBytes <= this.keeper.recordBytesMax && this.hasRoom(topicOf(message), recordBytes);
   }
 
   /** Keeps a PUBLISH with RETAIN, for which there is room, as the value of its topic; an empty one takes that away. */
@@ -122,7 +130,8 @@ export class RetainedValues {
     const earlier = this.index.get(topic);
     if (earlier !== null) this.forget(earlier);
     if (payloadStartOf(message, topicEnd) === message.length || ttlMs === 0) {
-      if (earlier !== null) this.drop(topic);
+      if (earlier !== null) this.index.delete(topic);
+      if (earlier !== null || !this.keeper.isComplete) this.keeper.remove(topic);
       return;
     }
     // Nobody owns what the broker itself publishes, a will for one.
@@ -133,13 +142,60 @@ export class RetainedValues {
     const record = encodeRecord(message, expiresAt, ownership);
     record[PRIORITY_AT] = priority;
     this.add(new RetainedValue(this, topic, record, ownership, ++this.newest), ttlMs);
-    this.state.put(RETAINED_KEYS + topic, record);
+    this.keeper.put(topic, record);
+  }
+
+  /**
+   * Another node has kept this for a topic, or an earlier life of this one has.
+   *
+   * @returns null: it is over, or there is no room for it
+   */
+  take(topic: string, record: Uint8Array, revision: number, node: string): RetainedValue | null {
+    this.remove(topic);
+    const head = decodeHead(record);
+    const leftMs = head === null ? 0 : this.leftOf(head.expiresAt);
+    if (head === null || leftMs <= 0) return null;
+    if (!this.hasRoom(topic, record.length)) {
+      this.refused++;
+      return null;
+    }
+    const { owner, graceMs } = head;
+    const ownership = graceMs === null ? null : new Ownership(topic, graceMs, owner, null);
+    const value = new RetainedValue(this, topic, record, ownership, ++this.newest);
+    value.revision = revision;
+    this.add(value, leftMs);
+    if (ownership !== null) this.presence.takeForeign(ownership, node);
+    return value;
+  }
+
+  /** The topic has no value any more: that is known already to whoever keeps it. */
+  remove(topic: string): void {
+    const value = this.index.get(topic);
+    if (value === null) return;
+    this.forget(value);
+    this.index.delete(topic);
+  }
+
+  /** Whoever owned it is gone, and that is so for everybody: it is published once. [BRK-108] */
+  left(topic: string): void {
+    this.remove(topic);
+    this.publish(publishPrefix(topic));
+  }
+
+  /** What has replaced it by mistake is told to everybody by the value itself. */
+  publishAgain({ command }: RetainedValue): void {
+    const message = Buffer.from(command);
+    message[1] &= ~PublishFlag.RETAIN;
+    this.publish(message);
   }
 
   /** A message of a topic goes out while values are being replayed: whoever gets it does not need the value any more. [BRK-106] */
   onLive(message: Uint8Array): void {
-    const value = this.index.get(topicOf(message));
-    if (value !== null) value.newestAt = ++this.newest;
+    const topic = topicOf(message);
+    const value = this.index.get(topic);
+    this.newest++;
+    if (value !== null) value.newestAt = this.newest;
+    this.onMessage?.(topic, this.newest);
   }
 
   walk(filter: string): RetainedWalk<RetainedValue> {
@@ -149,17 +205,17 @@ export class RetainedValues {
   /** Its time to live is over. */
   expire(value: RetainedValue): void {
     this.forget(value);
-    this.drop(value.topic);
+    this.index.delete(value.topic);
+    this.keeper.expire(value);
   }
 
   /** Takes up what the store has kept. */
   restore(sessions: RestoredSessions): void {
-    for (const [key, record] of [...this.state.entries(RETAINED_KEYS)]) {
-      const topic = key.slice(RETAINED_KEYS.length);
+    for (const [topic, record] of this.keeper.entries()) {
       const head = decodeHead(record);
-      const leftMs = head === null ? 0 : head.expiresAt === 0 ? NEVER : head.expiresAt - this.time.wallMs;
+      const leftMs = head === null ? 0 : this.leftOf(head.expiresAt);
       if (head === null || leftMs <= 0) {
-        this.state.delete(key);
+        this.keeper.remove(topic);
         continue;
       }
       const owner = sessions.get(head.owner);
@@ -170,13 +226,30 @@ export class RetainedValues {
     }
   }
 
-  /** Whoever owned the value is gone. [BRK-108] */
+  /** Whoever owned the value is gone. */
   private leave(topic: string): void {
     const value = this.index.get(topic);
-    if (value === null) return;
-    this.forget(value);
-    this.drop(topic);
-    this.publish(publishPrefix(topic));
+    if (value !== null && this.keeper.leave(value)) this.left(topic);
+  }
+
+  /** The session of a value that another node has kept goes on here: by that all know that it is this node which looks after it. [CLU-43] */
+  private adopted({ topic }: Ownership): void {
+    const value = this.index.get(topic);
+    if (value !== null) this.keeper.put(topic, value.record);
+  }
+
+  private hasRoom(topic: string, recordBytes: number): boolean {
+    const earlier = this.index.get(topic);
+    const grownBytes =
+      chargeOf(recordBytes, topic) - (earlier === null ? 0 : chargeOf(earlier.record.length, topic));
+    return (
+      grownBytes <= 0 ||
+      this.bytes + grownBytes + NODE_CHARGE_BYTES * this.index.missing(topic) <= this.limits.retainedBytesMax
+    );
+  }
+
+  private leftOf(expiresAt: number): number {
+    return expiresAt === 0 ? NEVER : expiresAt - this.time.wallMs;
   }
 
   private add(value: RetainedValue, ttlMs: number): void {
@@ -191,12 +264,6 @@ export class RetainedValues {
     this.valueBytes -= chargeOf(value.record.length, value.topic);
     this.expiry.remove(value);
     if (value.ownership !== null) this.presence.release(value.ownership);
-  }
-
-  /** The topic has no value any more. */
-  private drop(topic: string): void {
-    this.index.delete(topic);
-    this.state.delete(RETAINED_KEYS + topic);
   }
 }
 
@@ -232,7 +299,6 @@ function chargeOf(recordBytes: number, topic: string): number {
   return recordBytes + 2 * topic.length + VALUE_CHARGE_BYTES;
 }
 
-const RETAINED_KEYS = 'retained/';
 const VERSION = 1;
 const PRIORITY_AT = 18;
 const RECORD_HEAD_BYTES = 19;

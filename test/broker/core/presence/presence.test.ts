@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { Ownership, Presence } from '../../../../src/broker/core/presence/presence.ts';
+import { Session } from '../../../../src/broker/core/session/session.ts';
+import { Timers } from '../../../../src/broker/core/timers.ts';
 import { encodeWill, PublishFlag, publishPrefix } from '../../../../src/pubsub/command.ts';
 import { encodeProperties } from '../../../../src/pubsub/properties.ts';
 import type { FakeStream } from '../fake-client.ts';
@@ -168,4 +171,56 @@ test('a session that owns many values frees them all', () => {
   world.pass(250);
   expect(world.core.metrics()).toMatchObject({ retainedMessages: 0, retainedBytes: 0 });
   expect([...world.store.state.entries('retained/')]).toEqual([]);
+});
+
+describe('the values of a session that moves between the nodes of a cluster', () => {
+  /** What becomes of the values, by what they are about. */
+  function presenceOf() {
+    const told: string[] = [];
+    const time = { nowMs: 0, wallMs: 0, timers: new Timers() };
+    const presence = new Presence(time, {
+      leave: (topic) => told.push(`leave ${topic}`),
+      hasNode: (node) => node === 'there',
+      adopted: ({ topic }) => told.push(`adopted ${topic}`),
+    });
+    const pass = (ms: number) => {
+      time.nowMs += ms;
+      for (
+        let timer = time.timers.takeDue(time.nowMs);
+        timer !== null;
+        timer = time.timers.takeDue(time.nowMs)
+      )
+        timer.run();
+    };
+    return { presence, told, pass };
+  }
+
+  test('are looked after where it comes to, and left alone where it was [CLU-43]', () => {
+    const { presence, told, pass } = presenceOf();
+    presence.takeForeign(new Ownership('x', 500, 7, null), 'gone');
+    presence.takeForeign(new Ownership('y', 500, 8, null), 'there');
+    presence.abandon('gone', 0);
+    presence.abandon('there', 0);
+    const session = new Session(null, 'me', 7);
+    presence.onBack(session);
+    expect(told).toEqual(['adopted x']);
+    pass(600);
+    expect(told).toEqual(['adopted x']); // and of y, the node is there
+    presence.onAway(session);
+    presence.onMoved(session);
+    presence.onBack(new Session(null, 'me', 7));
+    expect(told).toEqual(['adopted x', 'adopted x']);
+  });
+
+  test('leave after their grace where it moves to nowhere [CLU-43]', () => {
+    const { presence, told, pass } = presenceOf();
+    const session = new Session(null, 'me', 7);
+    presence.own(session, 'x', 500);
+    presence.onMoved(session);
+    pass(499);
+    expect(told).toEqual([]);
+    pass(2);
+    expect(told).toEqual(['leave x']);
+    expect([...presence.nodes]).toEqual([]);
+  });
 });
