@@ -148,6 +148,7 @@ function hearing(store: DiskStore): () => Promise<void> {
   const ignore = (): void => {};
   const events = {
     stored: ignore,
+    placed: ignore,
     stateStored: ignore,
     loaded: ignore,
     trimmed: ignore,

@@ -261,7 +261,9 @@ export class BrokerService {
 
   /** Nothing waits to be stored: publishers are told of everything that they published. */
   private get isStored(): boolean {
-    return this.store.logs.every(({ head, synced }) => head === synced);
+    return this.store.logs.every(({ head, synced, elsewhere }) =>
+      elsewhere === undefined ? head === synced : elsewhere.lastTicket === elsewhere.placedTicket,
+    );
   }
 
   /** Does what the core says, after whatever it was told. What it is told meanwhile, by what this does, has its turn in the same one. */

@@ -276,6 +276,10 @@ export class BrokerCore implements StoreEvents {
     this.hear((listener) => listener.stored?.(log));
   }
 
+  placed(log: LogPort, ticket: number, offset: number, isDuplicate: boolean): void {
+    this.hear((listener) => listener.placed?.(log, ticket, offset, isDuplicate));
+  }
+
   stateStored(): void {
     this.hear((listener) => listener.stateStored?.());
   }

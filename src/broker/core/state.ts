@@ -41,6 +41,7 @@ import { Action, BrokerCounters, BrokerLevels, type Link, Output, type Peer } fr
 import { LogRouting } from './publishing/log-routing.ts';
 import { MessageIds } from './publishing/message-ids.ts';
 import { OwnPublisher } from './publishing/own-publisher.ts';
+import { Placements } from './publishing/placements.ts';
 import { Publishers } from './publishing/publishers.ts';
 import { LateValues } from './retained/late-values.ts';
 import { RetainedReplays } from './retained/retained-replay.ts';
@@ -154,6 +155,7 @@ export class BrokerState {
   readonly routing: LogRouting;
   readonly publishers: Publishers;
   readonly messageIds = new MessageIds();
+  readonly placements = new Placements(this);
   readonly notices = new Notices(this);
   readonly audit = new Audit(this);
   readonly admission = new Admission(this);
@@ -206,7 +208,7 @@ export class BrokerState {
     if (this.replica !== null) this.cluster?.listeners.push(this.replica);
     const keeper = this.replica ?? new StoredValues(store.state);
     this.publishers = new Publishers(keeper);
-    this.storeListeners.push(this.publishers, this.messageIds);
+    this.storeListeners.push(this.placements, this.publishers, this.messageIds);
     this.budget = { usedBytes: 0, messages: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
     this.own = new OwnPublisher(this, this.limits.queueBytesPerClientMax);

@@ -5,9 +5,18 @@
 
 /**
  * Why a log takes no record: it is full (of records that it may not drop, or the disk is), it has failed and takes none until the broker starts anew, or
- * it has a record of this sequence with this id or a newer one.
+ * it has a record of this sequence with this id or a newer one. Of a log that is kept elsewhere: the record is on its way there ({@link StoreEvents.placed}
+ * follows), that place cannot be reached, or does not take records of this length, or has another message of this name.
  */
-export const AppendFault = { FULL: -1, FAILED: -2, DUPLICATE: -3 } as const;
+export const AppendFault = {
+  FULL: -1,
+  FAILED: -2,
+  DUPLICATE: -3,
+  PENDING: -4,
+  UNREACHABLE: -5,
+  TOO_LARGE: -6,
+  CONTRADICTION: -7,
+} as const;
 export type AppendFault = (typeof AppendFault)[keyof typeof AppendFault];
 
 /** A message as a log keeps it. */
@@ -50,6 +59,8 @@ export interface LogPort {
   readonly synced: number;
   /** Bytes that its records take. */
   readonly bytes: number;
+  /** Of a log that is kept elsewhere. Undefined: this broker alone writes it, and knows where it ends. */
+  readonly elsewhere?: LogElsewhere | undefined;
 
   /** Takes a record. Returns its offset, or why it takes none. */
   append(record: LogRecord): number;
@@ -62,6 +73,20 @@ export interface LogPort {
 
   /** Offset of the first record taken at this time (wall clock, ms) or later. Null: it is being found, and {@link StoreEvents.loaded} follows. */
   firstAt(timeMs: number): number | null;
+}
+
+/**
+ * What is more to be said of a log that is kept elsewhere, where other brokers write it, too: what is appended takes its time (PENDING), and its head is not known but by asking. Of two
+ * records with the same message id, or the same session, sequence and id, it takes the first itself.
+ */
+export interface LogElsewhere {
+  /** Number of the last append that was answered with PENDING, and of the last of them that was told of as placed; the first is 1. */
+  readonly lastTicket: number;
+  readonly placedTicket: number;
+  /** Offset of the next record that comes, from whichever broker, which is {@link LogPort.head} now. Null: it is being asked for, and {@link StoreEvents.loaded} follows. */
+  headNow(): number | null;
+  /** Whether somebody reads what comes: as long as somebody does, {@link StoreEvents.stored} tells of what others have appended, too. */
+  follow(isRead: boolean): void;
 }
 
 /** Small values by name, all of them in memory, bounded by those who put them. */
@@ -95,6 +120,13 @@ export interface StorePort {
 export interface StoreEvents {
   /** {@link LogPort.synced} has moved. */
   stored(log: LogPort): void;
+  /**
+   * What has become of an append that was answered with PENDING: in the order of these appends. One that was placed is stored.
+   *
+   * @param offset - or the fault for which it is in no log
+   * @param isDuplicate - it is the offset of an earlier record, for which this one was known as a repetition
+   */
+  placed(log: LogPort, ticket: number, offset: number, isDuplicate: boolean): void;
   /** {@link StatePort.synced} has moved. */
   stateStored(): void;
   /** What was being loaded or found in this log is there: ask again, now. */

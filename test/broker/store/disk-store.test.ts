@@ -17,6 +17,7 @@ function newsOf(store: DiskStore): string[] {
   const told: string[] = [];
   const events: StoreEvents = {
     stored: (log) => told.push(`stored ${log.synced}`),
+    placed: () => {},
     stateStored: () => told.push('state stored'),
     loaded: () => told.push('loaded'),
     trimmed: (log) => told.push(`trimmed ${log.earliest}`),

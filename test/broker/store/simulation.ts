@@ -277,6 +277,7 @@ class World {
             this.settle(log, sent);
         }
       },
+      placed: () => {},
       stateStored: () => {
         if (isOver()) return;
         // What the store writes of its own counts as well; when all is stored, so is all of ours.

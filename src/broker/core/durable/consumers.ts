@@ -361,6 +361,10 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     if (!this.deadLetters.isEmpty) this.deadLetters.goOn();
   }
 
+  placed(log: LogPort, ticket: number, offset: number, isDuplicate: boolean): void {
+    this.deadLetters.placed(log, ticket, offset, isDuplicate);
+  }
+
   stateStored(): void {
     if (!this.deadLetters.isEmpty) this.deadLetters.goOn();
     const waiting = [...this.reserving];
@@ -461,7 +465,8 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const consumer = new Consumer({ name, group }, feed, record.position, record.options, this);
     consumer.principal = record.owner;
     for (const filter of record.filters) consumer.filters.add(filter);
-    if (feed.log.epoch === record.epoch && record.position <= feed.log.head) {
+    const isBehind = record.position <= feed.log.head || feed.log.elsewhere !== undefined; // where it ends there is not always known
+    if (feed.log.epoch === record.epoch && isBehind) {
       for (const { offset, count, attempts } of record.unsettled) {
         for (let i = 0; i < count; i++) consumer.inFlight.restore(offset + i, attempts);
       }

@@ -48,7 +48,7 @@ interface Grave extends Burial {
   /** The change of the store with which it may be appended. */
   ticket: number;
   log: LogPort | null;
-  /** When the log has everything below, the log has it. */
+  /** When the log has everything below, the log has it; infinite: it is on its way there. */
   until: number;
 }
 
@@ -66,6 +66,8 @@ export class DeadLetters {
   hasNews = false;
   private readonly owner: Undertaker;
   private readonly graves = new Map<Consumer, Graveyard>();
+  /** On their way to a log that is kept elsewhere, by ticket. */
+  private readonly placing = new Map<LogPort, Map<number, { grave: Grave; command: Uint8Array }>>();
   private readonly retry = new Timer(() => this.goOn());
 
   constructor(owner: Undertaker) {
@@ -138,6 +140,24 @@ export class DeadLetters {
     this.tryLater();
   }
 
+  /** What was on its way to a log is there; or is not, and is tried again. */
+  placed(log: LogPort, ticket: number, offset: number, isDuplicate: boolean): void {
+    const placed = this.placing.get(log)?.get(ticket);
+    if (placed === undefined) return;
+    this.placing.get(log)?.delete(ticket);
+    const { grave, command } = placed;
+    if (offset < 0) {
+      grave.state = GraveState.WRITTEN;
+      this.tryLater();
+      return;
+    }
+    grave.until = offset + 1;
+    this.hasNews = true;
+    if (isDuplicate) return;
+    this.owner.counters.deadLetters++;
+    this.owner.offer(command);
+  }
+
   /** Something was stored or loaded: takes each a step further that can. */
   goOn(): void {
     this.hasNews = false;
@@ -208,16 +228,27 @@ export class DeadLetters {
       publishedAt: owner.wallMs,
     });
     if (offset === AppendFault.DUPLICATE) return true;
-    if (offset < 0) {
+    if (offset < 0 && offset !== AppendFault.PENDING) {
       this.tryLater();
       return false;
     }
-    owner.counters.deadLetters++;
     grave.state = GraveState.APPENDED;
     grave.log = log;
+    if (offset === AppendFault.PENDING) {
+      grave.until = Number.POSITIVE_INFINITY;
+      this.await(log, grave, command);
+      return false;
+    }
+    owner.counters.deadLetters++;
     grave.until = offset + 1;
     owner.offer(command);
     return log.synced >= grave.until;
+  }
+
+  private await(log: LogPort, grave: Grave, command: Uint8Array): void {
+    const placing = this.placing.get(log) ?? new Map();
+    this.placing.set(log, placing);
+    placing.set(log.elsewhere?.lastTicket ?? 0, { grave, command });
   }
 
   private reject(consumer: Consumer, offset: number): void {

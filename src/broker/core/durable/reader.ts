@@ -38,6 +38,8 @@ export class LogFeed {
   /** Readers that wait for records to be loaded. */
   private readonly loading = new Set<LogReader>();
   private fedUpTo: number;
+  /** To be called when it is known where the log ends. */
+  private awaitingHead: (() => void)[] = [];
 
   constructor(log: LogPort, timers: Timers, routesMax: number) {
     this.log = log;
@@ -76,18 +78,31 @@ export class LogFeed {
 
   /** Records that somebody asked for are in memory. */
   loaded(): void {
+    const acts = this.awaitingHead;
+    this.awaitingHead = [];
+    for (const act of acts) act();
     const waiting = [...this.loading];
     this.loading.clear();
     for (const reader of waiting) reader.wake();
     this.stored();
   }
 
+  /** True where it has to be asked first where the log ends, which others write as well: `act` is called when that is known. [CLU-33] */
+  awaitHead(act: () => void): boolean {
+    const { elsewhere } = this.log;
+    if (elsewhere === undefined || elsewhere.headNow() !== null) return false;
+    this.awaitingHead.push(act);
+    return true;
+  }
+
   add(filter: string, reader: LogReader): void {
+    if (this.router.filterCount === 0) this.log.elsewhere?.follow(true);
     this.router.add(filter, reader);
   }
 
   remove(filter: string, reader: LogReader): void {
     this.router.remove(filter, reader);
+    if (this.router.filterCount === 0) this.log.elsewhere?.follow(false);
   }
 
   /** True when a filter of `reader` matches. */

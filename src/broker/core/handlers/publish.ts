@@ -7,6 +7,8 @@
  *   3. what its class and its topic say is to be stored is appended to a log ({@link store}), from where readers get it when it is safe;
  *   4. it is offered at once to the subscriptions that read no log;
  *   5. its publisher is told what has become of it when it is safe (`Receipts`).
+ *
+ * Where its log is kept elsewhere, the last two steps wait until that has it ({@link awaitPlacement}).
  */
 
 import { NEVER } from '../../../base/time.ts';
@@ -39,15 +41,30 @@ import { type Channel, Role } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import { isReservedName, keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
-import type { Receipt } from '../publishing/receipts.ts';
+import { REFUSED, type Receipt } from '../publishing/receipts.ts';
+import type { Session } from '../session/session.ts';
 import type { BrokerState } from '../state.ts';
 import { AppendFault, type LogPort } from '../store-port.ts';
+import {
+  answerRepeated,
+  awaitLog,
+  isNamedAlready,
+  isRepeated,
+  publisherOf,
+  REASONS,
+  refuse,
+  unplaced,
+} from './answering.ts';
 import { administer, denyPublish, isInTime, mayPublish, passes } from './permission.ts';
 
 export function publish(broker: BrokerState, publisher: Channel, message: Uint8Array): void {
   if (publisher.role !== Role.PUBLISHING && !broker.takeRole(publisher, Role.PUBLISHING)) return;
   const { flags, topicEnd } = broker.reader;
-  if ((flags & ~PublishFlag.COMPRESSED) !== 0 || broker.routing.hasFilters) {
+  if (
+    (flags & ~PublishFlag.COMPRESSED) !== 0 ||
+    broker.routing.hasFilters ||
+    !broker.placements.isEmpty // [CLU-30] what waits to be placed goes first
+  ) {
     publishWhole(broker, publisher, message);
     return;
   }
@@ -74,7 +91,12 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
 /** Everything that was published before on this stream has been handed to queues, or the stream would not be read. [BRK-25] */
 export function flush(broker: BrokerState, channel: Channel): void {
   if (!broker.takeRole(channel, Role.PUBLISHING)) return;
-  channel.delivery.answer(encodePlain(Command.FLUSHED, broker.reader.id));
+  const { id } = broker.reader;
+  const answer = () => {
+    if (!channel.closed) channel.delivery.answer(encodePlain(Command.FLUSHED, id));
+  };
+  if (broker.placements.isUnderWay(channel)) broker.placements.await(channel, null, 0, answer);
+  else answer();
 }
 
 /** A number stands for a topic on this stream from now on. [BRK-30] */
@@ -97,6 +119,22 @@ interface Terms {
   readonly deliveryClass: DeliveryClass;
   /** Where the topic for replies begins in the message; negative: there is none. */
   readonly replyAt: number;
+}
+
+type Entries = readonly FilterEntry<Subscription>[];
+
+/** A PUBLISH of which all is known that decides what becomes of it. */
+interface Publication {
+  readonly message: Uint8Array;
+  readonly publisher: Publisher;
+  /** Of one of QoS 1; else 0. */
+  readonly id: number;
+  readonly terms: Terms;
+  readonly log: LogPort | null;
+  /** By which it is known, where it names itself. */
+  readonly key: string | null;
+  /** Whose last value of its topic it is to be; null: it is not to be kept as one. */
+  readonly keeper: Session | null;
 }
 
 function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Array): void {
@@ -157,51 +195,123 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     broker.notices.tell(channel.client, NoticeCode.LIMITED, 1, 'retained bytes');
     isRetained = false;
   }
+  const keeper = isRetained ? broker.sessionOf(channel) : null;
+  const publication: Publication = { message, publisher, id, terms, log, key, keeper };
   const offset = log === null ? -1 : store(broker, channel, log, message, terms);
-  if (isAsked && log !== null && offset === AppendFault.DUPLICATE) {
-    answerRepeated(broker, publisher, id, log);
-    return;
+  const isBehind = log === null && broker.placements.isUnderWay(channel);
+  if (isBehind || offset === AppendFault.PENDING) awaitPlacement(broker, channel, publication);
+  else if (!isAsked || log === null || offset >= 0) goOut(broker, channel, publication, offset, entries);
+  else if (offset === AppendFault.DUPLICATE) answerRepeated(broker, publisher, id, log);
+  else refuse(broker, publisher, id, codeOfFault(offset as AppendFault), REASONS[offset]); // [BRK-83] nobody gets what its publisher is told was not taken
+}
+
+/** A message goes to those who get it at once, and its publisher is owed an answer. Its log, where it has one, has it at `offset`. */
+function goOut(
+  broker: BrokerState,
+  channel: Channel,
+  publication: Publication,
+  offset: number,
+  entries: Entries,
+): void {
+  const { publisher, id, log, terms } = publication;
+  const refused = offer(broker, channel, publication, entries);
+  if (id === 0) return;
+  publisher.take(id);
+  const { offered } = broker.fanOut;
+  const written = publication.keeper !== null ? broker.publishers.awaitState(publisher) : 0;
+  if (publication.key !== null && refused === 0)
+    broker.messageIds.add({ key: publication.key, log, offset, atMs: broker.wallMs });
+  if (log !== null) {
+    const result = resultOf(log, offered, terms);
+    const bytes = publication.message.length;
+    awaitLog(broker, publisher, { id, log, until: offset + 1, result, offset, bytes, written });
+  } else if (refused > 0) {
+    refuse(broker, publisher, id, ReasonCode.QUOTA); // [BRK-80] not every queue took it
+  } else {
+    publisher.receipts.awaitQueues(id, resultOf(log, offered, terms), written);
   }
-  if (isAsked && log !== null && offset < 0) {
-    // Nobody gets what its publisher is told was not taken. [BRK-83]
-    refuse(broker, publisher, id, codeOfFault(offset as AppendFault));
-    return;
-  }
+}
+
+/** Offers a message to those who read no log, and keeps it where it is a last value. Returns how many queues did not take it; `fanOut` has counted the others. */
+function offer(
+  broker: BrokerState,
+  channel: Channel,
+  { message, id, terms, log, keeper }: Publication,
+  entries: Entries,
+): number {
+  const { counters, fanOut } = broker;
   if (broker.retained.replays > 0) broker.retained.onLive(message);
-  if (isRetained) broker.retained.keep(broker.sessionOf(channel), message, channel.priority); // [BRK-29] the last value of its topic
+  if (keeper !== null) broker.retained.keep(keeper, message, channel.priority); // [BRK-29] the last value of its topic
   const deadlineMs = broker.nowMs + terms.ttlMs;
   // A copy that nobody gets is not made.
   const live = entries.length === 0 && broker.groups.isEmpty ? message : asLive(message);
   offerLive(broker, channel, live, entries, deadlineMs, log !== null);
-  const { offered, refused } = broker.fanOut;
+  const { offered, refused } = fanOut;
   if (offered === 0 && log === null) {
     counters.messagesUnrouted++;
-    if (!isAsked && terms.replyAt >= 0) tellNoResponders(broker, channel, message, terms.replyAt);
+    if (id === 0 && terms.replyAt >= 0) tellNoResponders(broker, channel, message, terms.replyAt);
   }
-  if (!isAsked) return;
-  publisher.take(id);
-  const written = isRetained ? broker.publishers.awaitState(publisher) : 0;
-  if (key !== null && refused === 0) broker.messageIds.add({ key, log, offset, atMs: broker.wallMs });
-  if (log !== null) {
-    const result = offered === 0 && terms.replyAt >= 0 ? PublishResult.NO_SUBSCRIBER : storedAs(log);
-    awaitLog(broker, publisher, {
-      id,
-      log,
-      until: offset + 1,
-      result,
-      offset,
-      bytes: message.length,
-      written,
-    });
-  } else if (refused > 0) {
-    refuse(broker, publisher, id, ReasonCode.QUOTA); // [BRK-80] not every queue took it
-  } else {
-    publisher.receipts.awaitQueues(
-      id,
-      offered === 0 ? PublishResult.NO_SUBSCRIBER : PublishResult.IN_MEMORY,
-      written,
-    );
+  return refused;
+}
+
+/** A message is on its way to its log, or behind one that is: its publisher's answer keeps its place in line, and the rest is done when it is known what has become of it. [CLU-30] */
+function awaitPlacement(broker: BrokerState, channel: Channel, publication: Publication): void {
+  const { message, publisher, id, log } = publication;
+  const receipt = unplaced(id, log, message.length);
+  if (id !== 0) {
+    publisher.take(id);
+    publisher.receipts.add(receipt);
+    if (log !== null) broker.publishers.await(log, publisher);
   }
+  const takenAtMs = broker.nowMs;
+  broker.placements.await(channel, log, message.length, (offset, isDuplicate) => {
+    if (log === null && channel.closed) return; // it is discarded where it waits [BRK-18]
+    if (offset > 0) broker.latencies.placed(log as LogPort, broker.nowMs - takenAtMs, broker.wallMs);
+    if (isDuplicate) {
+      broker.counters.duplicates++;
+      receipt.result = PublishResult.DUPLICATE;
+      receipt.offset = offset;
+      receipt.until = offset + 1;
+    } else onPlaced(broker, channel, publication, receipt, offset);
+    publisher.receipts.settle();
+  });
+}
+
+/** @param offset - where it is; or the fault for which it is in no log; 0: it was to be in none */
+function onPlaced(
+  broker: BrokerState,
+  channel: Channel,
+  publication: Publication,
+  receipt: Receipt,
+  offset: number,
+): void {
+  const { message, publisher, id, log, terms, key, keeper } = publication;
+  const refusePlaced = (code: ReasonCode, reason?: string) => {
+    broker.counters.publishesRefused++;
+    receipt.until = REFUSED;
+    publisher.refuse(id, code, reason);
+  };
+  if (offset < 0 && id !== 0) {
+    refusePlaced(codeOfFault(offset as AppendFault), REASONS[offset]);
+    return;
+  }
+  if (offset > 0) broker.counters.messagesStored++;
+  // Nobody comes back for a value whose owner has left meanwhile.
+  const isLeft =
+    keeper?.client === null && findNumber(message, topicEndOf(message), PropertyType.OWNED) !== undefined;
+  const entries = broker.router.route(message, topicEndOf(message)) ?? [];
+  const refused = offer(broker, channel, isLeft ? { ...publication, keeper: null } : publication, entries);
+  if (id === 0) return;
+  const { offered } = broker.fanOut;
+  if (keeper !== null) receipt.written = broker.publishers.awaitState(publisher);
+  if (log === null && refused > 0) {
+    refusePlaced(ReasonCode.QUOTA);
+    return;
+  }
+  if (log === null && key !== null) broker.messageIds.add({ key, log, offset: -1, atMs: broker.wallMs });
+  receipt.result = resultOf(log, offered, terms);
+  receipt.until = offset + 1;
+  receipt.offset = offset > 0 ? offset : -1;
 }
 
 /** A message to a topic that nobody may publish to, or one for the broker itself. @param id - of one of QoS 1; else 0 */
@@ -241,76 +351,12 @@ function offerLive(
   { fanOut, groups }: BrokerState,
   channel: Channel,
   message: Uint8Array,
-  entries: readonly FilterEntry<Subscription>[],
+  entries: Entries,
   deadlineMs: number,
   isStored: boolean,
 ): void {
   const all = groups.isEmpty ? entries : [...entries, groups.chosenFor(message)];
   fanOut.offer(message, all, channel, channel.priority, deadlineMs, isStored);
-}
-
-/** Answers a message whose id was used before. [BRK-53] */
-function isRepeated(
-  broker: BrokerState,
-  channel: Channel,
-  message: Uint8Array,
-  log: LogPort | null,
-): boolean {
-  const publisher = publisherOf(broker, channel);
-  const { id } = broker.reader;
-  if (publisher.isNew(id)) return false;
-  const code = publisher.refusalOf(id) ?? forgottenRefusalOf(broker, channel, message, log);
-  if (code === undefined) answerRepeated(broker, publisher, id, log);
-  else publisher.refuse(id, code);
-  return true;
-}
-
-/** Of a message that is to be in a log, and is in none: it was refused before the broker started anew. [STO-20] */
-function forgottenRefusalOf(
-  broker: BrokerState,
-  channel: Channel,
-  message: Uint8Array,
-  log: LogPort | null,
-): ReasonCode | undefined {
-  const { number } = broker.sessionOf(channel);
-  if (log === null || !broker.store.isMissing(number, channel.priority, broker.reader.id)) return undefined;
-  const key = keyOfMessage(message, topicEndOf(message));
-  const isNamed = key !== null && broker.messageIds.find(key, broker.wallMs) !== undefined;
-  return isNamed ? undefined : ReasonCode.STORE_FAILED; // else one of its name is there
-}
-
-/** The first copy may not be safe yet: what is told of it is told when everything is that the log has now. [BRK-80] */
-function answerRepeated(broker: BrokerState, publisher: Publisher, id: number, log: LogPort | null): void {
-  tellDuplicate(broker, publisher, id, log, log?.head ?? 0, -1);
-}
-
-/** Answers a message that another one was taken as, by the name that its sender has given both. [BRK-91] */
-function isNamedAlready(broker: BrokerState, publisher: Publisher, id: number, key: string): boolean {
-  const named = broker.messageIds.find(key, broker.wallMs);
-  if (named === undefined) return false;
-  if (named.key !== key) {
-    refuse(broker, publisher, id, ReasonCode.CONTRADICTION); // the same name, and another print
-    return true;
-  }
-  const { log, offset } = named;
-  publisher.take(id);
-  tellDuplicate(broker, publisher, id, log, offset + 1, offset);
-  return true;
-}
-
-/** @param until - the message that it repeats is safe when all records below are */
-function tellDuplicate(
-  broker: BrokerState,
-  publisher: Publisher,
-  id: number,
-  log: LogPort | null,
-  until: number,
-  offset: number,
-): void {
-  const result = PublishResult.DUPLICATE;
-  broker.counters.duplicates++;
-  if (log === null) publisher.receipts.awaitQueues(id, result);
-  else awaitLog(broker, publisher, { id, log, until, result, offset, bytes: 0, written: 0 });
 }
 
 /** The broker has just started, and does not know yet which messages its logs have: the stream waits, with this one first. */
@@ -323,22 +369,6 @@ function waitForIds(broker: BrokerState, channel: Channel, received: Uint8Array)
       broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
     }
   });
-}
-
-function refuse(broker: BrokerState, publisher: Publisher, id: number, code: ReasonCode): void {
-  broker.counters.publishesRefused++;
-  publisher.take(id);
-  publisher.refuse(id, code);
-}
-
-function awaitLog(
-  broker: BrokerState,
-  publisher: Publisher,
-  receipt: Receipt & { readonly log: LogPort },
-): void {
-  publisher.receipts.add(receipt);
-  const isSafe = receipt.log.synced >= receipt.until;
-  if (!isSafe) broker.publishers.await(receipt.log, publisher);
 }
 
 /** The log that a message goes to; null: none. [BRK-82] [BRK-87] */
@@ -422,13 +452,10 @@ function tellNoResponders(broker: BrokerState, channel: Channel, request: Uint8A
   if (entries !== null) broker.fanOut.offer(reply, entries, channel, channel.priority, NEVER, false);
 }
 
-function publisherOf(broker: BrokerState, channel: Channel): Publisher {
-  return broker.publishers.of(channel, broker.sessionOf(channel).sequences);
-}
-
-/** As a publisher is told that its message is in `log`. */
-function storedAs(log: LogPort): PublishResult {
-  return log.isDurable ? PublishResult.STORED : PublishResult.IN_MEMORY;
+/** What a publisher is told of a message that so many subscribers are to get, and that is in `log`, or in none. */
+function resultOf(log: LogPort | null, offered: number, terms: Terms): PublishResult {
+  if (offered === 0 && (log === null || terms.replyAt >= 0)) return PublishResult.NO_SUBSCRIBER;
+  return log?.isDurable ? PublishResult.STORED : PublishResult.IN_MEMORY;
 }
 
 const NO_TERMS: Terms = { ttlMs: NEVER, deliveryClass: DeliveryClass.DURABLE, replyAt: -1 };

@@ -23,6 +23,7 @@ import type { Principal } from '../access/principal.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { Subscription } from '../delivery/subscription.ts';
+import { logOfFilter } from '../publishing/log-routing.ts';
 import type { BrokerState } from '../state.ts';
 import { maySubscribe } from './permission.ts';
 import { readLess, readLog } from './read-log.ts';
@@ -52,9 +53,11 @@ function subscribeNow(broker: BrokerState, channel: Channel, message: Uint8Array
     return;
   }
   const filter = decodeName(message, HEADER_BYTES, topicEnd);
+  const readsLog = (broker.reader.flags & SubscribeFlag.QOS1) !== 0;
+  if (readsLog && filter !== null && awaitsHead(broker, channel, filter, message)) return;
   const code = addFilter(broker, channel, filter, options);
   // A subscription that reads a log is answered when it is known where it begins.
-  if (code !== ReasonCode.NO_ERROR || (broker.reader.flags & SubscribeFlag.QOS1) === 0) {
+  if (code !== ReasonCode.NO_ERROR || !readsLog) {
     settle(broker, channel, id, Command.SUBSCRIBED, code);
   }
 }
@@ -91,6 +94,25 @@ export function marked(broker: BrokerState, channel: Channel): void {
   }
   channel.delivery.marks.confirm(broker.reader.id);
   broker.subscriptionOf(channel)?.onTaken();
+}
+
+/** Where a log ends that is kept elsewhere has to be asked: the stream is not read until that is known, and begins there. [CLU-33] */
+function awaitsHead(broker: BrokerState, channel: Channel, filter: string, message: Uint8Array): boolean {
+  if (broker.subscriptionOf(channel) !== undefined || filterFault(filter) !== null) return false;
+  const log = logOfFilter(broker.store.logs, isShared(filter) ? sharedFilter(filter) : filter);
+  if (log?.elsewhere === undefined) return false;
+  const isAwaited = broker.consumers.feedOf(log).awaitHead(() => {
+    channel.release();
+    if (channel.closed) return;
+    try {
+      broker.reader.read(message);
+      subscribe(broker, channel, message);
+    } catch (error) {
+      broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
+    }
+  });
+  if (isAwaited) channel.hold();
+  return isAwaited;
 }
 
 /** What a SUBSCRIBE asks for beside its filter. */

@@ -64,7 +64,10 @@ export class DeadLetterBox implements Partial<StoreEvents> {
     readonly from: LogPort;
     readonly offset: number;
     readonly to: LogPort;
+    /** Infinite: it is on its way there, with this ticket. */
     readonly until: number;
+    readonly ticket: number;
+    readonly command: Uint8Array;
   }[] = [];
 
   constructor(broker: DeadLetterSurroundings, readings: LogReadings) {
@@ -113,10 +116,24 @@ export class DeadLetterBox implements Partial<StoreEvents> {
       expiresAt: 0,
       publishedAt: broker.wallMs,
     });
-    if (offset < 0) return offset === AppendFault.FULL ? 'STORE_FULL' : 'STORE_FAILED';
-    this.returning.push({ from: log, offset: record.offset, to, until: offset + 1 });
-    broker.offerStored(command);
+    const isPending = offset === AppendFault.PENDING;
+    if (offset < 0 && !isPending) return offset === AppendFault.FULL ? 'STORE_FULL' : 'STORE_FAILED';
+    const until = isPending ? Number.POSITIVE_INFINITY : offset + 1;
+    const ticket = isPending ? (to.elsewhere?.lastTicket ?? 0) : 0;
+    this.returning.push({ from: log, offset: record.offset, to, until, ticket, command });
+    if (!isPending) broker.offerStored(command);
     return null;
+  }
+
+  /** What is not placed stays where it was, and can be sent back again. */
+  placed(log: LogPort, ticket: number, offset: number): void {
+    const placed = this.returning.find((each) => each.to === log && each.ticket === ticket);
+    if (placed === undefined) return;
+    this.returning = this.returning.filter((each) => each !== placed);
+    if (offset < 0) return;
+    this.goneOf(placed.from).add(placed.offset, placed.offset + 1);
+    this.save(placed.from);
+    this.broker.offerStored(placed.command);
   }
 
   stored(log: LogPort): void {

@@ -3,7 +3,7 @@
  *
  *     waiting     A queue follows one message at a time: what that has waited stands for all that have left since the one before.
  *     at once     What goes out in the turn in which it came is only counted. The driver times the turn of a message now and then, which stands for those.
- *     storing     A log has one record followed at a time, which stands for all that were stored since the one before.
+ *     storing     A log has one record followed at a time, which stands for all that were stored since the one before. Of a log that is kept elsewhere each is told when it is there.
  *     reading     Who reads a log is given what was published a known time ago, since it reads.
  */
 
@@ -41,11 +41,13 @@ export class Latencies {
   private others = 0;
   private sentBefore = 0;
   private readonly logs = new Map<LogPort, Followed>();
+  /** When the last record of this broker has come to a log that is kept elsewhere. */
+  private readonly placedAt = new Map<LogPort, number>();
 
   constructor(logs: readonly LogPort[]) {
     for (const log of logs) {
       const followed = { offset: -1, sinceMs: 0, storedBelow: log.synced, storedAt: null };
-      if (log.isDurable) this.logs.set(log, followed);
+      if (log.isDurable && log.elsewhere === undefined) this.logs.set(log, followed);
     }
   }
 
@@ -86,6 +88,12 @@ export class Latencies {
     followed.offset = -1;
   }
 
+  /** A log that is kept elsewhere has a record, which took so long. */
+  placed(log: LogPort, ms: number, wallMs: number): void {
+    this.span.commit.record(ms * MICROS);
+    this.placedAt.set(log, wallMs);
+  }
+
   /** A log has lost what it had not stored. */
   lost(log: LogPort): void {
     const followed = this.logs.get(log);
@@ -94,7 +102,7 @@ export class Latencies {
 
   /** When a log has stored something last, on the wall clock; null: not since the start. */
   storedAt(log: LogPort): number | null {
-    return this.logs.get(log)?.storedAt ?? null;
+    return this.logs.get(log)?.storedAt ?? this.placedAt.get(log) ?? null;
   }
 
   /**

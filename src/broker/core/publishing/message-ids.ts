@@ -32,7 +32,9 @@ export class MessageIds implements Partial<StoreEvents>, Awaited {
 
   /** After a start: looks through these logs. */
   restore(logs: readonly LogPort[], wallMs: number): void {
-    this.searches = logs.filter((log) => log.isDurable).map((log) => new NamesOfLog(log, this, wallMs));
+    // A log that is kept elsewhere knows itself which names it has.
+    const own = logs.filter((log) => log.isDurable && log.elsewhere === undefined);
+    this.searches = own.map((log) => new NamesOfLog(log, this, wallMs));
     this.loaded();
   }
 

@@ -42,9 +42,9 @@ export class Publisher {
   }
 
   /** Says at once that a message was not taken, and says so again if the same id comes again. [BRK-83] */
-  refuse(id: number, code: ReasonCode): void {
+  refuse(id: number, code: ReasonCode, reason?: string): void {
     this.refused.add(this.sequences, this.channel.priority, id, code);
-    this.receipts.refuse(id, code);
+    this.receipts.refuse(id, code, reason);
   }
 
   /** Why the message with this id was refused, or undefined. */
@@ -150,5 +150,11 @@ export class Publishers implements Partial<StoreEvents> {
 
 /** As which a publisher is told that a log takes nothing. */
 export function codeOfFault(fault: AppendFault): ReasonCode {
-  return fault === AppendFault.FULL ? ReasonCode.STORE_FULL : ReasonCode.STORE_FAILED;
+  return CODES[fault] ?? ReasonCode.STORE_FAILED;
 }
+
+const CODES: Partial<Record<AppendFault, ReasonCode>> = {
+  [AppendFault.FULL]: ReasonCode.STORE_FULL,
+  [AppendFault.TOO_LARGE]: ReasonCode.TOO_LARGE,
+  [AppendFault.CONTRADICTION]: ReasonCode.CONTRADICTION,
+};

@@ -9,19 +9,23 @@ import { encodeRefused, ReasonCode } from '../../../pubsub/command.ts';
 import type { Channel } from '../delivery/client.ts';
 import type { LogPort } from '../store-port.ts';
 
-/** One message that waits. */
+/** One message that waits. Of one that is on its way to a log that is kept elsewhere most is not known yet. */
 export interface Receipt {
   readonly id: number;
   /** Where it is stored, with the records below `until`; null: it waits for the queues that it is to enter. */
   readonly log: LogPort | null;
-  readonly until: number;
-  readonly result: PublishResult;
+  until: number;
+  result: PublishResult;
   /** Negative: none is told. */
-  readonly offset: number;
+  offset: number;
   readonly bytes: number;
   /** It is also a last value, which is safe when so many changes of the state are; 0: it is none. */
-  readonly written: number;
+  written: number;
 }
+
+/** In the place of {@link Receipt.until}: it is not known yet; and: it was refused, which was told, so that nothing is waited for. */
+export const UNPLACED = Number.POSITIVE_INFINITY;
+export const REFUSED = -1;
 
 /** Those who have something to be told of, where that is told together later. */
 export class OwedReceipts {
@@ -104,6 +108,7 @@ export class Receipts {
     for (; this.safe > 0; this.safe--) {
       const next = waiting.shift() as Receipt;
       this.bytes -= next.bytes;
+      if (next.until === REFUSED) continue;
       if (last !== null && !isInStep(last, next)) this.tell(last);
       last = next;
     }
@@ -127,9 +132,9 @@ export class Receipts {
   }
 
   /** Says at once that a message was not taken. [BRK-83] */
-  refuse(id: number, code: ReasonCode): void {
+  refuse(id: number, code: ReasonCode, reason = REASONS[code] ?? ''): void {
     const { delivery, link } = this.channel;
-    delivery.answer(encodeRefused(id, code, REASONS[code] ?? '', link.messageBytesMax));
+    delivery.answer(encodeRefused(id, code, reason, link.messageBytesMax));
   }
 
   private findSafe(): void {
@@ -140,7 +145,8 @@ export class Receipts {
 
   private isSafe({ log, until, written }: Receipt): boolean {
     if (written > 0 && this.safety.written < written) return false;
-    return log === null ? !this.channel.stopped : log.synced >= until;
+    if (log !== null) return log.synced >= until;
+    return until !== UNPLACED && !this.channel.stopped;
   }
 
   /** Everything before was told: so what it says of `last` holds for all that are in step with it. [BRK-81] */

@@ -13,6 +13,8 @@ interface StoredAnswer {
   /** Changes of the state, and records of each log, that were handed to the store before. */
   readonly written: number;
   readonly heads: number[];
+  /** Of logs that are kept elsewhere: the tickets of what was on its way there; of others 0. */
+  readonly tickets: readonly number[];
   readonly send: () => void;
   readonly refuse: (fault: AppendFault) => void;
 }
@@ -45,6 +47,10 @@ export class StoredAnswers implements Partial<StoreEvents> {
     this.goOn();
   }
 
+  placed(): void {
+    this.goOn();
+  }
+
   stateStored(): void {
     this.goOn();
   }
@@ -73,7 +79,10 @@ export class StoredAnswers implements Partial<StoreEvents> {
       refuse(AppendFault.FAILED);
       return;
     }
-    this.waiting.push({ written, heads: this.store.logs.map(({ head }) => head), send, refuse });
+    const { logs } = this.store;
+    const heads = logs.map(({ head, elsewhere }) => (elsewhere === undefined ? head : 0));
+    const tickets = logs.map(({ elsewhere }) => elsewhere?.lastTicket ?? 0);
+    this.waiting.push({ written, heads, tickets, send, refuse });
     this.goOn();
   }
 
@@ -94,9 +103,11 @@ export class StoredAnswers implements Partial<StoreEvents> {
     return answers;
   }
 
-  private isSafe({ written, heads }: StoredAnswer): boolean {
+  private isSafe({ written, heads, tickets }: StoredAnswer): boolean {
     const { state, logs } = this.store;
     if (state.synced < written) return false;
-    return logs.every((log, i) => log.synced >= heads[i]);
+    return logs.every(
+      ({ synced, elsewhere }, i) => synced >= heads[i] && (elsewhere?.placedTicket ?? 0) >= tickets[i],
+    );
   }
 }

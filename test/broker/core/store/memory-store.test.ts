@@ -24,6 +24,7 @@ function newsOf(store: MemoryStore): string[] {
   const told: string[] = [];
   const events: StoreEvents = {
     stored: (log) => told.push(`stored ${log.synced}`),
+    placed: () => {},
     stateStored: () => told.push('state'),
     loaded: () => told.push('loaded'),
     trimmed: (log) => told.push(`trimmed ${log.earliest}`),
