@@ -17,7 +17,7 @@ export const FLOORS = [
   ['udp', 'monitor'],
   ['transport', 'testing'],
   ['pubsub'],
-  ['broker', 'client', 'files'],
+  ['broker', 'client', 'files', 'front'],
   ['gateway', 'web'],
   ['bench'],
   ['cli'],

@@ -27,6 +27,12 @@ export function addressBytes(host: string): Uint8Array | null {
   return bytes !== null && isMapped(bytes) ? bytes.slice(12) : bytes;
 }
 
+/** The address with these 4 or 16 bytes, in its one form; 16 bytes may be IPv4 in IPv6's clothes. */
+export function formatAddress(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join('.');
+  return isMapped(bytes) ? bytes.slice(12).join('.') : formatIpv6(bytes);
+}
+
 /**
  * The network that an address is in, as a key: its first `ipv4Bits` or `ipv6Bits` bits. Texts that are no address are their own key.
  *

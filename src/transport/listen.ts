@@ -19,6 +19,13 @@ import { abortError, abortSignal, onAbort } from './abort.ts';
 import { retryConfig, type TokenKeys, tokenKeys } from './address-tokens.ts';
 import { ACCESS_OPTIONS, type AccessOptions, type ClientRefusal, Gate } from './authorize.ts';
 import {
+  type BehindFrontOptions,
+  behindFront,
+  frontedSocket,
+  leaveRoomForEnvelopes,
+  serverIds,
+} from './behind-front.ts';
+import {
   announceGoAway,
   CLOSE_OPTIONS,
   type CloseOptions,
@@ -89,6 +96,11 @@ export interface ListenOptions extends TransportOptions, AccessOptions {
    * that have the same identity do. Keys change by the day in any case; new ones are given to {@link Listener.useTokenKeys}.
    */
   tokenKeys?: TokenKeys | undefined;
+  /**
+   * The server is behind a front (`jsp gateway --udp`, `startFront`), which finds it by the connection ids that it issues, and tells it where clients
+   * are. Clients may come directly, too. Default: it is not.
+   */
+  front?: BehindFrontOptions | undefined;
   /**
    * Whether clients are given tickets, with which they come back sooner, and may send early data; an object says more. Default true. What comes as early
    * data is told by the `connection` event before the client has proved that it is there: `connection.isEstablished` is false until then.
@@ -165,7 +177,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
       onRefused: (refusal) => this.tell('refused', refusal),
       onKeysChanged: (error) => this.onKeysChanged(error),
     });
-    this.driver = serverDriver(socket, options, this.owner, this.gate);
+    this.driver = serverDriver(this.reachedBy(socket, options), options, this.owner, this.gate);
     this.host = this.driver.socket.localHost;
     this.port = this.driver.socket.localPort;
     const { fingerprint, isHybrid } = options.identity;
@@ -241,6 +253,20 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   /** Connections as they come, until the listener closes. Instead of the `connection` event, not beside it. */
   [Symbol.asyncIterator](): AsyncIterator<Connection> {
     return this.iterations.begin();
+  }
+
+  /** The socket, behind a front where the options say so, and on a bad network. */
+  private reachedBy(socket: DatagramSocket, options: ListenOptions): DatagramSocket {
+    const { connectionsMax = CONNECTIONS_MAX, front } = options;
+    const fronted =
+      front === undefined
+        ? socket
+        : frontedSocket(socket, front, clockOf(options), () => ({
+            isAccepting: this.isAccepting,
+            isFull: this.driver.endpoint.counters.connectionsOpen >= connectionsMax,
+            connections: this.connections.size,
+          }));
+    return impairedOr(fronted, options);
   }
 
   private onEvent(event: EndpointEvent): void {
@@ -385,7 +411,7 @@ export async function listen(given: ListenOptions): Promise<Listener> {
   try {
     const named = advertised ?? (await reachableAt(socket.localHost));
     if (signal?.aborted) throw abortError(signal);
-    const listener = listenerOn(impairedOr(socket, options), options, named);
+    const listener = listenerOn(socket, options, named);
     listener.once(
       'close',
       onAbort(signal, () => void listener.close({ timeoutMs: 0 })),
@@ -417,6 +443,7 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
       : `a Uint8Array of ${RESET_KEY_BYTES} bytes`,
   retry: oneOf(['auto', 'always', 'never']),
   tokenKeys,
+  front: behindFront,
   tickets,
   signal: abortSignal,
 };
@@ -430,6 +457,7 @@ function serverDriver(
   const connection = connectionConfig(options, socket, true);
   connection.takesMigration = options.migration ?? true;
   connection.admissionMs = options.authorizeTimeoutMs ?? connection.admissionMs;
+  if (options.front !== undefined) leaveRoomForEnvelopes(connection, options);
   const endpoint = new Endpoint({
     connection,
     random: randomOf(options),
@@ -440,6 +468,7 @@ function serverDriver(
       connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
       resetKey: options.resetKey,
       access: gate.asksForIdentity || gate.isDecided ? gate : undefined,
+      ids: options.front === undefined ? undefined : serverIds(options.front, socket, randomOf(options)),
       isLoopback: nearPeers(options),
       retry: retryConfig(options, clockOf(options)),
       tickets: ticketConfig(options.tickets, clockOf(options)),

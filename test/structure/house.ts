@@ -20,6 +20,7 @@ const IDEAS: Readonly<Record<string, string>> = {
   broker: 'core/ without I/O, and the server around it',
   client: 'publish, subscribe, request',
   files: 'files and folders, sent and received',
+  front: 'stands before brokers, routes by connection id',
   pubsub: 'topics, filters, commands: shared by both',
   transport: 'listen, connect, Connection, Stream; the driver',
   testing: 'the deterministic network lab',

@@ -27,3 +27,11 @@ export {
   sealPacket,
   UnprotectedHeader,
 } from './packet-protection.ts';
+export {
+  type ConnectionIdSource,
+  FRONT_SECRET_BYTES,
+  ROUTABLE_ID_BYTES,
+  RoutableIds,
+  SERVER_IDS,
+  ServerIdSource,
+} from './routable-ids.ts';

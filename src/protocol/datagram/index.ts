@@ -4,5 +4,19 @@
  */
 
 export { EcnCodepoint } from '../wire/frames/ack.ts';
+export {
+  choiceSeed,
+  ENVELOPE_BYTES,
+  type EnvelopeAddress,
+  envelopeHour,
+  FrontEnvelopes,
+  FrontKind,
+  FrontProbes,
+  type FrontSecrets,
+  PROBE_BYTES,
+  PROBE_NONCE_BYTES,
+  type ServerReport,
+  ServerState,
+} from './front-envelope.ts';
 export { ReceiveBatch, ReceiveQueue } from './receive-batch.ts';
 export { TransmitBatch } from './transmit-batch.ts';

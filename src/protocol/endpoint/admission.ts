@@ -14,6 +14,7 @@ import { CONNECTION_WINDOW_BYTES_MIN } from '../connection/config.ts';
 import type { Connection } from '../connection/connection.ts';
 import { CONNECTION_BYTES } from '../connection/metrics.ts';
 import type { Identity } from '../crypto/identity.ts';
+import type { ConnectionIdSource } from '../crypto/routable-ids.ts';
 import type { TokenSecrets } from '../handshake/address-token.ts';
 import type { AccessConfig } from '../handshake/server.ts';
 import type { TicketConfig } from '../handshake/tickets.ts';
@@ -36,6 +37,8 @@ export interface ServerConfig {
   readonly isLoopback: (host: string) => boolean;
   /** What clients come back with. Default: nothing. [HS-55] */
   readonly tickets?: TicketConfig | null | undefined;
+  /** Where the ids of its connections are from. Default: they are random. [FRT-2] */
+  readonly ids?: ConnectionIdSource | undefined;
   /** How clients show that they are where they say. Default: only by their handshake. */
   readonly retry?: RetryConfig | undefined;
 }

@@ -101,7 +101,7 @@ export class Endpoint {
   readonly memory: MemoryBudget;
   private readonly config: EndpointConfig;
   private readonly parts: ConnectionParts;
-  private readonly byId = new ConnectionIdTable<Connection>();
+  private readonly byId: ConnectionIdTable<Connection>;
   /** Connections by the destination id of the client's first packet, as long as they live. */
   private readonly byFirstPacket = new FirstIdTable<Connection>();
   private readonly resets = new ResetWatch();
@@ -124,6 +124,7 @@ export class Endpoint {
   constructor(config: EndpointConfig) {
     const { server } = config;
     this.config = config;
+    this.byId = new ConnectionIdTable(server?.ids ?? null);
     this.memory = new MemoryBudget(config.connection.memoryBytesMax);
     const { aead } = config.connection;
     this.addresses = new AddressCheck(server, aead, config.random, this.memory, this.counters);
@@ -542,7 +543,7 @@ export class Endpoint {
       openPacket(keys, data, 0, end, unprotected) >= 0;
     if (opens) {
       const token = this.addresses.forRetry(way.host, way.port, originalId, now);
-      const scid = randomBytes(this.config.random, FIRST_ID_BYTES);
+      const scid = this.byId.issue(this.config.random); // it leads nowhere, but to this server
       const dcid = data.subarray(scidStart, scidStart + scidLength);
       this.answers.retry(retryPacket(initial, dcid, scid, token), way);
     } else this.counters.droppedUnopened++;

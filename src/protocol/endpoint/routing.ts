@@ -9,6 +9,7 @@
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { Connection } from '../connection/connection.ts';
 import { equalSecrets } from '../crypto/identity.ts';
+import type { ConnectionIdSource } from '../crypto/routable-ids.ts';
 import { RESET_TOKEN_BYTES } from '../wire/packet-header.ts';
 import { RESET_BYTES_MIN } from './stateless-answers.ts';
 
@@ -19,12 +20,19 @@ interface IssuedTo<T> {
 }
 
 /**
- * The connection ids that an endpoint issued, one or more for each owner. An id is 8 random bytes, looked up by its first 52 bits, which fit
- * a number, so that routing a packet makes no string; ids are issued so that these bits are unique.
+ * The connection ids that an endpoint issued, one or more for each owner. An id is 8 bytes, random ones where no front is to find its way by
+ * them [FRT-2], looked up by its first 52 bits, which fit a number, so that routing a packet makes no string; ids are issued so that these
+ * bits are unique.
  */
 export class ConnectionIdTable<T extends object> {
   private readonly issued = new Map<number, IssuedTo<T>>();
   private readonly all = new Set<T>();
+  private readonly source: ConnectionIdSource | null;
+
+  /** @param source - where ids come from; null: they are random */
+  constructor(source: ConnectionIdSource | null = null) {
+    this.source = source;
+  }
 
   /** How many owners there are. */
   get size(): number {
@@ -34,7 +42,7 @@ export class ConnectionIdTable<T extends object> {
   /** A fresh id that leads nowhere yet. */
   issue(random: RandomSource): Uint8Array {
     for (;;) {
-      const id = randomBytes(random, LOCAL_ID_BYTES);
+      const id = this.source === null ? randomBytes(random, LOCAL_ID_BYTES) : this.source.next();
       if (!this.issued.has(keyOf(id, 0))) return id;
     }
   }

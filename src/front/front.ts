@@ -1,0 +1,429 @@
+/** A front on its sockets: one for clients, and one for each server, which is connected to it. */
+
+import { AsyncResource } from 'node:async_hooks';
+import { JspError } from '../base/errors.ts';
+import { addressFamily, isWildcard } from '../base/ip-address.ts';
+import { checkOptions } from '../base/options.ts';
+import { MILLISECOND, type Micros } from '../base/time.ts';
+import {
+  ENVELOPE_BYTES,
+  envelopeHour,
+  FrontEnvelopes,
+  FrontKind,
+  type ReceiveBatch,
+} from '../protocol/datagram/index.ts';
+import { abortError, onAbort } from '../transport/abort.ts';
+import { secretsOf } from '../transport/behind-front.ts';
+import { IsolatedEmitter } from '../transport/listeners.ts';
+import { systemRandom } from '../transport/system-crypto.ts';
+import {
+  DEFAULT_PORT,
+  formatServerUrl,
+  parseAdvertised,
+  parseServerUrl,
+  type ServerUrl,
+} from '../transport/url.ts';
+import { reachableAddress } from '../udp/addresses.ts';
+import { type Clock, systemClock, type TimerHandle, unixMs } from '../udp/clock.ts';
+import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
+import { bindDgramSocket } from '../udp/dgram-socket.ts';
+import { bindServerSocket } from '../udp/wildcard-socket.ts';
+import { Presence } from './health.ts';
+import { FRONT_OPTIONS, type FrontOptions } from './options.ts';
+import { Outgoing } from './outgoing.ts';
+import { Routing, type RoutingDrops } from './routing.ts';
+
+/** A server, as a front sees it. */
+export interface FrontServer {
+  readonly url: string;
+  readonly presence: Presence;
+  /** Six hexadecimal digits; null until it answered. */
+  readonly serverId: string | null;
+  /** Connections that it has, of clients that come directly, too, by its last report. */
+  readonly connections: number;
+  /** Of the last probe that was answered; null before. */
+  readonly rttMs: number | null;
+  /** Datagrams of clients that were passed on to it. */
+  readonly datagrams: number;
+}
+
+export interface FrontMetrics {
+  /** Clients that are kept in mind. */
+  readonly clients: number;
+  /** Datagrams and bytes of clients that were passed on. */
+  readonly datagramsToServers: number;
+  readonly bytesToServers: number;
+  /** The same of servers. */
+  readonly datagramsToClients: number;
+  readonly bytesToClients: number;
+  readonly dropped: Readonly<RoutingDrops> & {
+    /** The system did not take them in time, or they are larger than a datagram may be. */
+    readonly congested: number;
+  };
+  readonly servers: readonly FrontServer[];
+  /** Of the socket that clients come to. */
+  readonly socket: SocketMetrics;
+}
+
+interface FrontEvents {
+  /** A server stands otherwise than before. */
+  server: [server: FrontServer];
+  /** The socket for clients failed for good; `close` follows. */
+  error: [error: JspError];
+  close: [];
+}
+
+/** The constructor of {@link Front}, which is nobody else's. */
+let frontOn: (socket: DatagramSocket, options: FrontOptions, url: string) => Front;
+
+export class Front extends IsolatedEmitter<FrontEvents> {
+  /** `jsp://<fingerprint of the servers>@host:port`: what clients connect to. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  private readonly socket: DatagramSocket;
+  private readonly clock: Clock;
+  private readonly routing: Routing;
+  private readonly envelopes: FrontEnvelopes;
+  private readonly toClients: Outgoing;
+  private readonly upstreams: readonly Upstream[];
+  private readonly probeEvery: Micros;
+  private timer: TimerHandle | null = null;
+  private counts = { datagramsToServers: 0, bytesToServers: 0, datagramsToClients: 0, bytesToClients: 0 };
+  private closing: Promise<void> | null = null;
+  /** Called when a server answers for the first time. */
+  private readonly onFirstAnswer = new Set<() => void>();
+
+  static {
+    frontOn = (socket, options, url) => new Front(socket, options, url);
+  }
+
+  private constructor(socket: DatagramSocket, options: FrontOptions, url: string) {
+    super(new AsyncResource('JSP'));
+    const { servers, clock = systemClock, connectSocket, random = systemRandom } = options;
+    const secrets = secretsOf(options);
+    this.url = url;
+    this.host = socket.localHost;
+    this.port = socket.localPort;
+    this.socket = socket;
+    this.clock = clock;
+    this.routing = new Routing({
+      secrets,
+      random,
+      servers: servers.length,
+      missesMax: options.probeMisses ?? PROBE_MISSES,
+      clientsMax: options.clientsMax ?? CLIENTS_MAX,
+      idle: (options.idleMs ?? IDLE_MS) * MILLISECOND,
+    });
+    this.envelopes = new FrontEnvelopes('front', secrets);
+    this.probeEvery = (options.probeMs ?? PROBE_MS) * MILLISECOND;
+    this.toClients = new Outgoing(socket);
+    this.upstreams = servers.map(
+      (server, i) =>
+        new Upstream(server, connectSocket ?? null, {
+          onBatch: (batch) => this.fromServer(i, batch),
+          onRefused: () => this.onRefused(i),
+          buffers: options,
+        }),
+    );
+    socket.onBatch = (batch) => this.fromClients(batch);
+    socket.onError = (error, fatal) => {
+      if (fatal) this.fail(error);
+    };
+  }
+
+  /** What it did, and how its servers are. */
+  metrics(): FrontMetrics {
+    const { routing, toClients, upstreams } = this;
+    const congested = upstreams.reduce((sum, { dropped }) => sum + dropped, toClients.dropped);
+    return {
+      clients: routing.clients.size,
+      ...this.counts,
+      dropped: { ...routing.dropped, congested },
+      servers: upstreams.map((_, i) => this.serverAt(i)),
+      socket: socketMetrics(this.socket),
+    };
+  }
+
+  /** Passes nothing on any more. Connections live on as far as another front takes their packets. */
+  close(): Promise<void> {
+    this.closing ??= this.closeAll();
+    return this.closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Asks the servers how they are. Resolves when one answered, or all have had the time to. */
+  async begin(): Promise<void> {
+    await Promise.all(this.upstreams.map((upstream) => upstream.open(this.clock.now())));
+    const answered = new Promise<void>((resolve) => this.onFirstAnswer.add(resolve));
+    this.look();
+    const { clock } = this;
+    let timer: TimerHandle | null = null;
+    const waited = new Promise<void>((resolve) => {
+      timer = clock.setTimer(clock.now() + this.probeEvery, resolve);
+    });
+    await Promise.race([answered, waited]);
+    if (timer !== null) clock.clearTimer(timer);
+  }
+
+  // ---- packets ----
+
+  private fromClients(batch: ReceiveBatch): void {
+    const { counts, envelopes, routing, upstreams } = this;
+    const now = this.clock.now();
+    const hour = envelopeHour(unixMs(this.clock));
+    for (let i = 0; i < batch.count; i++) {
+      const data = batch.data[i];
+      const host = batch.host[i];
+      const port = batch.port[i];
+      const to = routing.route(data, host, port, batch.local[i], now);
+      if (to < 0) continue;
+      const header = envelopes.headerFor(host, port, hour);
+      if (header === null) {
+        routing.dropped.malformed++;
+        continue;
+      }
+      upstreams[to].push(header, data);
+      counts.datagramsToServers++;
+      counts.bytesToServers += data.length;
+    }
+    for (const upstream of upstreams) upstream.flush();
+  }
+
+  private fromServer(index: number, batch: ReceiveBatch): void {
+    const { counts, envelopes, routing, toClients } = this;
+    const now = this.clock.now();
+    const hour = envelopeHour(unixMs(this.clock));
+    for (let i = 0; i < batch.count; i++) {
+      const data = batch.data[i];
+      if (data.length > 0 && data[0] === FrontKind.REPORT) {
+        this.onReport(index, data, now);
+        continue;
+      }
+      const client = envelopes.addressIn(data, hour);
+      if (client === null) {
+        routing.dropped.unauthentic++;
+        continue;
+      }
+      const { host, port } = client;
+      const local = routing.clients.localOf(host, port, now);
+      toClients.push(null, data.subarray(ENVELOPE_BYTES), host, port, local);
+      counts.datagramsToClients++;
+      counts.bytesToClients += data.length - ENVELOPE_BYTES;
+    }
+    toClients.flush();
+  }
+
+  // ---- servers ----
+
+  private onReport(index: number, data: Uint8Array, now: Micros): void {
+    this.changing(index, () => this.routing.onReport(index, data, now));
+    for (const resolve of this.onFirstAnswer) resolve();
+    this.onFirstAnswer.clear();
+  }
+
+  private onRefused(index: number): void {
+    this.changing(index, () => this.routing.servers[index].onRefused());
+  }
+
+  /** Probes all servers, forgets silent clients, and comes again. */
+  private look(): void {
+    if (this.closing !== null) return;
+    const now = this.clock.now();
+    for (const [i, upstream] of this.upstreams.entries()) {
+      let probe: Uint8Array | null = null;
+      this.changing(i, () => {
+        probe = this.routing.probe(i, now);
+      });
+      if (this.routing.servers[i].presence === Presence.GONE) upstream.renew(now);
+      upstream.push(null, probe as unknown as Uint8Array);
+      upstream.flush();
+    }
+    this.routing.clients.expire(now);
+    this.timer = this.clock.setTimer(now + this.probeEvery, () => this.look());
+  }
+
+  /** Tells how a server stands when that has changed. */
+  private changing(index: number, change: () => void): void {
+    const server = this.routing.servers[index];
+    const before = server.presence;
+    change();
+    if (server.presence !== before) this.tell('server', this.serverAt(index));
+  }
+
+  private serverAt(index: number): FrontServer {
+    const { connections, presence, rttMs, serverId } = this.routing.servers[index];
+    const { datagrams, url } = this.upstreams[index];
+    return {
+      url,
+      presence,
+      serverId: serverId < 0 ? null : serverId.toString(16).padStart(6, '0'),
+      connections,
+      rttMs,
+      datagrams,
+    };
+  }
+
+  // ---- the end ----
+
+  private fail(cause: Error): void {
+    const error = new JspError('ERR_JSP_SOCKET', `the socket failed: ${cause.message}`, { cause });
+    this.close().catch(() => {});
+    this.tell('error', error);
+  }
+
+  private async closeAll(): Promise<void> {
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
+    await Promise.all([this.socket.close(), ...this.upstreams.map((upstream) => upstream.close())]);
+    this.tell('close');
+  }
+}
+
+/**
+ * Starts a front. Resolves when the first of its servers answered, or all have had the time to.
+ *
+ * @throws JspError ERR_JSP_OPTION_INVALID, also for servers of different identities; ERR_JSP_URL_INVALID; ERR_JSP_SOCKET when the address cannot be bound; ERR_JSP_ABORTED
+ */
+export async function startFront(options: FrontOptions): Promise<Front> {
+  checkOptions('startFront', options, FRONT_OPTIONS);
+  for (const name of ['servers', 'secret'] as const)
+    if (options[name] === undefined)
+      throw new JspError('ERR_JSP_OPTION_INVALID', `startFront: ${name} is missing`);
+  const { signal } = options;
+  if (signal?.aborted) throw abortError(signal);
+  const servers = options.servers.map((server) => parseServerUrl(server));
+  const { fingerprint, isHybrid } = identityOf(servers);
+  const advertised = options.advertise === undefined ? null : parseAdvertised(options.advertise);
+  const socket =
+    options.socket ??
+    (await bindServerSocket({
+      host: options.host ?? '127.0.0.1',
+      port: options.port ?? DEFAULT_PORT,
+      receiveBufferBytes: options.receiveBufferBytes,
+      sendBufferBytes: options.sendBufferBytes,
+    }));
+  const { localHost, localPort } = socket;
+  const host = advertised?.host ?? (isWildcard(localHost) ? await reachableAddress(localHost) : localHost);
+  const url = formatServerUrl(fingerprint, host, advertised?.port ?? localPort, isHybrid);
+  const front = frontOn(socket, options, url);
+  front.once(
+    'close',
+    onAbort(signal, () => void front.close()),
+  );
+  await front.begin();
+  return front;
+}
+
+/** Whom clients are to find behind the front. */
+function identityOf(servers: readonly ServerUrl[]): { fingerprint: Uint8Array; isHybrid: boolean } {
+  const texts = servers.map(({ fingerprint }) => Buffer.from(fingerprint ?? []).toString('base64url'));
+  const other = texts.findIndex((text) => text !== texts[0]);
+  if (other > 0)
+    throw new JspError(
+      'ERR_JSP_OPTION_INVALID',
+      `servers behind one front have one identity, for clients know them by it: that of ${servers[0].host}:${servers[0].port} is ${texts[0]}, that of ${servers[other].host}:${servers[other].port} is ${texts[other]}; copy the file "identity" of the state directory of one to the others`,
+    );
+  return {
+    fingerprint: servers[0].fingerprint as Uint8Array,
+    isHybrid: servers.some(({ isHybrid }) => isHybrid),
+  };
+}
+
+interface UpstreamHost {
+  readonly onBatch: (batch: ReceiveBatch) => void;
+  readonly onRefused: () => void;
+  readonly buffers: Pick<FrontOptions, 'receiveBufferBytes' | 'sendBufferBytes'>;
+}
+
+/** A front's way to one server: a socket that is connected to it, which is opened anew where its name may mean another address by now. */
+class Upstream {
+  readonly url: string;
+  datagrams = 0;
+  private readonly server: ServerUrl;
+  private readonly connectSocket: FrontOptions['connectSocket'] | null;
+  private readonly host: UpstreamHost;
+  private socket: DatagramSocket | null = null;
+  private out: Outgoing | null = null;
+  /** Of sockets that are closed, and while there was none. */
+  private droppedBefore = 0;
+  private openedAt: Micros = 0;
+  private isOpening = false;
+  private isClosed = false;
+
+  constructor(url: string, connectSocket: FrontOptions['connectSocket'] | null, host: UpstreamHost) {
+    this.url = url;
+    this.server = parseServerUrl(url);
+    this.connectSocket = connectSocket;
+    this.host = host;
+  }
+
+  get dropped(): number {
+    return this.droppedBefore + (this.out?.dropped ?? 0);
+  }
+
+  push(header: Uint8Array | null, data: Uint8Array): void {
+    if (header !== null) this.datagrams++;
+    if (this.out === null) this.droppedBefore++;
+    else this.out.push(header, data, this.server.host, this.server.port);
+  }
+
+  flush(): void {
+    this.out?.flush();
+  }
+
+  /** The server is gone: perhaps its name means another address by now, or its socket could not be opened. */
+  renew(now: Micros): void {
+    const isNamed = addressFamily(this.server.host) === 0 && this.connectSocket === null;
+    if ((this.socket === null || isNamed) && now - this.openedAt >= RENEW_AFTER) void this.open(now);
+  }
+
+  /** Opens the socket, or another in its place. Where that fails, {@link renew} tries again. */
+  async open(now: Micros): Promise<void> {
+    if (this.isOpening || this.isClosed) return;
+    this.isOpening = true;
+    this.openedAt = now;
+    const { host, port } = this.server;
+    try {
+      const socket =
+        this.connectSocket?.({ host, port }) ??
+        (await bindDgramSocket({ connectTo: { host, port }, ...this.host.buffers }));
+      if (this.isClosed) return await socket.close();
+      this.use(socket);
+    } catch {
+      // A name that means nothing, or a network that is not there: the server counts as gone.
+    } finally {
+      this.isOpening = false;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await this.socket?.close();
+  }
+
+  private use(socket: DatagramSocket): void {
+    void this.socket?.close();
+    this.droppedBefore += this.out?.dropped ?? 0;
+    this.socket = socket;
+    this.out = new Outgoing(socket);
+    socket.onBatch = this.host.onBatch;
+    socket.onError = (error, fatal) => {
+      if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') this.host.onRefused();
+      if (!fatal) return;
+      this.droppedBefore += this.out?.dropped ?? 0;
+      this.socket = null;
+      this.out = null;
+      void socket.close();
+    };
+  }
+}
+
+const IDLE_MS = 60_000;
+const CLIENTS_MAX = 65_536;
+const PROBE_MS = 500;
+const PROBE_MISSES = 3;
+/** A name is not looked up more often. */
+const RENEW_AFTER: Micros = 5_000 * MILLISECOND;
