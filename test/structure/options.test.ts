@@ -37,6 +37,8 @@ const DECLARED = [
   'WebClientOptions',
   'SendFilesOptions',
   'ReceiveOptions',
+  'BehindFrontOptions',
+  'FrontOptions',
 ];
 
 /** What remains of the sources when everything is gone that names options and does nothing with them. */
