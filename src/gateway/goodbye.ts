@@ -87,6 +87,7 @@ const SENTENCES: Readonly<Record<number, string>> = {
   [ReasonCode.SHUTTING_DOWN]: 'The broker is going; come back in a while.',
   [ReasonCode.INTERNAL_ERROR]: 'The broker has failed at this.',
   [ReasonCode.KICKED]: 'Whoever runs the broker has closed this connection; come back in a while.',
+  [ReasonCode.MOVED]: 'The session is at another broker of the cluster now; come back.',
   [ReasonCode.LIMITED]: 'A bound of the broker for callers like this one is reached.',
 };
 /** Whose connection goes finds something else at its address soon: a request waits for longer where the broker drains (problem.ts). */

@@ -166,6 +166,7 @@ export const ReasonCode = {
   SESSION_REQUIRED: 0x1a,
   TOKEN_EXPIRED: 0x1b,
   KICKED: 0x1c,
+  MOVED: 0x1d,
 } as const;
 export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode];
 

@@ -12,6 +12,7 @@ import type { Admission, Review } from './access/admission.ts';
 import { reauthorize } from './access/revision.ts';
 import type { Administration } from './administration/administration.ts';
 import type { BackplanePort } from './backplane/backplane-port.ts';
+import { shareByClaims } from './backplane/claimed-parts.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { DurableMetrics } from './durable/consumers.ts';
 import { ack, nack } from './handlers/ack.ts';
@@ -76,6 +77,7 @@ export class BrokerCore implements StoreEvents {
     state.admission.accounts.publishNow = (publisher, message) =>
       publishNow(state, publisher as Channel, message);
     state.consumers.onDeadLetter = (command) => offerStored(state, state.own.channel, command);
+    shareByClaims(state);
     this.state = state;
     this.inspection = new Inspection(state);
   }
@@ -255,7 +257,7 @@ export class BrokerCore implements StoreEvents {
 
   /** What is to be done next, or null when there is nothing more until something happens. */
   poll(): BrokerEffect | null {
-    const { output, cluster } = this.state;
+    const { output, cluster, claims } = this.state;
     for (;;) {
       const effect = output.poll();
       if (effect !== null) return effect;
@@ -266,6 +268,7 @@ export class BrokerCore implements StoreEvents {
       else if (this.state.store.hasNews) this.state.store.tell(this);
       else if (this.state.own.hasNext(this.state.messageIds.isComplete)) this.publishOwn();
       else if (cluster?.port.hasNews) cluster.port.tell(cluster);
+      else if (claims?.hasUnused) claims.settle();
       else return null;
     }
   }

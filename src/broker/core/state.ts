@@ -24,6 +24,7 @@ import { Replies } from './access/replies.ts';
 import { Turnstile } from './access/turnstile.ts';
 import { Administration } from './administration/administration.ts';
 import type { BackplanePort } from './backplane/backplane-port.ts';
+import { Claims } from './backplane/claims.ts';
 import { Cluster } from './backplane/cluster.ts';
 import { ReplicatedValues } from './backplane/replicated-values.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
@@ -53,7 +54,7 @@ import { SessionTable } from './session/session-table.ts';
 import { StoredAnswers } from './session/stored-answers.ts';
 import type { StoreEvents, StorePort } from './store-port.ts';
 import { Timers } from './timers.ts';
-import { Wills } from './will/wills.ts';
+import { type WillCluster, Wills } from './will/wills.ts';
 
 /** The bounds of a broker. */
 export interface BrokerLimits {
@@ -162,6 +163,8 @@ export class BrokerState {
   readonly turnstile: Turnstile;
   readonly replies = new Replies(this);
   readonly administration = new Administration(this);
+  /** What this node of a cluster has alone; null: the broker is alone, and has everything. */
+  readonly claims: Claims | null;
   shuttingDown = false;
   private lastClientId = 0;
   /** By each of their streams. */
@@ -212,12 +215,14 @@ export class BrokerState {
     this.budget = { usedBytes: 0, messages: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
     this.own = new OwnPublisher(this, this.limits.queueBytesPerClientMax);
-    this.sessions = new SessionTable(store, this, this.limits);
+    this.sessions = new SessionTable(store, this, this.limits, backplane);
+    this.claims = backplane === null ? null : new Claims(backplane, this);
     this.storedAnswers = new StoredAnswers(store);
     const publish = (message: Uint8Array) => this.own.push(message);
     this.wills = new Wills(store.state, this, this.limits, {
       publish,
       newNumber: () => this.sessions.newNumber(),
+      cluster: this.claims === null ? null : this.willsOf(this.claims),
     });
     this.retained = new RetainedValues(keeper, this, this.limits, publish);
     this.replays = new RetainedReplays(this.retained, this);
@@ -237,6 +242,13 @@ export class BrokerState {
   /** Another node has kept a last value. */
   valueArrived(value: RetainedValue): void {
     this.late?.arrived(value);
+  }
+
+  private willsOf(claims: Claims): WillCluster {
+    return {
+      whenStillOwn: (act) => this.storedAnswers.whenSafe(act, () => {}),
+      orphansGone: (claim) => claims.review(claim),
+    };
   }
 
   /** The wall clock as it would be had nobody set it since the broker began: by it times to live end. [BRK-86] */

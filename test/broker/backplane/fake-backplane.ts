@@ -26,6 +26,7 @@ export class FakeBackplane implements BackplanePort {
     ttlMs: number;
     request: number;
   }[] = [];
+  private lastNumber = 0;
   private news: ((events: BackplaneEvents) => void)[] = [];
 
   /** @param stream - the values of its cluster */
@@ -71,6 +72,14 @@ export class FakeBackplane implements BackplanePort {
 
   release(key: string): void {
     this.asked.push(['release', key]);
+  }
+
+  keep(key: string): void {
+    this.asked.push(['keep', key]);
+  }
+
+  newNumber(): number {
+    return ++this.lastNumber;
   }
 
   send(node: string, bytes: Uint8Array): void {

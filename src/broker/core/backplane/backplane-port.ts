@@ -38,10 +38,19 @@ export interface BackplanePort {
 
   // ---- what one node has alone ----
 
-  /** Asks for a session (`s/<name>`), a durable subscription (`d/<name>`) or a shared group (`d/$share/group/filter`): kindly, or at once whoever has it. `claimed` or `claimedByOther` follows. */
-  claim(key: string, demand: ClaimDemand): void;
-  /** Gives it back: what belongs to it is written, and nobody's now. */
+  /**
+   * Asks for a session (`s/<name>`), a durable subscription (`d/<name>`) or a shared group (`d/$share/group/filter`): kindly, or at once whoever has it. `claimed`, `claimDenied` or
+   * `claimedByOther` follows, unless it is released before.
+   *
+   * @param mayTake - looks at what belongs to it before anybody is asked; false: it is denied
+   */
+  claim(key: string, demand: ClaimDemand, mayTake: (entries: ClaimEntries) => boolean): void;
+  /** Gives it back: what belongs to it is written, and nobody's now. Of one that was asked for: it is not waited for any more. */
   release(key: string): void;
+  /** It stays here, though another node has asked for it, which is told. */
+  keep(key: string): void;
+  /** A number that no node was ever given before, below 2^40. */
+  newNumber(): number;
 
   // ---- between nodes ----
 
@@ -53,6 +62,9 @@ export interface BackplanePort {
 
 /** How a claim is asked for: its holder may settle first and hand it over, or loses it. */
 export type ClaimDemand = 'ask' | 'force';
+
+/** What belongs to a claim: values of the state (`StatePort`) by their keys. */
+export type ClaimEntries = ReadonlyMap<string, Uint8Array>;
 
 /** What an engine tells. */
 export interface BackplaneEvents extends ValueEvents {
@@ -78,8 +90,10 @@ export interface BackplaneEvents extends ValueEvents {
    * @param isNew - nobody had it before, and nothing belongs to it
    * @param wasAlive - its last holder has given it back; else it is gone, and what it did last may not be written
    */
-  claimed(key: string, entries: ReadonlyMap<string, Uint8Array>, isNew: boolean, wasAlive: boolean): void;
-  /** It was asked for kindly, and another node does not give it. */
+  claimed(key: string, entries: ClaimEntries, isNew: boolean, wasAlive: boolean): void;
+  /** What belongs to it is not for who asks. */
+  claimDenied(key: string): void;
+  /** It was asked for kindly, and another node does not give it, or has not within 2 s. */
   claimedByOther(key: string, node: string): void;
   /** Another node has it now: what belongs to it is dropped at once, and nothing of it written. */
   claimLost(key: string): void;

@@ -1,6 +1,6 @@
 /** This broker as a node of its cluster: what the backplane tells goes to the parts that want to hear it. A broker that is alone has none. */
 
-import type { BackplaneEvents, BackplanePort } from './backplane-port.ts';
+import type { BackplaneEvents, BackplanePort, ClaimEntries } from './backplane-port.ts';
 import type { ValueChange } from './value-port.ts';
 
 export class Cluster implements BackplaneEvents {
@@ -45,8 +45,12 @@ export class Cluster implements BackplaneEvents {
     this.hear((listener) => listener.unanswered?.(request));
   }
 
-  claimed(key: string, entries: ReadonlyMap<string, Uint8Array>, isNew: boolean, wasAlive: boolean): void {
+  claimed(key: string, entries: ClaimEntries, isNew: boolean, wasAlive: boolean): void {
     this.hear((listener) => listener.claimed?.(key, entries, isNew, wasAlive));
+  }
+
+  claimDenied(key: string): void {
+    this.hear((listener) => listener.claimDenied?.(key));
   }
 
   claimedByOther(key: string, node: string): void {

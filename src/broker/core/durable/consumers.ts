@@ -13,6 +13,7 @@ import type { Subscription } from '../delivery/subscription.ts';
 import type { Latencies } from '../operations/latencies.ts';
 import type { BrokerCounters } from '../output.ts';
 import { decodeNumber, encodeNumber } from '../session/session-record.ts';
+import type { NumberSource } from '../session/session-table.ts';
 import type { LogPort, StatePort, StoreEvents, StorePort } from '../store-port.ts';
 import { Timer, type Timers } from '../timers.ts';
 import { Consumer, type ConsumerOwner } from './consumer.ts';
@@ -35,6 +36,8 @@ export interface ConsumerSurroundings {
   readonly store: StorePort;
   readonly routing: { ofTopic(topic: string): LogPort };
   readonly limits: { readonly routesMax: number; readonly unackedMax: number; readonly durablesMax: number };
+  /** Null: the broker is alone. */
+  readonly cluster: { readonly port: NumberSource } | null;
 }
 
 /** A durable subscription, or a shared group, as it is now. */
@@ -69,6 +72,8 @@ interface Kept {
 export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   /** Told of each dead letter that a log has taken. */
   onDeadLetter: (command: Uint8Array) => void = () => {};
+  /** Told of the name of each that is over. */
+  onOver: (name: string) => void = () => {};
   private readonly broker: ConsumerSurroundings;
   private readonly feeds: readonly LogFeed[];
   /** Those that somebody holds, and those with a name among them. */
@@ -131,11 +136,44 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
         state.delete(key);
         continue;
       }
-      const name = key.slice(DURABLE_KEYS.length);
-      // Who held it when the broker ended has its time from now on.
-      this.rest(name, record, record.leftAt || this.wallMs);
-      if (record.burials.length > 0) this.takeUp(name);
+      this.restoreOne(key.slice(DURABLE_KEYS.length), record);
     }
+  }
+
+  /** In a cluster: one comes from another node, with its record in the store. */
+  takeUpClaimed(name: string): void {
+    const bytes = this.state.get(DURABLE_KEYS + name);
+    const record = bytes === undefined ? null : decodeDurable(bytes);
+    if (record !== null) this.restoreOne(name, record);
+    else if (bytes !== undefined) this.state.delete(DURABLE_KEYS + name);
+  }
+
+  /** In a cluster: one that nobody holds any more goes on at another node, as the store has it. */
+  letGo(name: string): void {
+    const consumer = this.byName.get(name);
+    const kept = consumer === undefined ? undefined : this.kept.get(consumer);
+    if (consumer !== undefined && kept !== undefined) {
+      this.save(consumer, kept); // its dead letters are still to be stored
+      this.forget(consumer);
+    }
+    const durable = this.idle.get(name);
+    if (durable !== undefined) this.forgetIdle(durable);
+  }
+
+  /** There is one of this name, whether anybody holds it or not. */
+  has(name: string): boolean {
+    return this.byName.has(name) || this.idle.has(name);
+  }
+
+  /** Whoever takes its messages now. */
+  subscriptionsOf(name: string): Subscription[] {
+    return [...(this.byName.get(name)?.members.values() ?? [])].map(({ subscription }) => subscription);
+  }
+
+  private restoreOne(name: string, record: DurableRecord): void {
+    // Who held it when the broker ended has its time from now on.
+    this.rest(name, record, record.leftAt || this.wallMs);
+    if (record.burials.length > 0) this.takeUp(name);
   }
 
   /** How many have a name. */
@@ -185,6 +223,8 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 
   /** Never given twice, for logs remember it. */
   private takeNumber(): number {
+    const { cluster } = this.broker;
+    if (cluster !== null) return DURABLE_NUMBERS_FROM + cluster.port.newNumber();
     const { state } = this.broker.store;
     const number = Math.max(DURABLE_NUMBERS_FROM, decodeNumber(state.get(NUMBERS_KEY))) + 1;
     state.put(NUMBERS_KEY, encodeNumber(number));
@@ -237,6 +277,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     if (kept === undefined) return;
     store.state.delete(DURABLE_KEYS + consumer.name);
     store.forgetSession(kept.number);
+    this.onOver(consumer.name as string);
   }
 
   /** Whoever holds `subscription` may not have this filter any more. A group goes on without it; what has a name goes with its last filter. [BRK-119] */
@@ -453,9 +494,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private takeUp(name: string): Consumer | undefined {
     const durable = this.idle.get(name);
     if (durable === undefined) return undefined;
-    this.idle.delete(name);
-    this.idleUnsettled -= durable.unsettled;
-    this.expiring.remove(durable);
+    this.forgetIdle(durable);
     const bytes = this.broker.store.state.get(DURABLE_KEYS + name);
     const record = bytes === undefined ? null : decodeDurable(bytes);
     if (record === null) return undefined;
@@ -522,10 +561,15 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   }
 
   private dropIdle(durable: IdleDurable): void {
+    this.forgetIdle(durable);
+    this.broker.store.state.delete(DURABLE_KEYS + durable.name);
+    this.onOver(durable.name);
+  }
+
+  private forgetIdle(durable: IdleDurable): void {
     this.expiring.remove(durable);
     this.idle.delete(durable.name);
     this.idleUnsettled -= durable.unsettled;
-    this.broker.store.state.delete(DURABLE_KEYS + durable.name);
   }
 
   private expireLater(): void {

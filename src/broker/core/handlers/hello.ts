@@ -19,6 +19,9 @@ import {
   type Principal,
 } from '../access/principal.ts';
 import { change } from '../access/revision.ts';
+import { sessionClaim } from '../backplane/claim-keys.ts';
+import { ownerOfSession } from '../backplane/claimed-parts.ts';
+import { ClaimAnswer, type Claims } from '../backplane/claims.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
 import { TOPIC_ALIASES_MAX } from '../publishing/topic-aliases.ts';
@@ -113,6 +116,17 @@ function whenDecided(
 /** The session goes on, or begins; whoever had it until now is told and closed. [BRK-50, BRK-52] */
 function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, principal: Principal): void {
   const { client } = channel;
+  const { claims } = broker;
+  const claim = sessionClaim(asked.session);
+  if (
+    claims !== null &&
+    asked.session !== '' &&
+    !isForOther(principal, asked.session) &&
+    !claims.holds(claim)
+  ) {
+    claimFirst(broker, claims, channel, { id, asked, principal });
+    return;
+  }
   const known = asked.session === '' ? undefined : broker.sessions.find(asked.session);
   const isBound = isForOther(principal, asked.session);
   if (isBound || (known !== undefined && !mayTake(known.owner, principal))) {
@@ -139,6 +153,30 @@ function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, 
   };
   if (isPresent || session.number === 0) broker.storedAnswers.whenLogsAreSafe(send);
   else broker.storedAnswers.whenSafe(send, (fault) => refuse(broker, channel, id, codeOfFault(fault)));
+}
+
+/** In a cluster the session of a name is one node's, wherever its client was before: it comes here first, and until then the stream is not read. [CLU-22] */
+function claimFirst(
+  broker: BrokerState,
+  claims: Claims,
+  channel: Channel,
+  { id, asked, principal }: { id: number; asked: Hello; principal: Principal },
+): void {
+  const { client } = channel;
+  const name = asked.session;
+  broker.admission.suspend(client);
+  channel.hold();
+  claims.ask(sessionClaim(name), {
+    mayTake: (entries) => mayTake(ownerOfSession(name, entries), principal),
+    settled: (answer) => {
+      channel.release();
+      if (client.closed) return;
+      if (answer === ClaimAnswer.HELD) begin(broker, channel, id, asked, principal);
+      else if (answer === ClaimAnswer.DENIED)
+        turnAway(broker, channel, id, ReasonCode.NOT_AUTHORIZED, OTHERS_SESSION);
+      else turnAway(broker, channel, id, ReasonCode.BUSY, SESSION_UNREACHABLE);
+    },
+  });
 }
 
 /** The client does not come back: its session ends with the connection. [BRK-57] */
@@ -231,6 +269,7 @@ function welcome(
 
 const OTHER_SESSION = 'These credentials are for another session.';
 const CONNECTIONS_MANY = 'This client has as many connections as it may.';
+const SESSION_UNREACHABLE = 'The session cannot be had from the other brokers of the cluster now. Try again.';
 const OTHERS_SESSION = "The session of this name is another client's.";
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.UNSUPPORTED]: 'This broker speaks version 1.',

@@ -5,6 +5,7 @@ import { ReasonCode } from '../../../pubsub/command.ts';
 import { StartKind, type SubscribeOptionValues } from '../../../pubsub/subscribe-options.ts';
 import { isShared, isSystem, sharedFilter, topicFault } from '../../../pubsub/topic.ts';
 import { mayTake, ownerFor, type Principal } from '../access/principal.ts';
+import { durableClaim } from '../backplane/claim-keys.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Consumer } from '../durable/consumer.ts';
 import { consumerOptions } from '../durable/consumer-options.ts';
@@ -24,6 +25,8 @@ export interface ReadRequest {
   readonly held: Subscription | undefined;
   readonly open: () => Subscription;
   readonly answer: (start: ReaderStart) => void;
+  /** What has a name is another node's yet: asks for it, and does all of this again when it is here. */
+  readonly claim: (name: string) => void;
 }
 
 /** Returns why it is refused, or NO_ERROR; then it is answered, now or when it is known where it begins. */
@@ -53,6 +56,10 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
     if (request.principal.access?.mayPublish(deadLetter) === false) return ReasonCode.NOT_AUTHORIZED;
   }
   const name = group ?? options.name ?? null;
+  if (name !== null && broker.claims?.holds(durableClaim(name)) === false) {
+    request.claim(name); // [CLU-23] in a cluster one node has it
+    return ReasonCode.NO_ERROR;
+  }
   const asked = consumerOptions(options, limits.unackedMax, options.name !== undefined);
   if (name !== null && group === null && !mayTake(consumers.ownerOf(name), request.principal)) {
     return ReasonCode.NOT_AUTHORIZED; // [BRK-118] it is another principal's

@@ -19,7 +19,10 @@ import {
 } from '../../../pubsub/subscribe-options.ts';
 import { decodeName, filterFault, isShared, sharedFilter } from '../../../pubsub/topic.ts';
 import { Allowance } from '../access/access.ts';
-import type { Principal } from '../access/principal.ts';
+import { mayTake, type Principal } from '../access/principal.ts';
+import { durableClaim } from '../backplane/claim-keys.ts';
+import { ownerOfDurable } from '../backplane/claimed-parts.ts';
+import { ClaimAnswer } from '../backplane/claims.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { Subscription } from '../delivery/subscription.ts';
@@ -55,7 +58,7 @@ function subscribeNow(broker: BrokerState, channel: Channel, message: Uint8Array
   const filter = decodeName(message, HEADER_BYTES, topicEnd);
   const readsLog = (broker.reader.flags & SubscribeFlag.QOS1) !== 0;
   if (readsLog && filter !== null && awaitsHead(broker, channel, filter, message)) return;
-  const code = addFilter(broker, channel, filter, options);
+  const code = addFilter(broker, channel, filter, options, message);
   // A subscription that reads a log is answered when it is known where it begins.
   if (code !== ReasonCode.NO_ERROR || !readsLog) {
     settle(broker, channel, id, Command.SUBSCRIBED, code);
@@ -123,7 +126,13 @@ interface Asked {
 }
 
 /** Adds `filter` to those of the stream; null stands for one that is not text. Returns NO_ERROR, or why it is refused. */
-function addFilter(broker: BrokerState, channel: Channel, filter: string | null, asked: Asked): ReasonCode {
+function addFilter(
+  broker: BrokerState,
+  channel: Channel,
+  filter: string | null,
+  asked: Asked,
+  message: Uint8Array,
+): ReasonCode {
   const { flags, id, queueMessages, queueBytes } = broker.reader;
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
   if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12] an invalid filter is refused
@@ -168,12 +177,43 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
     withoutSession: (flags & SubscribeFlag.NO_LOCAL) === 0 ? 0 : session.number,
     held,
     open,
+    claim: (name) => claimFirst(broker, channel, id, name, message),
     answer: (start) => {
       if (channel.closed) return;
       channel.delivery.answer(encodeSubscribed(id, start));
       const subscription = broker.subscriptionOf(channel);
       if (!isHeld && subscription?.filters.has(filter)) {
         replayRetained(broker, subscription, filter, handling);
+      }
+    },
+  });
+}
+
+/** In a cluster what has a name is one node's, wherever it was read before: it comes here first, and until then the stream is not read. [CLU-23] */
+function claimFirst(
+  broker: BrokerState,
+  channel: Channel,
+  id: number,
+  name: string,
+  message: Uint8Array,
+): void {
+  const principal = channel.client.principal as Principal;
+  channel.hold();
+  broker.claims?.ask(durableClaim(name), {
+    mayTake: (entries) => isShared(name) || mayTake(ownerOfDurable(name, entries), principal),
+    settled: (answer) => {
+      channel.release();
+      if (channel.closed) return;
+      if (answer !== ClaimAnswer.HELD) {
+        const code = answer === ClaimAnswer.DENIED ? ReasonCode.NOT_AUTHORIZED : ReasonCode.BUSY;
+        settle(broker, channel, id, Command.SUBSCRIBED, code);
+        return;
+      }
+      try {
+        broker.reader.read(message);
+        subscribe(broker, channel, message);
+      } catch (error) {
+        broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
       }
     },
   });
@@ -232,6 +272,7 @@ const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.QUOTA]: 'The broker holds as many durable subscriptions as it may.',
   [ReasonCode.CONTRADICTION]:
     'It would read more than one log, another log than before, or has a name that belongs to the broker.',
+  [ReasonCode.BUSY]: 'It cannot be had from the other brokers of the cluster now. Try again.',
   [ReasonCode.EPOCH_MISMATCH]: 'The log was begun anew since: the offset means another message, or none.',
   [ReasonCode.NOT_SUBSCRIBED]: 'The stream does not hold this filter.',
 };

@@ -49,6 +49,15 @@ export class SessionNotes implements SessionPart {
     if (session.number > 0) this.set(session, NOTHING);
   }
 
+  onMoved(session: Session): void {
+    this.bytes -= this.chargeOf(NOTE_KEYS + session.name);
+  }
+
+  /** A session has come with its note. */
+  takeUp(name: string): void {
+    this.bytes += this.chargeOf(NOTE_KEYS + name);
+  }
+
   /** Takes up what the store has kept. */
   restore(isThere: (name: string) => boolean): void {
     for (const [key, note] of [...this.state.entries(NOTE_KEYS)]) {

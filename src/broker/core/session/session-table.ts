@@ -9,7 +9,7 @@ import type { Client } from '../delivery/client.ts';
 import type { LogPort, StoreEvents, StorePort } from '../store-port.ts';
 import { type Time, Timer } from '../timers.ts';
 import { AbsenceClock, AWAKENING_MS } from './absence-clock.ts';
-import { type RestoredSessions, Session, type SessionPart, SessionState } from './session.ts';
+import { type Absence, type RestoredSessions, Session, type SessionPart, SessionState } from './session.ts';
 import {
   decodeNumber,
   decodeSessionRecord,
@@ -27,6 +27,11 @@ export interface SessionLimits {
   readonly sessionExpiryMaxMs: number;
 }
 
+/** Where numbers come from that nobody else is given. */
+export interface NumberSource {
+  newNumber(): number;
+}
+
 export class SessionTable implements Partial<StoreEvents> {
   /** Told of what becomes of each session, in this order. */
   readonly parts: SessionPart[] = [];
@@ -35,6 +40,8 @@ export class SessionTable implements Partial<StoreEvents> {
   private readonly store: StorePort;
   private readonly time: Time;
   private readonly limits: SessionLimits;
+  /** Of a cluster, whose numbers are no other node's; null: the broker is alone. */
+  private readonly numbers: NumberSource | null;
   private readonly byName = new Map<string, Session>();
   private readonly away: AbsenceClock<Session>;
   /** Those whose client is away, also for ever. */
@@ -49,7 +56,8 @@ export class SessionTable implements Partial<StoreEvents> {
   /** Filters that sessions remember, all together. */
   private filtersKnown = 0;
 
-  constructor(store: StorePort, time: Time, limits: SessionLimits) {
+  constructor(store: StorePort, time: Time, limits: SessionLimits, numbers: NumberSource | null = null) {
+    this.numbers = numbers;
     this.store = store;
     this.time = time;
     this.limits = limits;
@@ -152,6 +160,7 @@ export class SessionTable implements Partial<StoreEvents> {
 
   /** Numbers are never given twice, for logs remember them: so the store knows of them first, many at a time. */
   newNumber(): number {
+    if (this.numbers !== null) return this.numbers.newNumber();
     const number = Math.max(1, this.nextNumber);
     this.nextNumber = number + 1;
     if (this.nextNumber > this.numbersReserved) {
@@ -179,7 +188,7 @@ export class SessionTable implements Partial<StoreEvents> {
    */
   restore(): RestoredSessions {
     const { state } = this.store;
-    const restored = new Map<number, { session: Session; awayMs: number }>();
+    const restored = new Map<number, Absence>();
     this.numbersReserved = decodeNumber(state.get(NUMBERS_KEY));
     this.nextNumber = Math.max(1, this.numbersReserved);
     const aliveAt = decodeNumber(state.get(ALIVE_KEY));
@@ -191,23 +200,49 @@ export class SessionTable implements Partial<StoreEvents> {
         continue;
       }
       const awayMs = this.awayFor(record, aliveAt);
-      const lifeMs = lifeOf(record.expiryMs);
-      if (awayMs >= lifeMs) {
-        this.expired++;
-        this.forget(name, record.number);
-        continue;
-      }
-      const session = new Session(null, name, record.number, record.epoch);
-      session.expiryMs = record.expiryMs;
-      session.owner = record.owner;
-      session.state = SessionState.AWAY;
-      this.byName.set(name, session);
-      this.gone++;
-      this.away.start(session, Math.max(AWAKENING_MS, lifeMs - awayMs));
-      if (record.isPresent) this.save(session, this.time.wallMs - awayMs);
-      restored.set(record.number, { session, awayMs });
+      const session = this.takeUpRecord(name, record, awayMs);
+      if (session !== null) restored.set(record.number, { session, awayMs });
     }
     return restored;
+  }
+
+  /** A session comes from another node, that is gone where its client was connected: from now on it is away. Null: its time is over, or there is none. */
+  takeUp(name: string, bytes: Uint8Array | undefined): Absence | null {
+    const record = bytes === undefined ? null : decodeSessionRecord(bytes);
+    if (record === null) return null;
+    const awayMs = record.isPresent ? 0 : Math.max(0, this.time.wallMs - record.writtenAt);
+    const session = this.takeUpRecord(name, record, awayMs);
+    return session === null ? null : { session, awayMs };
+  }
+
+  /** A session that is away goes on at another node. */
+  letGo(session: Session): void {
+    if (session.state !== SessionState.AWAY) return;
+    this.gone--;
+    session.state = SessionState.OVER;
+    this.away.stop(session);
+    this.filtersKnown -= session.knownFilters?.size ?? 0;
+    this.byName.delete(session.name as string);
+    for (const part of this.parts) part.onMoved?.(session);
+  }
+
+  /** Null: its time is over. */
+  private takeUpRecord(name: string, record: SessionRecord, awayMs: number): Session | null {
+    const lifeMs = lifeOf(record.expiryMs);
+    if (awayMs >= lifeMs) {
+      this.expired++;
+      this.forget(name, record.number);
+      return null;
+    }
+    const session = new Session(null, name, record.number, record.epoch);
+    session.expiryMs = record.expiryMs;
+    session.owner = record.owner;
+    session.state = SessionState.AWAY;
+    this.byName.set(name, session);
+    this.gone++;
+    this.away.start(session, Math.max(AWAKENING_MS, lifeMs - awayMs));
+    if (record.isPresent) this.save(session, this.time.wallMs - awayMs);
+    return session;
   }
 
   /** What the log had not stored yet is gone: ids that were taken with it are new again, or their publishers would hold them for stored. [BRK-53] */

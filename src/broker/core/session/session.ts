@@ -54,8 +54,14 @@ export class Session implements HeapItem {
   }
 }
 
-/** After a start of the broker: the sessions that may still come back, by number, each with how long ago it went away. */
-export type RestoredSessions = ReadonlyMap<number, { readonly session: Session; readonly awayMs: number }>;
+/** A session whose client may still come back, and how long ago it went away. */
+export interface Absence {
+  readonly session: Session;
+  readonly awayMs: number;
+}
+
+/** After a start of the broker: the sessions that may still come back, by number. */
+export type RestoredSessions = ReadonlyMap<number, Absence>;
 
 /** What belongs to sessions and follows their life. */
 export interface SessionPart {
@@ -65,4 +71,6 @@ export interface SessionPart {
   onBack(session: Session): void;
   /** It is over: its client has asked for a clean start, or was away for too long, or has no name. */
   onOver(session: Session): void;
+  /** In a cluster: it goes on at another node, with all that the store has of it; here nothing of it is left. [CLU-20] */
+  onMoved?(session: Session): void;
 }

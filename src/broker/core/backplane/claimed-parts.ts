@@ -1,0 +1,183 @@
+/** What of a broker belongs to claims of its cluster, and so goes with them from node to node: sessions with their wills and notes, durable subscriptions and groups, and wills of clients without a name. [CLU-20] */
+
+import { ReasonCode } from '../../../pubsub/command.ts';
+import { DURABLE_KEYS, decodeDurable } from '../durable/durable-record.ts';
+import { decodeSessionRecord, SESSION_KEYS } from '../session/session-record.ts';
+import type { BrokerState } from '../state.ts';
+import { WILL_KEYS } from '../will/wills.ts';
+import type { ClaimEntries } from './backplane-port.ts';
+import { durableClaim, sessionClaim, willClaim } from './claim-keys.ts';
+import type { ClaimedPart } from './claims.ts';
+
+/** To be called once; without effect for a broker that is alone. */
+export function shareByClaims(broker: BrokerState): void {
+  const { claims, cluster, sessions, consumers } = broker;
+  if (claims === null || cluster === null) return;
+  claims.add('s', new ClaimedSessions(broker));
+  claims.add('d', new ClaimedDurables(broker));
+  claims.add('w', new ClaimedWills(broker));
+  sessions.parts.push({
+    onAway: () => {},
+    onBack: () => {},
+    onOver: ({ name }) => {
+      if (name !== null) claims.review(sessionClaim(name));
+    },
+  });
+  consumers.onOver = (name) => claims.review(durableClaim(name));
+  cluster.listeners.push(claims);
+}
+
+/** Sessions with a name, with their wills and notes. [CLU-22] */
+class ClaimedSessions implements ClaimedPart {
+  private readonly broker: BrokerState;
+
+  constructor(broker: BrokerState) {
+    this.broker = broker;
+  }
+
+  takeUp(name: string, entries: ClaimEntries): void {
+    const { sessions, wills, notes } = this.broker;
+    const absence = sessions.takeUp(name, entries.get(SESSION_KEYS + name));
+    if (absence !== null) notes.takeUp(name);
+    takeUpWills(this.broker, entries, (key, value) => wills.takeUp(key, value, absence));
+  }
+
+  handOver(name: string, done: () => void): void {
+    const { broker } = this;
+    const { sessions, wills, storedAnswers } = broker;
+    const holder = sessions.find(name)?.client ?? null;
+    if (holder !== null) {
+      broker.counters.sessionsTaken++;
+      broker.audit.tell('takeover', holder, name);
+      broker.dismiss(holder, ReasonCode.SESSION_TAKEN); // [BRK-52] its session may be over with that
+    }
+    const finish = () => {
+      const session = sessions.find(name);
+      if (session !== undefined) sessions.letGo(session);
+      wills.letOrphansGo(sessionClaim(name));
+      done();
+    };
+    // What it has published last is stored, or refused, by then; and a will that was due is published.
+    storedAnswers.whenSafe(finish, finish);
+  }
+
+  drop(name: string): void {
+    const { sessions, wills } = this.broker;
+    const holder = sessions.find(name)?.client ?? null;
+    if (holder !== null) this.broker.dismiss(holder, ReasonCode.MOVED);
+    const session = sessions.find(name);
+    if (session !== undefined) sessions.letGo(session);
+    wills.letOrphansGo(sessionClaim(name));
+  }
+
+  isUsed(name: string): boolean {
+    return this.broker.sessions.find(name) !== undefined || this.broker.wills.hasOrphanOf(sessionClaim(name));
+  }
+
+  stays(): boolean {
+    return false;
+  }
+}
+
+/** Wills of sessions without a name: their claims are made with them, and gone when they are published. */
+class ClaimedWills implements ClaimedPart {
+  private readonly broker: BrokerState;
+
+  constructor(broker: BrokerState) {
+    this.broker = broker;
+  }
+
+  takeUp(_number: string, entries: ClaimEntries): void {
+    const { wills } = this.broker;
+    takeUpWills(this.broker, entries, (key, value) => wills.takeUp(key, value, null));
+  }
+
+  handOver(_number: string, done: () => void): void {
+    done();
+  }
+
+  drop(number: string): void {
+    this.broker.wills.letOrphansGo(willClaim(number));
+  }
+
+  isUsed(number: string): boolean {
+    return this.broker.wills.hasOrphanOf(willClaim(number));
+  }
+
+  stays(): boolean {
+    return true;
+  }
+}
+
+function takeUpWills(
+  broker: BrokerState,
+  entries: ClaimEntries,
+  takeUp: (key: string, value: Uint8Array) => void,
+): void {
+  for (const [key, value] of entries) {
+    if (!key.startsWith(WILL_KEYS)) continue;
+    try {
+      takeUp(key, value);
+    } catch (error) {
+      broker.reportFault(error);
+    }
+  }
+}
+
+/** Whose a session is, as what belongs to its claim says; null: nobody's in particular. */
+export function ownerOfSession(name: string, entries: ClaimEntries) {
+  const bytes = entries.get(SESSION_KEYS + name);
+  return bytes === undefined ? null : (decodeSessionRecord(bytes)?.owner ?? null);
+}
+
+/** Durable subscriptions and shared groups: cursor, what is not settled, and dead letters that are still to be stored. [CLU-23] */
+class ClaimedDurables implements ClaimedPart {
+  private readonly broker: BrokerState;
+
+  constructor(broker: BrokerState) {
+    this.broker = broker;
+  }
+
+  takeUp(name: string): void {
+    this.broker.consumers.takeUpClaimed(name);
+  }
+
+  handOver(name: string, done: () => void): void {
+    const { broker } = this;
+    const { consumers, storedAnswers } = broker;
+    for (const subscription of consumers.subscriptionsOf(name)) {
+      broker.counters.durablesTaken++;
+      broker.giveUp(subscription, ReasonCode.TAKEN);
+    }
+    const finish = () => {
+      consumers.letGo(name);
+      done();
+    };
+    // A cursor is not ahead of what its log has safely. [BRK-69]
+    storedAnswers.whenSafe(finish, finish);
+  }
+
+  /** Whoever holds it does not know where else it is: it comes back, and asks for it there. */
+  drop(name: string): void {
+    const { consumers } = this.broker;
+    for (const { main } of consumers.subscriptionsOf(name)) {
+      if (!main.client.closed) this.broker.dismiss(main.client, ReasonCode.MOVED);
+    }
+    consumers.letGo(name);
+  }
+
+  isUsed(name: string): boolean {
+    return this.broker.consumers.has(name);
+  }
+
+  /** A group is where most of it is; for one member it does not move. */
+  stays(name: string): boolean {
+    return name.startsWith('$share/') && this.broker.consumers.subscriptionsOf(name).length > 0;
+  }
+}
+
+/** Whose a durable subscription is, as what belongs to its claim says; null: nobody's in particular. */
+export function ownerOfDurable(name: string, entries: ClaimEntries) {
+  const bytes = entries.get(DURABLE_KEYS + name);
+  return bytes === undefined ? null : (decodeDurable(bytes)?.owner ?? null);
+}

@@ -1,0 +1,228 @@
+/**
+ * What this node of a cluster has alone: sessions with a name (`s/<name>`), durable subscriptions and shared groups (`d/<name>`), and wills of clients without a name
+ * (`w/<number>`). Whoever acts for one of them here asks for it first:
+ *
+ *     (none) ── ask ──> ASKED ── claimed ──> HELD ── another node asks ──> LEAVING: it is settled here and written ── release ──> (none)
+ *     ASKED ── it is another client's, or stays where it is, or nobody answers ──> (none)
+ *     HELD ── another node has it, or this one is cut off for too long ──> (none), and whoever used it is closed at once
+ *     HELD ── nothing of it is here any more ── release ──> (none)
+ *
+ * What is taken up, handed over or dropped, the parts know ({@link ClaimedPart}); here is the order of it. [CLU-20]
+ */
+
+import { type Time, Timer } from '../timers.ts';
+import type { BackplaneEvents, BackplanePort, ClaimEntries } from './backplane-port.ts';
+import { isGroupClaim, nameOfClaim } from './claim-keys.ts';
+
+/** What comes of asking for a claim: it is here; it is not this client's to have; it stays with another node; or that cannot be known now. */
+export const ClaimAnswer = { HELD: 0, DENIED: 1, ELSEWHERE: 2, BUSY: 3 } as const;
+export type ClaimAnswer = (typeof ClaimAnswer)[keyof typeof ClaimAnswer];
+
+/** Who waits for a claim. */
+export interface ClaimWaiter {
+  /** Whether it may have what belongs to the claim. */
+  mayTake(entries: ClaimEntries): boolean;
+  /** @param node - which has it, where that is {@link ClaimAnswer.ELSEWHERE} */
+  settled(answer: ClaimAnswer, node: string): void;
+}
+
+/** What belongs to claims of one kind. A `name` is what a claim's key has behind its kind. */
+export interface ClaimedPart {
+  /** It is this node's now: what the state has of it is taken up. */
+  takeUp(name: string, entries: ClaimEntries, wasAlive: boolean): void;
+  /** Another node is to have it: whoever uses it here is told, and `done` called when the state has all of it and nothing of it is here any more. */
+  handOver(name: string, done: () => void): void;
+  /** It is another node's: nothing of it is here any more, and nothing is written. */
+  drop(name: string): void;
+  /** Something of it is here. */
+  isUsed(name: string): boolean;
+  /** It stays although another node asks for it. */
+  stays(name: string): boolean;
+}
+
+/** What {@link Claims} needs of the broker. */
+export interface ClaimsSurroundings extends Time {
+  readonly shuttingDown: boolean;
+  reportFault(error: unknown): void;
+}
+
+interface Asked {
+  readonly waiters: ClaimWaiter[];
+  readonly timer: Timer;
+  isForced: boolean;
+}
+
+export class Claims implements Partial<BackplaneEvents> {
+  /** What other nodes were given, and were taken from this one. */
+  handedOver = 0;
+  lost = 0;
+  private readonly port: BackplanePort;
+  private readonly broker: ClaimsSurroundings;
+  /** By the first letter of keys. */
+  private readonly parts = new Map<string, ClaimedPart>();
+  private readonly held = new Set<string>();
+  private readonly leaving = new Set<string>();
+  private readonly asked = new Map<string, Asked>();
+  private waiting = 0;
+  /** Of which nothing may be here any more. */
+  private readonly unused = new Set<string>();
+
+  constructor(port: BackplanePort, broker: ClaimsSurroundings) {
+    this.port = port;
+    this.broker = broker;
+  }
+
+  /** @param kind - first letter of the keys of its claims */
+  add(kind: string, part: ClaimedPart): void {
+    this.parts.set(kind, part);
+  }
+
+  /** How many this node has. */
+  get heldCount(): number {
+    return this.held.size;
+  }
+
+  holds(key: string): boolean {
+    return this.held.has(key);
+  }
+
+  /** Asks for a claim that this node does not hold; `waiter` is told once what comes of it, later. */
+  ask(key: string, waiter: ClaimWaiter): void {
+    let asked = this.asked.get(key);
+    if (this.waiting >= WAITERS_MAX) {
+      waiter.settled(ClaimAnswer.BUSY, '');
+      return;
+    }
+    this.waiting++;
+    if (asked !== undefined) {
+      asked.waiters.push(waiter);
+      return;
+    }
+    asked = {
+      waiters: [waiter],
+      timer: new Timer(() => this.giveUpAsking(key)),
+      isForced: false,
+    };
+    this.asked.set(key, asked);
+    this.broker.timers.set(asked.timer, this.broker.nowMs + ASK_MS_MAX);
+    // What leaves has to be gone before it can be had back.
+    if (!this.leaving.has(key)) this.begin(key, waiter);
+  }
+
+  /** Nothing of a claim may be here any more: it is given back, unless that turns out otherwise by the end of the turn. */
+  review(key: string): void {
+    if (this.held.has(key)) this.unused.add(key);
+  }
+
+  /** There is something for {@link settle}. */
+  get hasUnused(): boolean {
+    return this.unused.size > 0;
+  }
+
+  /** Gives back what nobody here needs. */
+  settle(): void {
+    const keys = [...this.unused];
+    this.unused.clear();
+    for (const key of keys) {
+      if (!this.held.has(key) || this.partOf(key)?.isUsed(nameOfClaim(key))) continue;
+      this.held.delete(key);
+      this.port.release(key);
+    }
+  }
+
+  // ---- what the backplane tells ----
+
+  claimed(key: string, entries: ClaimEntries, _isNew: boolean, wasAlive: boolean): void {
+    const part = this.partOf(key);
+    this.leaving.delete(key);
+    this.held.add(key);
+    this.unused.add(key); // unless somebody takes it now
+    part?.takeUp(nameOfClaim(key), entries, wasAlive);
+    for (const waiter of this.takeAsked(key)) this.tell(waiter, ClaimAnswer.HELD);
+  }
+
+  claimDenied(key: string): void {
+    const asked = this.asked.get(key);
+    const waiter = asked?.waiters.shift();
+    if (asked === undefined || waiter === undefined) return;
+    this.waiting--;
+    const [next] = asked.waiters;
+    if (next === undefined) this.takeAsked(key);
+    else this.begin(key, next); // who may have other rights
+    this.tell(waiter, ClaimAnswer.DENIED);
+  }
+
+  /** It was asked for kindly. A group stays where it is; for all else its holder had its time. */
+  claimedByOther(key: string, node: string): void {
+    const asked = this.asked.get(key);
+    if (asked === undefined) return;
+    if (!isGroupClaim(key) && !asked.isForced) {
+      asked.isForced = true;
+      this.port.claim(key, 'force', (entries) => asked.waiters[0]?.mayTake(entries) ?? true);
+      return;
+    }
+    for (const waiter of this.takeAsked(key)) this.tell(waiter, ClaimAnswer.ELSEWHERE, node);
+  }
+
+  claimAsked(key: string): void {
+    const part = this.partOf(key);
+    if (!this.held.has(key) || part === undefined) return;
+    const name = nameOfClaim(key);
+    if (part.stays(name)) {
+      this.port.keep(key);
+      return;
+    }
+    this.held.delete(key);
+    this.leaving.add(key);
+    this.handedOver++;
+    part.handOver(name, () => {
+      if (!this.leaving.delete(key)) return;
+      this.port.release(key);
+      const next = this.asked.get(key)?.waiters[0];
+      if (next !== undefined) this.begin(key, next);
+    });
+  }
+
+  claimLost(key: string): void {
+    this.held.delete(key);
+    const isLeaving = this.leaving.delete(key);
+    this.lost++;
+    this.partOf(key)?.drop(nameOfClaim(key));
+    const next = this.asked.get(key)?.waiters[0];
+    if (next !== undefined && isLeaving) this.begin(key, next);
+  }
+
+  private begin(key: string, waiter: ClaimWaiter): void {
+    this.port.claim(key, 'ask', (entries) => waiter.mayTake(entries));
+  }
+
+  private giveUpAsking(key: string): void {
+    if (!this.leaving.has(key)) this.port.release(key); // it is not waited for any more
+    for (const waiter of this.takeAsked(key)) this.tell(waiter, ClaimAnswer.BUSY);
+  }
+
+  private takeAsked(key: string): readonly ClaimWaiter[] {
+    const asked = this.asked.get(key);
+    if (asked === undefined) return [];
+    this.asked.delete(key);
+    this.broker.timers.clear(asked.timer);
+    this.waiting -= asked.waiters.length;
+    return asked.waiters;
+  }
+
+  private tell(waiter: ClaimWaiter, answer: ClaimAnswer, node = ''): void {
+    try {
+      waiter.settled(answer, node);
+    } catch (error) {
+      this.broker.reportFault(error);
+    }
+  }
+
+  private partOf(key: string): ClaimedPart | undefined {
+    return this.parts.get(key[0]);
+  }
+}
+
+/** For so long somebody waits for a claim: its holder has 2 s of that to answer. */
+const ASK_MS_MAX = 6_000;
+const WAITERS_MAX = 8_192;
