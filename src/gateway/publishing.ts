@@ -5,7 +5,7 @@ import { Ring } from '../base/ring.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { CommandListener, CommandStream } from '../client/command-stream.ts';
 import { decodePublished, idAfter, type PublishResult } from '../pubsub/acknowledgement.ts';
-import { PublishFlag, ReasonCode } from '../pubsub/command.ts';
+import { Command, encodePlain, PublishFlag, ReasonCode } from '../pubsub/command.ts';
 
 /** The life of a message that is published. The last four are its end. */
 export const PublishState = {
@@ -116,6 +116,12 @@ export class PublishingStream {
     if (this.isOver) publish.settle(PublishState.WITHDRAWN);
     else if (this.isFull) this.waiting.push(publish);
     else this.send(publish);
+  }
+
+  /** Resolves when the broker has read all that was published; it rejects where the stream is over before. */
+  async flush(): Promise<void> {
+    if (this.stream === null || this.isOver) return;
+    await this.stream.request((id) => encodePlain(Command.FLUSH, id));
   }
 
   /** Nothing is answered any more. */

@@ -20,11 +20,12 @@ import {
   decodeRenewed,
   decodeWelcome,
   encodeHello,
+  encodeLeave,
   encodeRenew,
   type Notice,
   type Welcome,
 } from '../pubsub/session-commands.ts';
-import { type Clock, systemClock } from '../udp/clock.ts';
+import { type Clock, systemClock, type TimerHandle } from '../udp/clock.ts';
 import { PendingPublish, PublishingStream } from './publishing.ts';
 
 /** What proves who a caller is, as a HELLO carries it. */
@@ -193,6 +194,24 @@ export class Session {
   /** Leaves the broker a message for when the session is gone, in the place of an earlier one. @param encode - the WILL with this id */
   async leaveWill(encode: (id: number) => Uint8Array): Promise<void> {
     await this.control.request(encode);
+  }
+
+  /** Resolves when the broker has read all that was published, or does not for so long. */
+  async drain(msMax: number): Promise<void> {
+    if (this.over) return;
+    const { clock } = this;
+    let timer: TimerHandle | null = null;
+    const late = new Promise<void>((resolve) => {
+      timer = clock.setTimer(clock.now() + msMax * MILLISECOND, resolve);
+    });
+    const flushed = this.publishing.map((stream) => stream?.flush());
+    await Promise.race([Promise.allSettled(flushed), late]);
+    if (timer !== null) clock.clearTimer(timer);
+  }
+
+  /** It outlives its connection for so long and no longer, whatever its HELLO has said. */
+  keepFor(expiryMs: number): void {
+    if (!this.over) this.control.stream.send(encodeLeave(expiryMs));
   }
 
   /** Ends it at once. */

@@ -8,7 +8,6 @@ import type { CommandListener, CommandStream } from '../client/command-stream.ts
 import {
   decodeSubscribed,
   encodeAck,
-  encodeAckRanges,
   encodeNack,
   MISSED_UNKNOWN,
   NACK_BACKOFF,
@@ -17,7 +16,6 @@ import {
   type ReaderStart,
 } from '../pubsub/acknowledgement.ts';
 import {
-  ACK_RANGES_MAX,
   AckFlag,
   Command,
   type CommandReader,
@@ -30,6 +28,7 @@ import {
 } from '../pubsub/command.ts';
 import type { StreamPriority } from '../pubsub/message-stream.ts';
 import { encodeSubscribeOptions, StartKind } from '../pubsub/subscribe-options.ts';
+import { acksOf } from './settling.ts';
 import type { Start, SubscriptionRequest } from './subscription-request.ts';
 
 /** Where a subscription begins that reads a log, as its caller is told. */
@@ -331,22 +330,7 @@ export class CallerSubscription {
 
   private settleRanges(offsets: number[], flags: number): void {
     if (offsets.length === 0) return;
-    if (offsets.length === 1) return this.send(encodeAck(offsets[0] % 2 ** 32, flags));
-    offsets.sort((a, b) => a - b);
-    let ranges: [first: number, count: number][] = [];
-    for (const offset of offsets) {
-      const id = offset % 2 ** 32;
-      const last = ranges.at(-1);
-      if (last !== undefined && last[0] + last[1] === id) last[1]++;
-      else {
-        if (ranges.length === ACK_RANGES_MAX) {
-          this.send(encodeAckRanges(ranges, flags));
-          ranges = [];
-        }
-        ranges.push([id, 1]);
-      }
-    }
-    this.send(encodeAckRanges(ranges, flags));
+    for (const ack of acksOf(offsets, flags)) this.send(ack);
   }
 
   /** What cannot be sent any more goes with its connection. */

@@ -306,7 +306,7 @@ export class CommandReader {
       case Command.HELLO:
         return verdict(this.isBare && this.id !== 0 && this.hasBody(HELLO_BYTES_MIN, HELLO_BYTES_MAX));
       case Command.LEAVE:
-        return verdict(this.isBare && this.id === 0 && this.bodyLength === 0);
+        return verdict(this.isBare && this.id === 0 && (this.bodyLength === 0 || this.bodyLength === 4));
       case Command.RENEW:
         return verdict(this.isBare && this.id !== 0 && this.hasBody(1, HELLO_BYTES_MAX));
       case Command.ALIAS:

@@ -77,7 +77,7 @@ export interface LinkFigures {
 }
 
 /** By which way somebody has come to a broker. */
-export type Door = 'native' | 'http' | 'websocket' | 'sse';
+export type Door = 'native' | 'http' | 'websocket' | 'sse' | 'mqtt';
 
 /** What is known of a connection beside its streams. */
 export interface ConnectionFacts {

@@ -36,6 +36,8 @@ export const PropertyType = {
   ATTEMPT: 12,
   /** Of a dead letter: where it was, see {@link Origin}. */
   ORIGIN: 13,
+  /** u8: 0 bytes of any kind, 1 text in UTF-8. */
+  PAYLOAD_FORMAT: 14,
   /** From here to {@link PropertyType.USER_LAST}: key length u8, key, value. The number means nothing. */
   USER: 64,
   USER_LAST: 127,
@@ -102,7 +104,7 @@ export function endOfProperties(bytes: Uint8Array, start: number): number {
     const from = at + 3;
     at = from + uint16(bytes, at + 1);
     if (at > end || !isValid(bytes, type, from, at)) return -1;
-    if (type <= PropertyType.ORIGIN) {
+    if (type <= PropertyType.PAYLOAD_FORMAT) {
       if ((seen & (1 << type)) !== 0) return -1;
       seen |= 1 << type;
     }
@@ -246,6 +248,8 @@ function isValid(bytes: Uint8Array, type: number, from: number, end: number): bo
       return length === 4;
     case PropertyType.CLASS:
       return length === 1 && bytes[from] <= DeliveryClass.DURABLE;
+    case PropertyType.PAYLOAD_FORMAT:
+      return length === 1 && bytes[from] <= 1;
     case PropertyType.STATUS:
     case PropertyType.ATTEMPT:
       return length === 2;

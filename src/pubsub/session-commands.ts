@@ -180,6 +180,19 @@ export function decodeRenewed(command: Uint8Array): number {
   return viewOf(command).readUInt32BE(HEADER_BYTES);
 }
 
+/** LEAVE: the session outlives its connection for so long and no longer; 0: it is over with it. */
+export function encodeLeave(expiryMs: number): Buffer {
+  if (expiryMs === 0) return encodePlain(Command.LEAVE, 0);
+  const out = encodeBare(Command.LEAVE, 0, 4);
+  out.writeUInt32BE(expiryMs, HEADER_BYTES);
+  return out;
+}
+
+/** How long the session is to outlive its connection. */
+export function decodeLeave(command: Uint8Array): number {
+  return command.length === HEADER_BYTES ? 0 : viewOf(command).readUInt32BE(HEADER_BYTES);
+}
+
 /** code u16, value u64, text; a text that is too long is cut */
 export function encodeNotice({ code, value, text }: Notice): Buffer {
   const out = encodeBare(Command.NOTICE, 0, NOTICE_HEAD_BYTES + NOTICE_TEXT_BYTES_MAX);

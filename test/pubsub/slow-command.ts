@@ -61,7 +61,7 @@ const TABLE: Record<number, Row> = {
   },
   12: { ...plain, name: 'RENEW', from: 'client', body: between(1, 16 + 256 + 8192) },
   14: { ...plain, name: 'MARKED', from: 'client', body: empty },
-  16: { ...told, name: 'LEAVE', from: 'client', body: empty },
+  16: { ...told, name: 'LEAVE', from: 'client', body: exactly(0, 4) },
   129: { ...plain, name: 'PUBLISHED', from: 'broker', flags: 1, body: exactly(1, 9) },
   130: { ...plain, name: 'SUBSCRIBED', from: 'broker', body: exactly(0, 41) },
   131: { ...plain, name: 'UNSUBSCRIBED', from: 'broker', body: empty },
@@ -129,7 +129,7 @@ export function slowProperties(body: Buffer): [type: number, value: Buffer][] | 
     properties.push([rest[0], value]);
     rest = rest.subarray(3 + value.length);
   }
-  const known = properties.map(([type]) => type).filter((type) => type <= 13);
+  const known = properties.map(([type]) => type).filter((type) => type <= 14);
   if (new Set(known).size !== known.length) return null;
   return properties.every(([type, value]) => propertyFits(type, value)) ? properties : null;
 }
@@ -153,6 +153,7 @@ function propertyFits(type: number, value: Buffer): boolean {
   if (type === 8 || type === 12) return value.length === 2;
   if (type === 11) return value.length === 8 && value.readBigUInt64BE() < 2n ** 53n;
   if (type === 13) return originFits(value);
+  if (type === 14) return value.length === 1 && value[0] <= 1;
   if (type < 64 || type > 127) return true;
   if (value.length < 1 || value.length < 1 + value[0]) return false;
   return propertyFits(5, value.subarray(1, 1 + value[0]));

@@ -200,7 +200,7 @@ export interface ClientFigures {
   /** Who it is, as authenticated; '' = nobody in particular; and how. */
   principal: string;
   kind: string;
-  door: 'native' | 'http' | 'websocket' | 'sse';
+  door: 'native' | 'http' | 'websocket' | 'sse' | 'mqtt';
   address: string;
   connectedAt: number;
   /** Commands since it connected: from it, and to it (answers among them); and how many a second lately. */

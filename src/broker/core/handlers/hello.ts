@@ -4,6 +4,7 @@ import { COMMAND_BYTES_MAX, encodeRefused, ReasonCode } from '../../../pubsub/co
 import {
   BROKER_PROTOCOL_VERSION,
   decodeHello,
+  decodeLeave,
   decodeRenew,
   encodeRenewed,
   encodeWelcome,
@@ -179,9 +180,10 @@ function claimFirst(
   });
 }
 
-/** The client does not come back: its session ends with the connection. [BRK-57] */
-export function leave(broker: BrokerState, channel: Channel): void {
-  if (takeControl(broker, channel)) broker.sessionOf(channel).expiryMs = 0;
+/** The client does not come back, or not after so long: its session ends with the connection, or that much later. [BRK-57] */
+export function leave(broker: BrokerState, channel: Channel, message: Uint8Array): void {
+  if (takeControl(broker, channel))
+    broker.sessions.expireAfter(broker.sessionOf(channel), decodeLeave(message));
 }
 
 /** For a command of a control stream other than HELLO: false where nobody knows yet who its client is, which is closed then. [BRK-111] */

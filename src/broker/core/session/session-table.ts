@@ -120,6 +120,11 @@ export class SessionTable implements Partial<StoreEvents> {
     for (const part of this.parts) part.onBack(session);
   }
 
+  /** How long it outlives its connection is another time from now on; one that was to end with it does. [BRK-57] */
+  expireAfter(session: Session, expiryMs: number): void {
+    if (session.expiryMs > 0) session.expiryMs = Math.min(expiryMs, this.limits.sessionExpiryMaxMs);
+  }
+
   /** Its connection is gone, and it with that if it has no name, or no time. */
   leave(session: Session): void {
     if (session.state !== SessionState.PRESENT) return;

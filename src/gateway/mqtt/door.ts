@@ -1,0 +1,186 @@
+/** The MQTT door of a broker: a listener of TCP or TLS, and those who come by it. [MQT-1] */
+
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
+import { JspError } from '../../base/errors.ts';
+import { fromSystem } from '../../base/ip-address.ts';
+import { checkOptions, number, type OptionTable } from '../../base/options.ts';
+import { MILLISECOND } from '../../base/time.ts';
+import { IsolatedEmitter } from '../../transport/listeners.ts';
+import { type Clock, systemClock } from '../../udp/clock.ts';
+import { type GatewayTls, readTls } from '../options.ts';
+import { MqttClients } from './clients.ts';
+import type { MqttCounters } from './limits.ts';
+import {
+  checkMqttOptions,
+  DEFAULT_MQTT_HOST,
+  DEFAULT_MQTT_PORT,
+  DEFAULT_MQTT_TLS_PORT,
+  limitsOf,
+  type MqttOptions,
+} from './options.ts';
+import { TcpClient } from './wire.ts';
+
+export interface MqttCloseOptions {
+  /** Cuts off who is still there after so long, in ms; default 5,000. */
+  drainMs?: number | undefined;
+}
+
+/** Figures of an MQTT door. */
+export type MqttMetrics = Readonly<Omit<MqttCounters, never>> & {
+  /** Sockets that are open. */
+  readonly connections: number;
+};
+
+interface MqttEvents {
+  /** The socket failed for good: the door is over. Not thrown when nobody listens for it. */
+  error: [error: JspError];
+  close: [];
+  /** A fault of the door itself, which has cost one client its connection. */
+  fault: [error: unknown];
+}
+
+/**
+ * Lets clients of MQTT 5, 3.1.1 and 3.1 in to a broker of this process. Resolves when they can connect.
+ *
+ * @throws {JspError} ERR_JSP_OPTION_INVALID; ERR_JSP_SOCKET when its address cannot be bound
+ * @example
+ * const mqtt = await startMqtt({ broker });
+ * console.log(mqtt.url);
+ */
+export async function startMqtt(options: MqttOptions): Promise<MqttDoor> {
+  checkMqttOptions(options);
+  const door = doorOf(options);
+  const { host = DEFAULT_MQTT_HOST, tls } = options;
+  const { port = tls === undefined ? DEFAULT_MQTT_PORT : DEFAULT_MQTT_TLS_PORT } = options;
+  await door.listen(host, port);
+  return door.face;
+}
+
+/** The constructor of {@link MqttDoor}, and its way to the socket, which are nobody else's. */
+let doorOf: (options: MqttOptions) => {
+  readonly face: MqttDoor;
+  listen(host: string, port: number): Promise<void>;
+};
+
+/** A door that listens. */
+export class MqttDoor extends IsolatedEmitter<MqttEvents> {
+  private readonly clients: MqttClients;
+  private readonly server: Server | TlsServer;
+  private readonly tls: GatewayTls | undefined;
+  private readonly clock: Clock;
+  private closing: Promise<void> | null = null;
+  private address: AddressInfo | null = null;
+
+  static {
+    doorOf = (options) => {
+      const face = new MqttDoor(options);
+      return { face, listen: (host, port) => face.listen(host, port) };
+    };
+  }
+
+  private constructor({ broker, tls, limits: given, clock = systemClock }: MqttOptions) {
+    super();
+    const limits = limitsOf(given);
+    const onFault = (error: unknown): void => void this.tell('fault', error);
+    this.clients = new MqttClients(broker, limits, clock, onFault);
+    this.clock = clock;
+    this.tls = tls;
+    const accept = (socket: Socket): void => this.accept(socket);
+    this.server =
+      tls === undefined
+        ? createServer({ noDelay: true }, accept)
+        : createTlsServer({ ...readTls(tls), handshakeTimeout: limits.connectMs }, accept);
+    this.server.on('tlsClientError', () => {}); // a stranger's, whose socket Node has closed
+    this.server.maxConnections = limits.connectionsMax;
+  }
+
+  /** What clients are pointed at, such as `mqtt://127.0.0.1:1883`. */
+  get url(): string {
+    const { host, port } = this;
+    const shown = host.includes(':') ? `[${host}]` : host;
+    return `${this.tls === undefined ? 'mqtt' : 'mqtts'}://${shown}:${port}`;
+  }
+
+  get host(): string {
+    return this.address?.address ?? '';
+  }
+
+  get port(): number {
+    return this.address?.port ?? 0;
+  }
+
+  metrics(): MqttMetrics {
+    return { ...this.clients.counters, connections: this.clients.size };
+  }
+
+  /**
+   * Takes a renewed certificate from its files: new connections see it, those that are open stay as they are.
+   *
+   * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
+   */
+  reload(): void {
+    if (this.tls === undefined) return;
+    const pair = readTls(this.tls);
+    try {
+      (this.server as TlsServer).setSecureContext(pair);
+    } catch (error) {
+      throw new JspError(
+        'ERR_JSP_OPTION_INVALID',
+        `the certificate ${this.tls.cert} and its key were not taken: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Takes nobody any more, tells those who are connected, and closes. Resolves when it is closed; the broker goes on. */
+  close(options: MqttCloseOptions = {}): Promise<void> {
+    checkOptions('MqttDoor.close', options, CLOSE_OPTIONS);
+    this.closing ??= this.drainAndClose(options.drainMs ?? DRAIN_MS);
+    return this.closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private accept(socket: Socket): void {
+    if (this.closing !== null) socket.destroy();
+    else this.clients.add(new TcpClient(this.clients, socket, fromSystem(socket.remoteAddress ?? '')));
+  }
+
+  private listen(host: string, port: number): Promise<void> {
+    const { server } = this;
+    return new Promise((resolve, reject) => {
+      const failed = (error: NodeJS.ErrnoException): void => {
+        const why = `the MQTT door cannot listen on ${host}, port ${port}: ${error.message}`;
+        reject(new JspError('ERR_JSP_SOCKET', why, { cause: error }));
+      };
+      server.once('error', failed);
+      server.listen(port, host, () => {
+        server.off('error', failed);
+        server.on('error', (error) => {
+          this.tell('error', new JspError('ERR_JSP_SOCKET', error.message, { cause: error }));
+          void this.close({ drainMs: 0 });
+        });
+        this.address = server.address() as AddressInfo;
+        resolve();
+      });
+    });
+  }
+
+  private async drainAndClose(drainMs: number): Promise<void> {
+    const { clients, clock, server } = this;
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
+    const timer = clock.setTimer(clock.now() + drainMs * MILLISECOND, () => clients.destroy());
+    await clients.leave();
+    clock.clearTimer(timer);
+    await closed;
+    this.tell('close');
+  }
+}
+
+const DRAIN_MS = 5_000;
+const CLOSE_OPTIONS: OptionTable<MqttCloseOptions> = { drainMs: number(0, Number.POSITIVE_INFINITY) };
