@@ -117,7 +117,7 @@ export async function connect(
   url: string | readonly string[],
   given: ConnectOptions & { reconnect?: boolean | ReconnectOptions | undefined } = {},
 ): Promise<Connection | ReconnectingConnection> {
-  checkOptions('connect', given, { ...CONNECT_OPTIONS, reconnect: reconnectOption });
+  checkOptions('connect', given, RECONNECTABLE_OPTIONS);
   const { reconnect = false, ...options } = given;
   const urls = Array.isArray(url) ? [...new Set(url as readonly string[])] : [url as string];
   if (urls.length === 0) throw new JspError('ERR_JSP_URL_INVALID', 'connect: the list of URLs is empty');
@@ -145,10 +145,10 @@ async function connectToAny(
   options: ConnectOptions,
   ticketOf: (url: string) => Uint8Array | undefined = () => options.ticket,
 ): Promise<Connection> {
-  if (urls.length === 1) return connectOnce(urls[0], { ...options, ticket: ticketOf(urls[0]) });
+  if (urls.length === 1) return connectOnce(urls[0], options, ticketOf(urls[0]));
   for (const url of urls) parseServerUrl(url); // what is no URL is an error, whoever answers
   return firstOf(urls, urls, options, URL_DELAY, (url, attempted) =>
-    connectOnce(url, { ...attempted, ticket: ticketOf(url) }),
+    connectOnce(url, attempted, ticketOf(url)),
   );
 }
 
@@ -170,7 +170,11 @@ async function firstOf<W>(
   }
 }
 
-async function connectOnce(url: string, given: ConnectOptions): Promise<Connection> {
+async function connectOnce(
+  url: string,
+  given: ConnectOptions,
+  ticket: Uint8Array | undefined,
+): Promise<Connection> {
   const options = withProfile(given);
   protectionOf('connect', options);
   const server = parseServerUrl(url);
@@ -182,7 +186,7 @@ async function connectOnce(url: string, given: ConnectOptions): Promise<Connecti
   }
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal);
-  const { identity, ticket } = options;
+  const { identity } = options;
   const kept = ticket === undefined ? null : usableTicket(ticket, pinsOf(server), identity, clockOf(options));
   if (options.socket !== undefined) {
     const [way] = waysTo(server, [server.host], kept);
@@ -462,6 +466,11 @@ export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
   ticket: ticketOption,
   earlyData: flag,
   signal: abortSignal,
+};
+
+const RECONNECTABLE_OPTIONS: OptionTable<ConnectOptions & { reconnect?: boolean | ReconnectOptions }> = {
+  ...CONNECT_OPTIONS,
+  reconnect: reconnectOption,
 };
 
 /** Throws by itself what it has to say of members. */

@@ -140,7 +140,7 @@ export class PathMoves {
   onOver(): void {
     this.isOver = true;
     this.stopWatching();
-    this.fail(connectionOver());
+    if (this.move !== null) this.fail(connectionOver());
   }
 
   /** There may be no id for the new path yet: then once more after a while. */

@@ -149,16 +149,19 @@ interface LocalId {
   readonly resetToken: Uint8Array;
 }
 
-/** The ids that we issued: under each of them the peer's packets come here. */
+/**
+ * The ids that we issued: under each of them the peer's packets come here. Its lists change a few times in the life of a connection, and are made
+ * anew then: each is as long as what is in it, where one that grows has room for seventeen.
+ */
 export class LocalIds {
   /** Of those that are not retired. */
   oldest: Uint8Array;
   private readonly routes: IdRoutes;
-  private readonly issued: LocalId[];
+  private issued: readonly LocalId[];
   /** Retired, but packets that were sent before may still come: the oldest goes first. */
-  private readonly retired: Uint8Array[] = [];
+  private retired: readonly Uint8Array[] = NONE;
   /** Sequences that the peer is to be told of. */
-  private due: number[] = [];
+  private due: readonly number[] = NONE;
   private next = 1;
   /** The largest sequence that the peer was told of. */
   private told = 0;
@@ -198,14 +201,14 @@ export class LocalIds {
    */
   onRetired(sequence: number, carriedBy: Uint8Array): number {
     if (sequence > this.told) return CloseCode.PROTOCOL_VIOLATION; // it cannot know of it
-    const index = this.issued.findIndex((local) => local.sequence === sequence);
-    if (index < 0) return 0; // a frame that was sent again
-    const { id } = this.issued[index];
+    const local = this.issued.find((other) => other.sequence === sequence);
+    if (local === undefined) return 0; // a frame that was sent again
+    const { id } = local;
     if (equalBytes(id, carriedBy)) return CloseCode.PROTOCOL_VIOLATION;
-    this.issued.splice(index, 1);
+    this.issued = this.issued.filter((other) => other !== local);
     this.due = this.due.filter((other) => other !== sequence);
-    this.retired.push(id);
-    if (this.retired.length > RETIRED_MAX) this.routes.release(this.retired.shift() as Uint8Array);
+    for (const old of this.retired.slice(0, 1 - RETIRED_MAX)) this.routes.release(old);
+    this.retired = [...this.retired.slice(1 - RETIRED_MAX), id];
     this.fill();
     this.oldest = this.issued[0].id;
     return 0;
@@ -214,12 +217,13 @@ export class LocalIds {
   /** A NEW_CONNECTION_ID is lost, or late. */
   onLost(sequence: number): void {
     const isWanted = this.issued.some((local) => local.sequence === sequence);
-    if (isWanted && !this.due.includes(sequence)) this.due.push(sequence);
+    if (isWanted && !this.due.includes(sequence)) this.due = [...this.due, sequence];
   }
 
   write(frames: FrameWriter): void {
     while (this.due.length > 0 && frames.room >= NEW_CONNECTION_ID_BYTES_MAX) {
-      const sequence = this.due.shift() as number;
+      const [sequence, ...others] = this.due;
+      this.due = others;
       const local = this.issued.find((other) => other.sequence === sequence);
       if (local === undefined) continue;
       writeNewConnectionId(frames, sequence, 0, local.id, local.resetToken);
@@ -231,16 +235,17 @@ export class LocalIds {
   forget(): void {
     for (const { id } of this.issued) this.routes.release(id);
     for (const id of this.retired) this.routes.release(id);
-    this.issued.length = 0;
-    this.retired.length = 0;
-    this.due = [];
+    this.issued = NONE;
+    this.retired = NONE;
+    this.due = NONE;
   }
 
   private fill(): void {
     while (this.issued.length < this.limit) {
       const sequence = this.next++;
-      this.issued.push({ sequence, ...this.routes.issue() });
-      this.due.push(sequence);
+      const { id, resetToken } = this.routes.issue();
+      this.issued = [...this.issued, { sequence, id, resetToken }];
+      this.due = [...this.due, sequence];
     }
   }
 }
@@ -257,16 +262,16 @@ interface PeerId {
 export class PeerIds {
   private inUse: PeerId;
   /** Not used yet, by their sequence. */
-  private spare: PeerId[] = [];
+  private spare: readonly PeerId[] = NONE;
   /** In use on paths that are being tried. */
-  private lent: PeerId[] = [];
+  private lent: readonly PeerId[] = NONE;
   private retirePriorTo = 0;
   /** Sequences that came: one of them that is not kept was retired. */
   private readonly seen = new RangeSet();
   /** Sequences that the peer is to be told that they are retired. */
-  private due: number[] = [];
+  private due: readonly number[] = NONE;
   /** Of those the ones that were told and are not acknowledged. */
-  private told: number[] = [];
+  private told: readonly number[] = NONE;
 
   constructor(first: Uint8Array) {
     this.inUse = { sequence: 0, id: first, resetToken: null };
@@ -311,8 +316,8 @@ export class PeerIds {
     } else if (sequence < this.retirePriorTo) {
       this.retire(sequence); // it came behind the one that retired it
     } else if (!this.seen.contains(sequence)) {
-      this.spare.push({ sequence, id: copyOf(id), resetToken: copyOf(resetToken) });
-      this.spare.sort((a, b) => a.sequence - b.sequence);
+      const peerId = { sequence, id: copyOf(id), resetToken: copyOf(resetToken) };
+      this.spare = [...this.spare, peerId].sort((a, b) => a.sequence - b.sequence);
     }
     this.seen.add(sequence, sequence + 1);
     if (retirePriorTo > this.retirePriorTo && !this.retireBelow(retirePriorTo))
@@ -326,9 +331,9 @@ export class PeerIds {
 
   /** An id for a path that is tried; null while there is none that nobody saw. */
   lend(): Uint8Array | null {
-    const peerId = this.spare.shift();
+    const peerId = this.takeSpare();
     if (peerId === undefined) return null;
-    this.lent.push(peerId);
+    this.lent = [...this.lent, peerId];
     return peerId.id;
   }
 
@@ -339,26 +344,23 @@ export class PeerIds {
 
   /** A path that was tried is not used: its id was seen there, and is not used elsewhere. */
   giveBack(id: Uint8Array): void {
-    const index = this.lent.findIndex((other) => other.id === id);
-    if (index < 0) return;
-    const [{ sequence }] = this.lent.splice(index, 1);
-    this.retire(sequence);
+    const peerId = this.takeLent(id);
+    if (peerId !== undefined) this.retire(peerId.sequence);
   }
 
   /** The path with this id is the one in use from now on; that of the old one is retired. [CON-82] */
   use(id: Uint8Array): void {
-    const index = this.lent.findIndex((other) => other.id === id);
-    if (index < 0) return;
+    const peerId = this.takeLent(id);
+    if (peerId === undefined) return;
     const { sequence } = this.inUse;
-    [this.inUse] = this.lent.splice(index, 1);
+    this.inUse = peerId;
     this.retire(sequence);
   }
 
   onRetireLost(sequence: number): void {
-    const index = this.told.indexOf(sequence);
-    if (index < 0) return;
-    this.told.splice(index, 1);
-    this.due.push(sequence);
+    if (!this.told.includes(sequence)) return;
+    this.told = this.told.filter((other) => other !== sequence);
+    this.due = [...this.due, sequence];
   }
 
   onRetireAcked(sequence: number): void {
@@ -369,8 +371,9 @@ export class PeerIds {
 
   write(frames: FrameWriter): void {
     while (this.due.length > 0 && frames.hasControlRoom) {
-      const sequence = this.due.shift() as number;
-      this.told.push(sequence);
+      const [sequence, ...others] = this.due;
+      this.due = others;
+      this.told = [...this.told, sequence];
       writeRetireConnectionId(frames, sequence);
     }
   }
@@ -380,8 +383,20 @@ export class PeerIds {
     return [this.inUse, ...this.lent, ...this.spare];
   }
 
+  private takeSpare(): PeerId | undefined {
+    const [first] = this.spare;
+    this.spare = this.spare.slice(1);
+    return first;
+  }
+
+  private takeLent(id: Uint8Array): PeerId | undefined {
+    const peerId = this.lent.find((other) => other.id === id);
+    this.lent = this.lent.filter((other) => other !== peerId);
+    return peerId;
+  }
+
   private retire(sequence: number): void {
-    if (!this.due.includes(sequence) && !this.told.includes(sequence)) this.due.push(sequence);
+    if (!this.due.includes(sequence) && !this.told.includes(sequence)) this.due = [...this.due, sequence];
   }
 
   /** The peer wants these to be used no more, and those in use replaced. False when there is nothing to replace them by. [CON-81] */
@@ -393,7 +408,7 @@ export class PeerIds {
     this.spare = this.spare.filter(isNew);
     this.lent = this.lent.filter(isNew);
     if (!isOld(this.inUse)) return true;
-    const replacement = this.spare.shift();
+    const replacement = this.takeSpare();
     if (replacement === undefined) return false;
     this.retire(this.inUse.sequence);
     this.inUse = replacement;
@@ -401,6 +416,7 @@ export class PeerIds {
   }
 }
 
+const NONE: readonly never[] = [];
 /** Ids that each side keeps of the other's, the one in use included: what `active_id_limit` says where it is absent. */
 export const ACTIVE_ID_LIMIT = 2;
 const ISSUED_MAX = ACTIVE_ID_LIMIT;

@@ -26,11 +26,11 @@ import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import { AdmissionState } from './admission.ts';
 import type { ConnectionConfig } from './config.ts';
-import { ConnectionIds, type IdRoutes } from './connection-ids.ts';
+import { ConnectionIds, type IssuedId } from './connection-ids.ts';
 import { ControlFrames } from './control-frames.ts';
 import { Device } from './device.ts';
 import { FlowWatch } from './flow-watch.ts';
-import { HandshakeProgress } from './handshake-progress.ts';
+import { type HandshakeParts, HandshakeProgress } from './handshake-progress.ts';
 import { IncomingRepairs } from './incoming-repairs.ts';
 import { KeyUpdates } from './key-updates.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
@@ -41,9 +41,9 @@ import { NewToken } from './new-token.ts';
 import { OutgoingRepairs } from './outgoing-repairs.ts';
 import { NumberSkips, PacketNumberSpace, type PacketNumberSpaces } from './packet-number-space.ts';
 import { type MoveReason, Paths } from './paths.ts';
-import { PacketReceiver } from './receive.ts';
+import { PacketReceiver, type ReceiverParts } from './receive.ts';
 import { beginTrace } from './tracing.ts';
-import { PacketAssembler } from './transmit.ts';
+import { type AssemblerParts, PacketAssembler } from './transmit.ts';
 
 /** What an endpoint tells its driver. Taken with `pollEvent`, in the order in which it happened. */
 export type EndpointEvent =
@@ -96,9 +96,8 @@ export interface EventSink {
   push(event: EndpointEvent): void;
 }
 
-export interface ConnectionOptions {
-  readonly role: 'client' | 'server';
-  readonly config: ConnectionConfig;
+/** What every connection of an endpoint has from it. */
+export interface ConnectionSurroundings {
   readonly random: RandomSource;
   readonly events: EventSink;
   /** Called when the connection may have something to send. */
@@ -107,11 +106,20 @@ export interface ConnectionOptions {
   readonly helloCame: (connection: Connection) => void;
   /** Makes what a client at this address may show in another connection; null where none is given. [HS-37] */
   readonly newToken: ((host: string, now: Micros) => Uint8Array) | null;
+  /** What all connections of the endpoint may make it keep. */
+  readonly memory: MemoryBudget;
+  /** A fresh id that leads to the connection. */
+  readonly issueId: (connection: Connection) => IssuedId;
+  /** The id leads nowhere any more. */
+  readonly releaseId: (id: Uint8Array) => void;
+}
+
+export interface ConnectionOptions {
+  readonly role: 'client' | 'server';
+  readonly config: ConnectionConfig;
   readonly handshake: Handshake;
   /** Whether the client does not pin the server's identity. */
   readonly unpinned: boolean;
-  /** Gives out further ids that lead here. */
-  readonly routes: IdRoutes;
   /** The connection id that we issued for it. */
   readonly sourceId: Uint8Array;
   /** The client: its choice for the first packet. The server: the client's source id. */
@@ -128,8 +136,6 @@ export interface ConnectionOptions {
   readonly port: number;
   /** Both ends are on this machine: packets may be large, and must fit the peer's socket buffer. */
   readonly isLoopback: boolean;
-  /** What all connections of the endpoint may make it keep. */
-  readonly memory: MemoryBudget;
   /** The Initial space, which may have seen a packet already, with the connection's keys. */
   readonly initial: PacketNumberSpace;
 }
@@ -198,20 +204,20 @@ export class Connection {
   /** The packet size that the application knows of. */
   private mtuTold: number;
 
-  constructor(options: ConnectionOptions, now: Micros) {
+  constructor(options: ConnectionOptions, surroundings: ConnectionSurroundings, now: Micros) {
     const { config, isLoopback, role } = options;
     const isServer = role === 'server';
     this.seat = new Seat(this, now);
     this.role = role;
     this.config = config;
-    this.events = options.events;
-    this.touched = options.touched;
+    this.events = surroundings.events;
+    this.touched = surroundings.touched;
     this.isLoopback = isLoopback;
-    this.memory = new MemoryAccount(options.memory, CONNECTION_BYTES);
+    this.memory = new MemoryAccount(surroundings.memory, CONNECTION_BYTES);
     this.memory.held = () => memoryOf(this.streams, this.waitingBytes);
     this.mtuTold = config.mtu;
     const bit = new Uint8Array(1);
-    options.random.fill(bit);
+    surroundings.random.fill(bit);
     this.ids = new ConnectionIds({
       isServer,
       unpinned: options.unpinned,
@@ -221,7 +227,7 @@ export class Connection {
       retriedId: options.retriedId,
       token: options.token,
       greaseBit: (bit[0] & 1) === 1,
-      routes: options.routes,
+      routes: { issue: () => surroundings.issueId(this), release: surroundings.releaseId },
     });
     this.keys = options.initial.keys;
     const { keys } = this;
@@ -230,7 +236,7 @@ export class Connection {
       new PacketNumberSpace(PacketSpace.HANDSHAKE, keys, config.ackDelayMaxMs),
       new PacketNumberSpace(PacketSpace.APPLICATION, keys, config.ackDelayMaxMs),
     ];
-    const skips = new NumberSkips(options.random);
+    const skips = new NumberSkips(surroundings.random);
     this.path = new Path({
       host: options.host,
       port: options.port,
@@ -239,7 +245,7 @@ export class Connection {
       mtuIsExact: config.mtuIsExact,
       congestion: config.congestion,
       usesEcn: config.usesEcn,
-      random: options.random,
+      random: surroundings.random,
       windowBytesMax: config.congestionWindowBytesMax,
       queueDelayMax: config.queueDelayMaxMs === null ? null : config.queueDelayMaxMs * MILLISECOND,
     });
@@ -250,13 +256,13 @@ export class Connection {
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
     const defaultProtection = new DefaultProtection(config.protection);
     const compression = new ConnectionCompression(config.compression, this.path);
-    this.streams = new Streams(this, config, options.events, this.memory, {
+    this.streams = new Streams(this, config, surroundings.events, this.memory, {
       protection: new ConnectionProtection(this.path),
       defaultProtection,
       compression,
     });
-    this.helloCame = options.helloCame;
-    this.newToken = isServer ? options.newToken : null;
+    this.helloCame = surroundings.helloCame;
+    this.newToken = isServer ? surroundings.newToken : null;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
     const { counters, ids, lifecycle, liveness, path, recovery, spaces, streams, trace } = this;
@@ -273,13 +279,22 @@ export class Connection {
     });
     this.keyUpdates = new KeyUpdates(config.keyUpdate, keys, counters, trace, host);
     const takesMigration = config.takesMigration;
-    this.paths = new Paths(path, ids, counters, { isServer, takesMigration, random: options.random }, host);
-    const { control, keyUpdates, paths } = this;
-    const known = {
-      role,
-      control,
-      counters,
+    this.paths = new Paths(
+      path,
       ids,
+      counters,
+      { isServer, takesMigration, random: surroundings.random },
+      host,
+    );
+    const { control, keyUpdates, paths } = this;
+    // Spelt out, as `parts` below is: what a literal has beside another's members, spread into it, costs 3 us a member on Node 20.
+    const handshakeParts: HandshakeParts = {
+      role,
+      config,
+      control,
+      ids,
+      isLoopback,
+      keys,
       keyUpdates,
       lifecycle,
       liveness,
@@ -291,7 +306,7 @@ export class Connection {
       trace,
     };
     this.handshake = new HandshakeProgress(
-      { ...known, config, isLoopback, keys },
+      handshakeParts,
       host,
       options.handshake,
       now + config.handshakeTimeoutMs * MILLISECOND,
@@ -300,15 +315,30 @@ export class Connection {
     this.outgoingRepairs = new OutgoingRepairs(counters, path, streams.packer.protection);
     this.flow = isServer ? null : new FlowWatch(path.rtt);
     const delay = config.thinningDelayMs * MILLISECOND;
-    const parts = {
-      ...known,
+    const parts: AssemblerParts & ReceiverParts = {
+      role,
+      control,
+      counters,
+      earlyBytes: options.handshake.remembered?.earlyDataBytes ?? 0,
       flow: this.flow,
       handshake: this.handshake,
+      ids,
+      keyUpdates,
+      lifecycle,
+      liveness,
+      openFailuresMax: config.openFailuresMax,
       outgoingRepairs: this.outgoingRepairs,
+      path,
+      paths,
+      recovery,
       repairs: this.repairs,
+      skips,
+      spaces,
+      streams,
       thin,
       times: this.times,
       thinning: delay === 0 ? null : new QueueBound(path.rtt, delay),
+      trace,
     };
     this.device = new Device({
       lifecycle,
@@ -318,9 +348,8 @@ export class Connection {
       compression,
       sendHeartbeat: (at) => this.sendHeartbeat(at),
     });
-    const earlyBytes = options.handshake.remembered?.earlyDataBytes ?? 0;
-    this.assembler = new PacketAssembler({ ...parts, earlyBytes, skips }, host);
-    this.receiver = new PacketReceiver({ ...parts, openFailuresMax: config.openFailuresMax }, host, now);
+    this.assembler = new PacketAssembler(parts, host);
+    this.receiver = new PacketReceiver(parts, host, now);
   }
 
   // ---- what the application asks and tells; there are its streams, too ----

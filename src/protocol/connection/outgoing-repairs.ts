@@ -33,8 +33,8 @@ export class OutgoingRepairs {
   private readonly protection: ConnectionProtection;
   private encoder: RepairEncoder | null = null;
   private bursts: BurstSizes | null = null;
-  /** The last protected numbers, at their count modulo the length, and their count. */
-  private readonly numbers = new Float64Array(SPAN_MAX).fill(-1);
+  /** The last protected numbers, at their count modulo the length, and their count. Empty where none was. */
+  private numbers = NONE;
   private count = 0;
   /** Whose new messages the newest has. */
   private latest: StreamProtection | null = null;
@@ -49,7 +49,7 @@ export class OutgoingRepairs {
   private readonly ended = new Group();
 
   /** Repairs that may be on their way, each as the number of its packet and those from and to which it covers; the oldest give way. */
-  private readonly sentRepairs = new Float64Array(3 * REPAIRS_KEPT).fill(-1);
+  private sentRepairs = NONE;
   private sentCount = 0;
   /** Lost packets whose frames are held back, and until when. */
   private readonly held: number[] = [];
@@ -108,7 +108,7 @@ export class OutgoingRepairs {
     const bytes = w.at - start;
     if (stream === null || bytes === 0 || bytes > SYMBOL_BYTES_MAX || bytes > w.limit - start - REPAIR_ROOM)
       return false;
-    this.encoder ??= new RepairEncoder();
+    this.encoder ??= this.begin();
     if (!this.encoder.keep(number, w.out, start, w.at)) return false;
     this.latest = stream;
     this.numbers[this.count++ % SPAN_MAX] = number;
@@ -185,7 +185,7 @@ export class OutgoingRepairs {
     this.encoder = null;
     this.bursts = null;
     this.count = 0;
-    this.numbers.fill(-1);
+    this.numbers = NONE;
     this.latest = null;
     this.window.clear();
     this.open.clear();
@@ -193,6 +193,13 @@ export class OutgoingRepairs {
   }
 
   // ---- inside ----
+
+  /** Something is to be protected, for the first time or after a {@link trim}. */
+  private begin(): RepairEncoder {
+    this.numbers = new Float64Array(SPAN_MAX).fill(-1);
+    if (this.sentRepairs === NONE) this.sentRepairs = new Float64Array(3 * REPAIRS_KEPT).fill(-1);
+    return new RepairEncoder();
+  }
 
   /** Whose new messages the newest protected packet has is to be flushed, and still by repairs. */
   private get isFlushDue(): boolean {
@@ -365,6 +372,7 @@ function isUnacknowledged(number: number, { ring }: SentPackets): boolean {
 }
 
 const FLIGHT_MASK = PacketState.IN_FLIGHT | PacketState.ACKED | PacketState.LOST;
+const NONE = new Float64Array(0);
 const REPAIRS_KEPT = 64;
 const HELD_MAX = 64;
 const HOLD_MIN: Micros = 2 * MILLISECOND;

@@ -189,15 +189,18 @@ class Pace {
 
 /** The ids of the hellos that were answered by a Retry last. Each has a place, which it keeps until another one needs that. */
 class RetriedIds {
-  private readonly keys = new Float64Array(RETRIED_MAX).fill(-1);
+  /** Null: none was. */
+  private keys: Float64Array | null = null;
 
   /** @param id - at least 6 bytes */
   add(id: Uint8Array): void {
     const key = u48(id);
+    this.keys ??= new Float64Array(RETRIED_MAX).fill(-1);
     this.keys[key % RETRIED_MAX] = key;
   }
 
   has(id: Uint8Array): boolean {
+    if (this.keys === null) return false;
     const key = u48(id);
     return this.keys[key % RETRIED_MAX] === key;
   }

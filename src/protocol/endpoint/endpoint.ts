@@ -11,10 +11,11 @@ import { type ConnectionConfig, configForPeer, localParameters } from '../connec
 import {
   Connection,
   type ConnectionOptions,
+  type ConnectionSurroundings,
   type EndpointEvent,
   type Seat,
 } from '../connection/connection.ts';
-import type { IdRoutes, IssuedId } from '../connection/connection-ids.ts';
+import type { IssuedId } from '../connection/connection-ids.ts';
 import { STATELESS_RESET } from '../connection/lifecycle.ts';
 import { PacketBuilder } from '../connection/packet-builder.ts';
 import { PacketNumberSpace } from '../connection/packet-number-space.ts';
@@ -100,7 +101,7 @@ export class Endpoint {
   readonly counters = new EndpointCounters();
   readonly memory: MemoryBudget;
   private readonly config: EndpointConfig;
-  private readonly parts: ConnectionParts;
+  private readonly surroundings: ConnectionSurroundings;
   private readonly byId: ConnectionIdTable<Connection>;
   /** Connections by the destination id of the client's first packet, as long as they live. */
   private readonly byFirstPacket = new FirstIdTable<Connection>();
@@ -117,7 +118,8 @@ export class Endpoint {
   private readonly answers: StatelessAnswers;
   /** Null at a client, and at a server that gives none. */
   private readonly tickets: Tickets | null;
-  private readonly admission: Admission;
+  /** Null at a client. */
+  private readonly admission: Admission | null;
   /** What is known of where clients are before they answered. */
   readonly addresses: AddressCheck;
 
@@ -128,7 +130,8 @@ export class Endpoint {
     this.memory = new MemoryBudget(config.connection.memoryBytesMax);
     const { aead } = config.connection;
     this.addresses = new AddressCheck(server, aead, config.random, this.memory, this.counters);
-    this.admission = new Admission(this.halfOpen, this.memory, this.counters, this.addresses.mode);
+    this.admission =
+      server === null ? null : new Admission(this.halfOpen, this.memory, this.counters, this.addresses.mode);
     this.resetKey = server === null ? null : (server.resetKey ?? resetKeyOf(server.identity));
     this.tickets = ticketsOf(config, this.memory, this.counters);
     this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
@@ -136,13 +139,15 @@ export class Endpoint {
       (connection, batch, now) => this.pack(connection, batch, now),
       (connection, error, now) => this.onPackError(connection, error, now),
     );
-    this.parts = {
+    this.surroundings = {
       random: config.random,
       memory: this.memory,
       events: { push: (event) => this.push(event) },
       touched: (connection) => this.ready.add(connection),
       helloCame: (connection) => this.halfOpen.helloCame(connection),
       newToken: this.addresses.newToken,
+      issueId: (connection) => this.issueId(connection),
+      releaseId: (id) => this.byId.release(id),
     };
   }
 
@@ -189,7 +194,7 @@ export class Endpoint {
 
   /** Refuses connections from now on, and those whose handshake is not complete; the others go on. */
   stopAccepting(now: Micros): void {
-    this.admission.stop();
+    this.admission?.stop();
     for (const connection of this.byId.values()) {
       if (connection.lifecycle.isEstablished) continue;
       try {
@@ -482,8 +487,9 @@ export class Endpoint {
 
   /** The first Initial of a client: nothing is kept unless it opens. [CON-2] */
   private acceptInitial(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
+    const { admission } = this;
     const { server } = this.config;
-    if (server === null) {
+    if (server === null || admission === null) {
       this.counters.droppedUnknownId++;
       return;
     }
@@ -494,13 +500,13 @@ export class Endpoint {
     const proof = this.addresses.shownBy(token, host, port, now);
     // [HS-36] Whoever followed a Retry follows no other, so it is told that it has to begin anew.
     const room =
-      proof === null ? CloseCode.INVALID_TOKEN : this.admission.roomFor(host, this.byId.size, server, now);
+      proof === null ? CloseCode.INVALID_TOKEN : admission.roomFor(host, this.byId.size, server, now);
     const isShown = proof !== null && proof.address !== AddressState.UNKNOWN;
     if (typeof room === 'number') {
       if (!this.answers.mayRefuse(now)) return;
     } else {
       const id = data.subarray(dcidStart, dcidStart + dcidLength);
-      const fate = this.admission.fateOf(host, id, isShown, server, now);
+      const fate = admission.fateOf(host, id, isShown, server, now);
       if (fate === FirstPacketFate.RETRY) this.askForToken(data, server, way, now);
       if (fate !== FirstPacketFate.ADMIT) return hastenScavenge(data.length); // in a flood it is megabytes a second
     }
@@ -522,7 +528,24 @@ export class Endpoint {
     }
     if (isShown) this.addresses.spend(token);
     const handshake = this.serverHandshake(first, proof.retriedId, server);
-    const connection = this.add({ role: 'server', handshake, host, port, ...proof, ...first }, now);
+    const connection = this.add(
+      {
+        role: 'server',
+        config: first.config,
+        handshake,
+        unpinned,
+        sourceId: first.sourceId,
+        destinationId: first.destinationId,
+        firstDestinationId: first.firstDestinationId,
+        retriedId: proof.retriedId,
+        address: proof.address,
+        host,
+        port,
+        isLoopback: first.isLoopback,
+        initial,
+      },
+      now,
+    );
     this.routedTo = connection;
     this.halfOpen.add(connection, isShown ? token : null);
     this.byFirstPacket.add(connection);
@@ -585,6 +608,10 @@ export class Endpoint {
     const originalId = retriedId ?? firstDestinationId;
     const retrySourceId = retriedId === null ? null : firstDestinationId;
     const token = this.resetKey === null ? null : resetToken(this.resetKey, sourceId);
+    const parameters = localParameters(config, sourceId, originalId, token);
+    parameters.retrySourceId = retrySourceId;
+    // [HS-47] Where the application decides about clients, what they say early would not be taken.
+    parameters.earlyDataBytes = access?.isDecided ? 0 : (tickets?.earlyDataBytesMax ?? 0);
     return new ServerHandshake({
       keys: initial.keys,
       identity,
@@ -592,12 +619,7 @@ export class Endpoint {
       mlKem: config.mlKem,
       mlDsa: config.mlDsa,
       random: this.config.random,
-      parameters: {
-        ...localParameters(config, sourceId, originalId, token),
-        retrySourceId,
-        // [HS-47] Where the application decides about clients, what they say early would not be taken.
-        earlyDataBytes: access?.isDecided ? 0 : (tickets?.earlyDataBytesMax ?? 0),
-      },
+      parameters,
       clientDestinationId: originalId,
       retrySourceId,
       unpinned,
@@ -647,12 +669,8 @@ export class Endpoint {
 
   // ---- inside ----
 
-  private add(options: Omit<ConnectionOptions, keyof ConnectionParts | 'routes'>, now: Micros): Connection {
-    const routes: IdRoutes = {
-      issue: () => this.issueId(connection),
-      release: (id) => this.byId.release(id),
-    };
-    const connection: Connection = new Connection({ ...options, ...this.parts, routes }, now);
+  private add(options: ConnectionOptions, now: Micros): Connection {
+    const connection = new Connection(options, this.surroundings, now);
     this.byId.add(options.sourceId, connection);
     this.counters.handshakesStarted++;
     this.counters.connectionsOpen = this.byId.size;
@@ -693,12 +711,6 @@ function ticketsOf(
   const { identity, tickets } = server;
   return new Tickets(tickets, identity.fingerprint, connection.aead, random, { memory, counters });
 }
-
-/** What every connection of an endpoint has from it. */
-type ConnectionParts = Pick<
-  ConnectionOptions,
-  'random' | 'memory' | 'events' | 'touched' | 'helloCame' | 'newToken'
->;
 
 /** What a server's connection begins with: what the client's first packet says, and what is chosen for it. */
 type FirstPacket = Pick<

@@ -348,8 +348,14 @@ export class ServerHandshake implements Handshake {
     const nonce = tickets.nonce();
     const key = ticketKey(resumption, nonce);
     const clientIdentity = this.peerFingerprint;
-    const content = { suite, key, provedAtMs: provedAtMs ?? tickets.unixMs(now), clientIdentity };
-    this.ticket = tickets.give(nonce, { ...content, limits: earlyLimitsOf(this.parameters) }, now);
+    const content = {
+      suite,
+      key,
+      provedAtMs: provedAtMs ?? tickets.unixMs(now),
+      clientIdentity,
+      limits: earlyLimitsOf(this.parameters),
+    };
+    this.ticket = tickets.give(nonce, content, now);
     resumption.fill(0);
     key.fill(0);
   }
