@@ -116,12 +116,13 @@ describe('closing a connection', () => {
   test('of a busy listener comes to an end, too', async () => {
     const listener = await serve(echo);
     const clients = await Promise.all([join(listener), join(listener)]);
-    for (const client of clients) {
+    const busy = clients.map((client) => {
       const stream = client.openStream();
       stream.on('message', (message) => stream.send(message));
       stream.sendBatch(['ping', 'pong', 'ping']);
-    }
-    await sleep(30);
+      return once(stream, 'message');
+    });
+    await Promise.all(busy);
     const begun = performance.now();
     await listener.close();
     expect(performance.now() - begun).toBeLessThan(5_000);
