@@ -9,10 +9,16 @@ import { spawnSync } from 'node:child_process';
  * @param names - what it may be called: names, or paths
  * @param aptPackage - the package of Debian that has it
  * @param what - what is not tested without it, as "the dissector in spec/wireshark/"
+ * @param statuses - what it may end with when it is asked for its version: some know no such question
  * @returns the first of its names that there is; null for none
  */
-export function systemProgram(names: readonly string[], aptPackage: string, what: string): string | null {
-  const there = () => names.find((name) => runs(name, ['--version'])) ?? null;
+export function systemProgram(
+  names: readonly string[],
+  aptPackage: string,
+  what: string,
+  statuses: readonly number[] = [0],
+): string | null {
+  const there = () => names.find((name) => runs(name, ['--version'], statuses)) ?? null;
   let found = there();
   if (found !== null) return found;
   const isRoot = process.getuid?.() === 0;
@@ -32,8 +38,9 @@ export function systemProgram(names: readonly string[], aptPackage: string, what
   return null;
 }
 
-function runs(program: string, args: readonly string[]): boolean {
-  return spawnSync(program, args, { stdio: 'ignore' }).status === 0;
+function runs(program: string, args: readonly string[], statuses: readonly number[] = [0]): boolean {
+  const { status } = spawnSync(program, args, { stdio: 'ignore' });
+  return status !== null && statuses.includes(status);
 }
 
 /** Waits for others that install at the same time, such as another test. */
