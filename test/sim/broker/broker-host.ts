@@ -8,11 +8,12 @@ import { LabClock } from '../../../src/testing/lab.ts';
 import { FaultyFileSystem } from '../../broker/store/faulty-file-system.ts';
 import { Violation } from '../invariants.ts';
 import type { SimConnection, SimStream } from './network.ts';
-import type { BrokerWorld } from './run.ts';
-import type { BrokerScenario } from './scenario.ts';
+import type { Broker, BrokerWorld } from './run.ts';
+import type { BrokerEvent, BrokerScenario } from './scenario.ts';
 
 /** The machine that a broker runs on: its process dies and comes back. */
-export class BrokerHost {
+export class BrokerHost implements Broker {
+  readonly url = 'sim';
   private readonly world: BrokerWorld;
   private readonly limits: BrokerScenario['limits'];
   private readonly keepsStore: boolean;
@@ -96,7 +97,7 @@ export class BrokerHost {
   }
 
   /** The process is killed, and starts again after a while. */
-  crash(downMs: number, noticedMs: number): void {
+  suffer({ downMs, noticedMs }: BrokerEvent): void {
     if (this.service === null) return;
     this.service = null;
     this.processClock.sleep(Number.MAX_SAFE_INTEGER / 4_000, false);
@@ -115,6 +116,10 @@ export class BrokerHost {
     this.disk = isCut ? this.disk.afterPowerCut() : this.disk.afterKill();
     this.world.totals.add(isCut ? 'power cuts' : 'kills with a disk', 1);
     this.isStarting = false;
+  }
+
+  clearUp(): void {
+    this.start();
   }
 
   get isSettled(): boolean {

@@ -23,6 +23,7 @@ interface Held {
 export class ClientHost {
   hasLeft = false;
   private readonly world: BrokerWorld;
+  private readonly number: number;
   private readonly plan: ClientPlan;
   private readonly path: Path;
   /** Lives of the process. */
@@ -35,10 +36,18 @@ export class ClientHost {
   private unanswered = 0;
   private abort = new AbortController();
 
-  constructor(world: BrokerWorld, plan: ClientPlan) {
+  constructor(world: BrokerWorld, plan: ClientPlan, number = 0) {
     this.world = world;
+    this.number = number;
     this.plan = plan;
     this.path = { name: plan.name, latencyMs: plan.latencyMs, jitterMs: plan.jitterMs, frozenUntil: 0 };
+  }
+
+  /** The brokers, each client beginning with another. */
+  private get urls(): readonly string[] {
+    const { urls } = this.world;
+    const first = this.number % urls.length;
+    return [...urls.slice(first), ...urls.slice(0, first)];
   }
 
   start(): void {
@@ -150,7 +159,7 @@ export class ClientHost {
     const { plan, world } = this;
     this.abort = new AbortController();
     const { signal } = this.abort;
-    const connecting = connectClientBy((_url, options) => this.dial(life, options.signal), 'sim', {
+    const connecting = connectClientBy((url, options) => this.dial(life, url, options.signal), this.urls, {
       session: plan.name,
       sessionExpiryMs: plan.sessionExpiryMs,
       reconnect: { minMs: 50, maxMs: 1_000, stableMs: 2_000 },
@@ -175,16 +184,17 @@ export class ClientHost {
     for (const each of plan.subscriptions) this.subscribe(client, life, each);
   }
 
-  private async dial(life: number, signal: AbortSignal | undefined): Promise<SimConnection> {
+  private async dial(life: number, url: string, signal: AbortSignal | undefined): Promise<SimConnection> {
     const { world } = this;
     await world.sleep(2 * this.path.latencyMs + 1);
     if (life !== this.life || signal?.aborted) throw new JspError('ERR_JSP_ABORTED', 'given up');
-    if (!world.broker.isUp) {
+    const broker = world.brokerAt(url);
+    if (!broker.isUp) {
       await world.sleep(HANDSHAKE_MS);
       throw new JspError('ERR_JSP_HANDSHAKE_TIMEOUT', 'there is no broker');
     }
     const [near, far] = world.network.connect(this.path);
-    world.broker.serve(far);
+    broker.serve(far);
     this.connection = near;
     return near;
   }
@@ -316,8 +326,7 @@ export class ClientHost {
         ({ offset, result }) => {
           if (life !== this.life) return;
           world.totals.add(`receipts, ${result}`, 1);
-          if (result !== 'noSubscriber')
-            world.model.stored(publication, world.broker.epoch, offset ?? undefined);
+          if (result !== 'noSubscriber') world.model.stored(publication, world.epoch, offset ?? undefined);
         },
         (error) => {
           if (life !== this.life) return;

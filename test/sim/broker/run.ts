@@ -9,13 +9,24 @@ import { Totals } from '../totals.ts';
 import { BrokerHost } from './broker-host.ts';
 import { ClientHost } from './client-host.ts';
 import { Model, Shelf } from './model.ts';
-import { SimNetwork } from './network.ts';
-import { type BrokerScenario, brokerScenarioOf, type DurablePlan, type WeatherEvent } from './scenario.ts';
+import { type SimConnection, SimNetwork } from './network.ts';
+import {
+  type BrokerEvent,
+  brokerScenarioOf,
+  type ClientPlan,
+  type DurablePlan,
+  type WeatherEvent,
+} from './scenario.ts';
 import { inVirtualTime, WallClock } from './virtual-time.ts';
 
 /** Runs the world of a seed to its end and answers what it met. Rejects, naming the seed, when a promise is broken. */
 export async function runBrokerSeed(seed: number): Promise<Totals> {
-  const world = new BrokerWorld(brokerScenarioOf(seed));
+  const scenario = brokerScenarioOf(seed);
+  return runWorld(new BrokerWorld(scenario, (world) => [new BrokerHost(world, scenario)]), seed);
+}
+
+/** Runs a world to its end, as {@link runBrokerSeed} does. */
+export async function runWorld(world: BrokerWorld, seed: number): Promise<Totals> {
   try {
     return await inVirtualTime(world.clock, world.wall, new Prng(seed + 1), () => world.toItsEnd());
   } catch (error) {
@@ -25,33 +36,76 @@ export async function runBrokerSeed(seed: number): Promise<Totals> {
   }
 }
 
+/** A broker of a world. */
+export interface Broker {
+  /** What clients connect to. */
+  readonly url: string;
+  readonly isUp: boolean;
+  /** Of its logs, where that stays; undefined where a receipt may be of an earlier one. */
+  readonly epoch: number | undefined;
+  start(): void;
+  serve(connection: SimConnection): void;
+  /** Something happens to it. */
+  suffer(event: BrokerEvent): void;
+  /** The weather is clear from now on. */
+  clearUp(): void;
+  readonly isSettled: boolean;
+  expectBounded(): void;
+  expectEmpty(): void;
+  toString(): string;
+}
+
+/** What a world is made of. */
+export interface WorldPlan {
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly durables: readonly DurablePlan[];
+  readonly clients: readonly ClientPlan[];
+  readonly weather: readonly WeatherEvent[];
+}
+
 /** What the hosts share. */
 export class BrokerWorld {
   readonly clock = new VirtualClock();
   readonly wall = new WallClock(this.clock);
   readonly network: SimNetwork;
   readonly model: Model;
-  readonly broker: BrokerHost;
+  readonly brokers: readonly Broker[];
   readonly totals = new Totals();
   readonly random: Prng;
   /** The weather is clear from now on. */
   isClear = false;
   readonly durables: readonly DurablePlan[];
   private readonly shelves = new Map<DurablePlan, Shelf>();
-  private readonly scenario: BrokerScenario;
+  private readonly scenario: WorldPlan;
   private readonly clients: readonly ClientHost[];
   private failure: unknown = null;
   private instants = 0;
   private readonly onUnhandled = (error: unknown) => this.fail(error);
 
-  constructor(scenario: BrokerScenario) {
+  constructor(scenario: WorldPlan, brokersOf: (world: BrokerWorld) => readonly Broker[]) {
     this.scenario = scenario;
     this.random = new Prng(scenario.seed);
     this.network = new SimNetwork(this.clock, this.random.fork());
     this.model = new Model(() => this.nowMs);
-    this.broker = new BrokerHost(this, scenario);
+    this.brokers = brokersOf(this);
     this.durables = scenario.durables;
-    this.clients = scenario.clients.map((plan) => new ClientHost(this, plan));
+    this.clients = scenario.clients.map((plan, i) => new ClientHost(this, plan, i));
+  }
+
+  /** What clients connect to. */
+  get urls(): readonly string[] {
+    return this.brokers.map(({ url }) => url);
+  }
+
+  /** The broker that clients reach by this URL. */
+  brokerAt(url: string): Broker {
+    return this.brokers[this.urls.indexOf(url)];
+  }
+
+  /** Of the logs, where that stays. */
+  get epoch(): number | undefined {
+    return this.brokers[0].epoch;
   }
 
   get nowMs(): number {
@@ -61,7 +115,7 @@ export class BrokerWorld {
   async toItsEnd(): Promise<Totals> {
     process.on('unhandledRejection', this.onUnhandled);
     try {
-      this.broker.start();
+      for (const broker of this.brokers) broker.start();
       for (const client of this.clients) client.start();
       for (const event of this.scenario.weather) this.after(event.atMs, () => this.happen(event));
       await this.run(this.scenario.durationMs);
@@ -78,7 +132,7 @@ export class BrokerWorld {
       for (const client of this.clients) client.leave();
       await this.until('lets the clients go', () => this.clients.every(({ hasLeft }) => hasLeft));
       await this.run(1_000);
-      this.broker.expectEmpty();
+      for (const broker of this.brokers) broker.expectEmpty();
     } finally {
       process.off('unhandledRejection', this.onUnhandled);
     }
@@ -144,9 +198,9 @@ export class BrokerWorld {
     if (this.isClear) return;
     this.totals.add(`weather, ${event.kind}`, 1);
     this.trace(() => JSON.stringify(event));
-    if (event.kind === 'crash') this.broker.crash(event.downMs, event.noticedMs);
-    else if (event.kind === 'clock') this.setClock(event.byMs);
-    else this.clients[event.client].suffer(event);
+    if (event.kind === 'clock') this.setClock(event.byMs);
+    else if ('client' in event) this.clients[event.client].suffer(event);
+    else this.brokers[event.broker].suffer(event);
   }
 
   private setClock(byMs: number): void {
@@ -156,12 +210,14 @@ export class BrokerWorld {
 
   private clearUp(): void {
     this.isClear = true;
-    this.broker.start();
+    for (const broker of this.brokers) broker.clearUp();
     for (const client of this.clients) client.clearUp();
   }
 
   private get isSettled(): boolean {
-    return this.clients.every(({ isSettled }) => isSettled) && this.broker.isSettled;
+    return (
+      this.clients.every(({ isSettled }) => isSettled) && this.brokers.every(({ isSettled }) => isSettled)
+    );
   }
 
   private get isProbed(): boolean {
@@ -172,7 +228,9 @@ export class BrokerWorld {
     if (await this.run(SETTLE_MS_MAX, predicate)) return;
     const missing = this.model.missing();
     const few = [...missing.slice(0, 4), ...this.clients.map((client) => client.toString())];
-    throw new Violation(`never ${what}: ${this.broker}; ${missing.length} are missing: ${few.join('; ')}`);
+    throw new Violation(
+      `never ${what}: ${this.brokers.join('; ')}; ${missing.length} are missing: ${few.join('; ')}`,
+    );
   }
 
   /** Lets time pass, until `predicate` holds, where one is given. False: it does not hold. */
@@ -186,10 +244,10 @@ export class BrokerWorld {
         return predicate();
       }
       if (this.instants++ > INSTANTS_MAX)
-        throw new Violation(`no end after ${INSTANTS_MAX} instants: ${this.broker}`);
+        throw new Violation(`no end after ${INSTANTS_MAX} instants: ${this.brokers.join('; ')}`);
       clock.runInstant();
       await instant();
-      if (this.instants % LOOK_EVERY === 0) this.broker.expectBounded();
+      if (this.instants % LOOK_EVERY === 0) for (const broker of this.brokers) broker.expectBounded();
       if (this.failure !== null) throw this.failure;
     }
     return true;

@@ -86,10 +86,19 @@ export type WeatherEvent =
   | { readonly kind: 'stuck'; readonly atMs: number; readonly client: number; readonly forMs: number }
   /** It subscribes to a durable, whoever holds it. */
   | { readonly kind: 'takeover'; readonly atMs: number; readonly client: number; readonly durable: number }
-  /** The broker's process ends without a word, and another begins. */
-  | { readonly kind: 'crash'; readonly atMs: number; readonly downMs: number; readonly noticedMs: number }
+  | BrokerEvent
   /** The wall clocks are set. */
   | { readonly kind: 'clock'; readonly atMs: number; readonly byMs: number };
+
+export type BrokerEvent =
+  /** The broker's process ends without a word, and another begins. */
+  {
+    readonly kind: 'crash';
+    readonly atMs: number;
+    readonly broker: number;
+    readonly downMs: number;
+    readonly noticedMs: number;
+  };
 
 export function brokerScenarioOf(seed: number): BrokerScenario {
   const random = new Prng(seed);
@@ -189,7 +198,7 @@ function eventOf(random: Prng, durationMs: number, clients: number, durables: nu
     case 'takeover':
       return { kind: 'takeover', atMs, client, durable: random.below(durables) };
     case 'crash':
-      return { kind: 'crash', atMs, downMs, noticedMs };
+      return { kind: 'crash', atMs, broker: 0, downMs, noticedMs };
     case 'clock':
       return { kind: 'clock', atMs, byMs: pick(random, [-3_600_000, -500, 500, 60_000]) };
   }
