@@ -2,12 +2,10 @@ import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
 import type { StorePort } from '../../../src/broker/core/store-port.ts';
 import { BrokerService } from '../../../src/broker/service.ts';
 import { openStore } from '../../../src/broker/store/open-store.ts';
-import { Command, HEADER_BYTES, PublishFlag } from '../../../src/pubsub/command.ts';
-import { decodeProperties, endOfProperties } from '../../../src/pubsub/properties.ts';
 import { LabClock } from '../../../src/testing/lab.ts';
 import { FaultyFileSystem } from '../../broker/store/faulty-file-system.ts';
 import { Violation } from '../invariants.ts';
-import type { SimConnection, SimStream } from './network.ts';
+import type { SimConnection } from './network.ts';
 import type { Broker, BrokerWorld } from './run.ts';
 import type { BrokerEvent, BrokerScenario } from './scenario.ts';
 
@@ -38,9 +36,6 @@ export class BrokerHost implements Broker {
     this.epoch = store === 'kept' ? 1 : undefined;
     this.disk = new FaultyFileSystem(world.random.fork());
     this.processClock = new LabClock(world.clock);
-    // What they find is told, and not thrown: the broker would take it for a fault of the transport.
-    world.network.onSent = (stream, message) => world.guard(() => this.onSent(stream, message));
-    world.network.onRead = (stream, message) => world.guard(() => this.onRead(stream, message));
   }
 
   get isUp(): boolean {
@@ -97,16 +92,16 @@ export class BrokerHost implements Broker {
   }
 
   /** The process is killed, and starts again after a while. */
-  suffer({ downMs, noticedMs }: BrokerEvent): void {
-    if (this.service === null) return;
+  suffer(event: BrokerEvent): void {
+    if (this.service === null || event.kind !== 'crash') return;
     this.service = null;
     this.processClock.sleep(Number.MAX_SAFE_INTEGER / 4_000, false);
-    for (const connection of this.connections.splice(0)) connection.kill(noticedMs);
+    for (const connection of this.connections.splice(0)) connection.kill(event.noticedMs);
     this.life++;
     if (!this.keepsStore) this.store = new MemoryStore([], ++this.stores);
     if (this.hasDisk) this.leaveDisk();
     this.world.model.brokerDied(!this.keepsStore);
-    this.world.after(downMs, () => this.start());
+    this.world.after(event.downMs, () => this.start());
   }
 
   /** The process ends with whatever it had begun to write; or the machine does, and what was not synced may be gone. */
@@ -156,40 +151,6 @@ export class BrokerHost implements Broker {
     const { queuedMessages, publishersStopped, clients } = this.service.metrics();
     return `the broker has ${clients} clients, queues ${queuedMessages} messages and stops ${publishersStopped} publishers`;
   }
-
-  private onRead({ connection: { end, path }, id }: SimStream, message: Uint8Array): void {
-    if (end === 'client') return;
-    this.world.trace(() => `broker reads from ${path.name} on ${id} ${textOf(message)}`);
-    const { text, ttlMs } = publishOf(message);
-    if (text !== null) this.world.model.arrives(text, ttlMs);
-  }
-
-  private onSent({ connection: { end, path }, id }: SimStream, message: Uint8Array): void {
-    if (end === 'client') return;
-    this.world.trace(() => `broker sends to ${path.name} on ${id} ${textOf(message)}`);
-    const { text } = publishOf(message);
-    if (text !== null) this.world.model.leaves(text);
-  }
-}
-
-/** A command for whoever follows one world. */
-function textOf(message: Uint8Array): string {
-  const name = Object.entries(Command).find(([, code]) => code === message[0])?.[0];
-  const { text } = publishOf(message);
-  const id = Buffer.from(message).readUInt32BE(4);
-  return `${name} ${id} flags ${message[1]} ${text ?? Buffer.from(message).toString('hex', HEADER_BYTES)}`;
-}
-
-/** The text of a PUBLISH, and its time to live; null of another command. */
-function publishOf(message: Uint8Array): { text: string | null; ttlMs: number } {
-  if (message[0] !== Command.PUBLISH) return { text: null, ttlMs: 0 };
-  const bytes = Buffer.from(message.buffer, message.byteOffset, message.length);
-  const topicEnd = HEADER_BYTES + bytes.readUInt16BE(2);
-  const hasProperties = (message[1] & PublishFlag.PROPERTIES) !== 0;
-  const { ttlMs = Number.POSITIVE_INFINITY } = hasProperties ? decodeProperties(message, topicEnd) : {};
-  if (bytes.toString('latin1', HEADER_BYTES, topicEnd).startsWith('dead/')) return { text: null, ttlMs };
-  const start = hasProperties ? endOfProperties(message, topicEnd) : topicEnd;
-  return { text: bytes.toString('latin1', start).trimEnd(), ttlMs };
 }
 
 const SMALL_PARTS = { segmentBytes: 16_384, cacheBytes: 4_096, checkpointBytes: 4_096 };

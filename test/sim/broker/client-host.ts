@@ -32,6 +32,9 @@ export class ClientHost {
   private client: BrokerClient | null = null;
   private connection: SimConnection | null = null;
   private held: Held[] = [];
+  /** The broker it has connected to last, and one that it does not come back to. */
+  private connectedTo: string | null = null;
+  private avoided: string | null = null;
   private stuckUntilMs = 0;
   private unanswered = 0;
   private abort = new AbortController();
@@ -62,6 +65,13 @@ export class ClientHost {
       case 'break':
         this.connection?.vanish(event.nearMs, event.farMs);
         break;
+      case 'move':
+        this.avoided = this.connectedTo;
+        this.world.after(event.forMs, () => {
+          this.avoided = null;
+        });
+        this.connection?.vanish(event.nearMs, event.farMs);
+        break;
       case 'freeze':
         this.path.frozenUntil = clock.now() + event.forMs * 1_000;
         break;
@@ -78,6 +88,7 @@ export class ClientHost {
   }
 
   clearUp(): void {
+    this.avoided = null;
     this.path.frozenUntil = 0;
     this.stuckUntilMs = 0;
     if (this.isDown) this.start();
@@ -189,13 +200,14 @@ export class ClientHost {
     await world.sleep(2 * this.path.latencyMs + 1);
     if (life !== this.life || signal?.aborted) throw new JspError('ERR_JSP_ABORTED', 'given up');
     const broker = world.brokerAt(url);
-    if (!broker.isUp) {
+    if (!broker.isUp || url === this.avoided) {
       await world.sleep(HANDSHAKE_MS);
       throw new JspError('ERR_JSP_HANDSHAKE_TIMEOUT', 'there is no broker');
     }
     const [near, far] = world.network.connect(this.path);
     broker.serve(far);
     this.connection = near;
+    this.connectedTo = url;
     return near;
   }
 
@@ -208,7 +220,7 @@ export class ClientHost {
         : world.shelfOf(durable);
     const held: Held = {
       plan,
-      holder: new Holder(shelf),
+      holder: new Holder(shelf, this.plan.name),
       subscription: null,
       isOver: false,
       probes: new Set(),

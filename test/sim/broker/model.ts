@@ -24,6 +24,10 @@ export interface Publication {
   storedAtMs: number | null;
   /** From then on no broker sends it; counted from when the broker read it. */
   expiresAtMs: number;
+  /** Connections on which a broker has read it. */
+  readonly ways: Set<number>;
+  /** By client: the connection on which it was sent to it last. */
+  readonly sentOn: Map<string, number>;
 }
 
 /** A message as an application gets it. */
@@ -66,11 +70,15 @@ export class Shelf {
 
 export class Holder {
   readonly shelf: Shelf;
-  /** By life of the broker, publisher, topic and QoS: number of the last QoS 0 delivery. */
+  readonly client: string;
+  /** By life of the broker, publisher, its connection and the holder's, topic and QoS: number of the last QoS 0 delivery. */
   readonly lastLive = new Map<string, number>();
+  /** What was published with QoS 0 and has come. */
+  readonly seen = new Set<string>();
 
-  constructor(shelf: Shelf) {
+  constructor(shelf: Shelf, client = '') {
     this.shelf = shelf;
+    this.client = client;
   }
 }
 
@@ -111,15 +119,17 @@ export class Model {
     const publication = {
       ...{ text, publisher, topic, number, qos, ttlMs, isUnguarded },
       ...{ atMs: this.nowMs(), storedAtMs: null, expiresAtMs: Number.POSITIVE_INFINITY },
+      ...{ ways: new Set<number>(), sentOn: new Map<string, number>() },
     };
     this.publications.set(text, publication);
     return publication;
   }
 
   /** A broker reads it from the transport; what it has to live is counted from then on. */
-  arrives(text: string, ttlMs: number): void {
+  arrives(text: string, ttlMs: number, connection = 0): void {
     const publication = this.publications.get(text);
     if (publication === undefined) return;
+    publication.ways.add(connection);
     if (ttlMs > publication.ttlMs)
       throw new Violation(`"${text}" has ${ttlMs} ms to live, and was given ${publication.ttlMs}`);
     publication.expiresAtMs = Math.min(publication.expiresAtMs, this.nowMs() + ttlMs);
@@ -169,13 +179,15 @@ export class Model {
   }
 
   /** A broker hands `text` to the transport. */
-  leaves(text: string): void {
-    const late = this.nowMs() - (this.publications.get(text)?.expiresAtMs ?? Number.POSITIVE_INFINITY);
+  leaves(text: string, client = '', connection = 0): void {
+    const publication = this.publications.get(text);
+    publication?.sentOn.set(client, connection);
+    const late = this.nowMs() - (publication?.expiresAtMs ?? Number.POSITIVE_INFINITY);
     if (late >= 0) throw new Violation(`"${text}" left the broker ${late} ms after its time to live`);
   }
 
   /** An application gets a message. */
-  delivered({ shelf, lastLive }: Holder, message: Delivered): Publication {
+  delivered({ shelf, client, lastLive, seen }: Holder, message: Delivered): Publication {
     const text = message.text().trimEnd();
     const { topic, epoch = 0, offset = 0, redelivered = false } = message;
     const fail = (what: string): never => {
@@ -188,10 +200,13 @@ export class Model {
       fail(`which was published to ${publication.topic}`);
     this.deliveries++;
     if (offset === 0) {
-      const flow = `${this.life} ${publisher} ${topic} ${qos}`;
+      const { ways, sentOn } = publication;
+      const flow = `${this.life} ${publisher} ${[...ways].at(-1)} ${sentOn.get(client)} ${topic} ${qos}`;
       const last = lastLive.get(flow) ?? 0;
-      // At most once, and in order; but what a broker handed on and had not stored when it died comes to the next one again.
-      const mayComeAgain = isUnguarded || (qos === 1 && publication.atMs < this.diedAtMs);
+      // At most once, and in order as long as both stay where they are; but what a broker handed on and had not stored when it died comes to the next one again.
+      const mayComeAgain = qos === 1 && (isUnguarded || publication.atMs < this.diedAtMs || ways.size > 1);
+      if (qos === 0 && seen.has(text)) fail('for the second time');
+      seen.add(text);
       if (redelivered || (number <= last && !mayComeAgain)) fail(`behind number ${last}`);
       lastLive.set(flow, number);
       return publication;

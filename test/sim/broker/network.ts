@@ -208,6 +208,8 @@ export class SimStream extends EventEmitter implements MessageStream {
 /** One end of a connection. */
 export class SimConnection extends EventEmitter implements ClientConnection {
   readonly network: SimNetwork;
+  /** The same at both ends. */
+  readonly number: number;
   readonly end: End;
   readonly path: Path;
   readonly streams = new Set<SimStream>();
@@ -217,9 +219,10 @@ export class SimConnection extends EventEmitter implements ClientConnection {
   isGone = false;
   private over = false;
 
-  constructor(network: SimNetwork, end: End, path: Path) {
+  constructor(network: SimNetwork, end: End, path: Path, number: number) {
     super();
     this.network = network;
+    this.number = number;
     this.end = end;
     this.path = path;
   }
@@ -324,6 +327,7 @@ export class SimNetwork {
   onSent: Tap | null = null;
   onRead: Tap | null = null;
   nextStreamId = 0;
+  private connections = 0;
 
   constructor(clock: VirtualClock, random: Prng) {
     this.clock = clock;
@@ -332,8 +336,9 @@ export class SimNetwork {
 
   /** The two ends of a new connection: the client's and the broker's. */
   connect(path: Path): [SimConnection, SimConnection] {
-    const near = new SimConnection(this, 'client', path);
-    const far = new SimConnection(this, 'broker', path);
+    const number = ++this.connections;
+    const near = new SimConnection(this, 'client', path, number);
+    const far = new SimConnection(this, 'broker', path, number);
     near.peer = far;
     far.peer = near;
     return [near, far];

@@ -17,6 +17,7 @@ import {
   type DurablePlan,
   type WeatherEvent,
 } from './scenario.ts';
+import { tap } from './taps.ts';
 import { inVirtualTime, WallClock } from './virtual-time.ts';
 
 /** Runs the world of a seed to its end and answers what it met. Rejects, naming the seed, when a promise is broken. */
@@ -89,6 +90,7 @@ export class BrokerWorld {
     this.network = new SimNetwork(this.clock, this.random.fork());
     this.model = new Model(() => this.nowMs);
     this.brokers = brokersOf(this);
+    tap(this);
     this.durables = scenario.durables;
     this.clients = scenario.clients.map((plan, i) => new ClientHost(this, plan, i));
   }

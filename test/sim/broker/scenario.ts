@@ -86,19 +86,41 @@ export type WeatherEvent =
   | { readonly kind: 'stuck'; readonly atMs: number; readonly client: number; readonly forMs: number }
   /** It subscribes to a durable, whoever holds it. */
   | { readonly kind: 'takeover'; readonly atMs: number; readonly client: number; readonly durable: number }
+  /** The path to its broker is gone for good, and to this broker it does not come back for a while. */
+  | {
+      readonly kind: 'move';
+      readonly atMs: number;
+      readonly client: number;
+      readonly nearMs: number;
+      readonly farMs: number;
+      readonly forMs: number;
+    }
   | BrokerEvent
   /** The wall clocks are set. */
   | { readonly kind: 'clock'; readonly atMs: number; readonly byMs: number };
 
 export type BrokerEvent =
   /** The broker's process ends without a word, and another begins. */
-  {
-    readonly kind: 'crash';
-    readonly atMs: number;
-    readonly broker: number;
-    readonly downMs: number;
-    readonly noticedMs: number;
-  };
+  | {
+      readonly kind: 'crash';
+      readonly atMs: number;
+      readonly broker: number;
+      readonly downMs: number;
+      readonly noticedMs: number;
+    }
+  /** Of a cluster: it is told to end, and does so in order. */
+  | { readonly kind: 'leave'; readonly atMs: number; readonly broker: number; readonly downMs: number }
+  /** Of a cluster: it does not reach what connects it with the others; each end notices after its own time. */
+  | {
+      readonly kind: 'cut';
+      readonly atMs: number;
+      readonly broker: number;
+      readonly nearMs: number;
+      readonly farMs: number;
+      readonly forMs: number;
+    }
+  /** Of a cluster: what connects all of them dies, and comes back. */
+  | { readonly kind: 'nats'; readonly atMs: number; readonly broker: number; readonly downMs: number };
 
 export function brokerScenarioOf(seed: number): BrokerScenario {
   const random = new Prng(seed);
@@ -120,7 +142,7 @@ export function brokerScenarioOf(seed: number): BrokerScenario {
   return { seed, durationMs, limits, store, durables, clients, weather };
 }
 
-function durableOf(random: Prng, i: number): DurablePlan {
+export function durableOf(random: Prng, i: number): DurablePlan {
   const isShared = random.chance(0.3);
   const filter = pick(random, ['a/#', '#', 'a/b']);
   return {
@@ -134,7 +156,7 @@ function durableOf(random: Prng, i: number): DurablePlan {
   };
 }
 
-function clientOf(
+export function clientOf(
   random: Prng,
   name: string,
   durationMs: number,
@@ -175,7 +197,7 @@ function subscriptionOf(random: Prng, durables: readonly DurablePlan[]): Subscri
   };
 }
 
-function eventOf(random: Prng, durationMs: number, clients: number, durables: number): WeatherEvent {
+export function eventOf(random: Prng, durationMs: number, clients: number, durables: number): WeatherEvent {
   const atMs = random.below(durationMs);
   const client = random.below(clients);
   const noticedMs = pick(random, [0, 100, 5_000]);
@@ -204,7 +226,7 @@ function eventOf(random: Prng, durationMs: number, clients: number, durables: nu
   }
 }
 
-function pick<T>(random: Prng, choices: readonly T[]): T {
+export function pick<T>(random: Prng, choices: readonly T[]): T {
   return choices[random.below(choices.length)];
 }
 

@@ -1,0 +1,17 @@
+/** Runs the world of a seed: brokers that are one over a model of NATS, which crash, are cut off and come back, clients that move between them, and the model that judges. */
+
+import { BrokerWorld, runWorld } from '../broker/run.ts';
+import type { Totals } from '../totals.ts';
+import { ModelNats } from './model-nats.ts';
+import { NodeHost } from './node-host.ts';
+import { clusterScenarioOf } from './scenario.ts';
+
+/** Runs the world of a seed to its end and answers what it met. Rejects, naming the seed, when a promise is broken. */
+export function runClusterSeed(seed: number): Promise<Totals> {
+  const scenario = clusterScenarioOf(seed);
+  const world = new BrokerWorld(scenario, (of) => {
+    const nats = new ModelNats(of.clock, of.random.fork(), scenario.nats);
+    return Array.from({ length: scenario.brokers }, (_, i) => new NodeHost(of, nats, scenario, i));
+  });
+  return runWorld(world, seed);
+}
