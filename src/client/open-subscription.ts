@@ -4,6 +4,7 @@
  */
 
 import type { JspError } from '../base/errors.ts';
+import { MILLISECOND } from '../base/time.ts';
 import { decodeSubscribed, MISSED_UNKNOWN, offsetOf, type ReaderStart } from '../pubsub/acknowledgement.ts';
 import {
   type CommandReader,
@@ -91,6 +92,8 @@ export class OpenSubscription
   private readonly unackedMax: number;
   /** Null without a connection. */
   private streams: SubscriptionStreams | null = null;
+  /** How often in a row the broker has said that it cannot be had now. */
+  private timesBusy = 0;
 
   constructor(
     filters: readonly string[],
@@ -303,7 +306,17 @@ export class OpenSubscription
   private onRefused(streams: SubscriptionStreams, error: Error): void {
     // What the connection has failed is asked for again on the next. [CLT-30]
     if (this.streams !== streams || refusalCode(error) === null) return;
-    this.finish(error);
+    if (refusalCode(error) === ReasonCode.BUSY) this.askLater(streams);
+    else this.finish(error);
+  }
+
+  /** It cannot be had now: it is asked for again, ever more rarely, as long as there is this connection. [CLT-41] */
+  private askLater(streams: SubscriptionStreams): void {
+    const { clock } = this.reading;
+    const waitMs = Math.min(BUSY_MS_MAX, BUSY_MS_MIN * 2 ** this.timesBusy++);
+    clock.setTimer(clock.now() + waitMs * MILLISECOND, () => {
+      if (this.streams === streams) void this.subscribeOn(streams);
+    });
   }
 
   /** The first answer on these streams says where it goes on; deliveries may come right behind it. */
@@ -312,6 +325,7 @@ export class OpenSubscription
     const { settling } = this.consuming;
     if (this.isConfirmed || streams === null) return;
     this.isConfirmed = true;
+    this.timesBusy = 0;
     const isAgain = this.life.phase !== Phase.OPENING;
     const start = settling === null ? null : decodeSubscribed(answer);
     let recovered = false;
@@ -477,3 +491,5 @@ function isExact({ epoch, next, missed }: ReaderStart): boolean {
 
 /** Unread bytes of a subscription that is being taken back at which reading stops. */
 const LAST_BYTES_MAX = 64 * 1024 * 1024;
+const BUSY_MS_MIN = 200;
+const BUSY_MS_MAX = 5_000;

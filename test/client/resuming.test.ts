@@ -276,6 +276,35 @@ describe('a subscription whose connection ends', () => {
 });
 
 describe('a subscription that the broker refuses or gives up', () => {
+  test('is asked for again, ever more rarely, where it only cannot be had now, and not on a connection that is gone [CLT-41]', async () => {
+    const { log, clock, told, goOnline, breakOff, settle, subscription } = subscribed({ durable: 'd' });
+    log.start = ReasonCode.BUSY;
+    const opened = subscription.opened(undefined);
+    await goOnline();
+    for (const [ms, times] of [
+      [199, 1],
+      [1, 2],
+      [399, 2],
+      [1, 3],
+      [60_000, 4],
+    ]) {
+      clock.advance(ms);
+      await settle();
+      expect(log.asked.length).toBe(times);
+    }
+    breakOff();
+    clock.advance(60_000);
+    await settle();
+    expect(log.asked.length).toBe(4);
+    await goOnline();
+    log.start = {};
+    clock.advance(5_000);
+    await opened;
+    expect(log.asked.length).toBe(6);
+    expect(told).toEqual([]);
+    subscription.close();
+  });
+
   test('because another took its durable name is over for good [CLT-30]', async () => {
     const { log, told, goOnline, settle, subscription } = subscribed({ durable: 'd' });
     await goOnline();
