@@ -16,9 +16,15 @@ export class BrokerProcess {
   private process: ChildProcess | null = null;
   private ended: Promise<void> = Promise.resolve();
 
-  /** @param options - further ones of `jsp broker` */
-  constructor(...options: readonly string[]) {
-    this.options = options;
+  /**
+   * @param options - further ones of `jsp broker`
+   * @param keepsStore - false: what it keeps is elsewhere
+   */
+  constructor({
+    options = [],
+    keepsStore = true,
+  }: { options?: readonly string[]; keepsStore?: boolean } = {}) {
+    this.options = keepsStore ? ['--store', join(this.folder, 'store'), ...options] : options;
   }
 
   get pid(): number {
@@ -29,7 +35,7 @@ export class BrokerProcess {
   async start(): Promise<void> {
     const { folder } = this;
     const args = ['broker', '--port', this.port, '--state', join(folder, 'state')];
-    args.push('--store', join(folder, 'store'), ...this.options);
+    args.push(...this.options);
     const child = spawn(process.execPath, [MAIN, ...args], {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],

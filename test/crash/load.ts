@@ -40,7 +40,7 @@ export class LoadPublisher {
   }
 
   static async start(
-    url: string,
+    url: string | readonly string[],
     name: string,
     model: Model,
     fail: (error: unknown) => void,

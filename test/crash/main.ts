@@ -1,13 +1,16 @@
 /** Crash tests of real processes, over as many rounds as there is patience for: see {@link USAGE}. */
 import { parseArgs } from 'node:util';
+import { natsProgram } from '../broker/backplane/nats-server.ts';
 import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
+import { killCluster, MISFORTUNES } from './kill-cluster.ts';
 import type { CrashReport, Progress } from './load.ts';
 
 const USAGE = `npm run crash -- WHAT [--rounds N] [--json]
 
   broker     a durable broker under load is killed with SIGKILL and started again          (default 100 rounds)
   client     a durable subscriber is killed inside its handler and started again           (default 100 rounds)
+  cluster    of three brokers on one NATS under load, one is killed, frozen, cut off or told to leave, or NATS is  (default 100 rounds)
   restarts   a durable broker under load ends by SIGTERM and SIGKILL by turns, and returns (default 50 rounds)
 
 Judged by the oracle of the broker simulation (test/sim/broker/model.ts): no acknowledged message lost, first deliveries in order, others with
@@ -17,6 +20,11 @@ type Run = (rounds: number, onRound: Progress) => Promise<CrashReport>;
 const RUNS: Readonly<Record<string, { readonly rounds: number; readonly run: Run }>> = {
   broker: { rounds: 100, run: (rounds, onRound) => killBroker({ rounds, signals: ['SIGKILL'], onRound }) },
   client: { rounds: 100, run: killClient },
+  cluster: {
+    rounds: 100,
+    run: (rounds, onRound) =>
+      killCluster({ program: natsProgram() ?? '', rounds, misfortunes: MISFORTUNES, onRound }),
+  },
   restarts: {
     rounds: 50,
     run: (rounds, onRound) => killBroker({ rounds, signals: ['SIGTERM', 'SIGKILL'], onRound }),
