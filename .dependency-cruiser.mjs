@@ -109,5 +109,7 @@ export default {
     // TypeScript 7 is no library that a tool could parse with.
     parser: 'swc',
     doNotFollow: { path: 'node_modules' },
+    // Some packages have no other door than their exports.
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'] },
   },
 };

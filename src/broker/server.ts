@@ -1,3 +1,5 @@
+/** A broker that listens: its options, how it starts, is told other ones, and ends. It is one file because all of it is one life. */
+
 import { JspError } from '../base/errors.ts';
 import {
   anObject,
@@ -27,14 +29,15 @@ import { systemClock } from '../udp/clock.ts';
 import { AuthInUse } from './auth/auth-in-use.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import type { AuthOptions } from './auth/options.ts';
-import { type Backplane, openBackplane } from './backplane/open-backplane.ts';
+import type { Backplane } from './backplane/backplane.ts';
+import { openBackplane } from './backplane/open-backplane.ts';
 import type { BackplaneOptions } from './backplane/options.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
 import type { AdminRequest, BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
 import { AppendFault, type LogOptions, type StoreFailure } from './core/store-port.ts';
 import type { Happening } from './operations/event-log.ts';
-import { Operations } from './operations/operations.ts';
+import { Operations, programVersion } from './operations/operations.ts';
 import type { EventRecord } from './operations/snapshot.ts';
 import { BrokerService } from './service.ts';
 import type { StoreMetrics } from './store/disk-store.ts';
@@ -91,6 +94,8 @@ interface BrokerEvents {
   storeDamaged: [finding: StoreFinding];
   /** The keys of an issuer of tokens cannot be had from their URL, and why; null: they can again. Meanwhile those count that came last. */
   keysUnavailable: [url: string, reason: string | null];
+  /** What is wrong with the engine that makes this broker one with others, a sentence; null: nothing any more. */
+  backplaneTrouble: [trouble: string | null];
   /** Something that operators want a trace of, as on `$sys/events`: who came in, who was refused what, and what was done to whom. At most 200 a second, and of one kind at most half of them. */
   event: [event: EventRecord];
 }
@@ -122,6 +127,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       clock: clock ?? systemClock,
       wallMs: Date.now,
       logs,
+      version: programVersion(),
     });
     store = await openBrokerStore(options.store, options.logs);
     const listener = await listen(laidOver(defaults, withProfile(chosen)));
@@ -209,7 +215,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.auth.begin(authenticator);
     this.store = store;
     this.backplane = backplane;
-    if (backplane !== null) backplane.onNews = () => this.service.hear();
+    if (backplane !== null) this.join(backplane, options.backplane?.advertise);
     this.recovery = store.recovery;
     this.operations = this.operate(options);
     if (store.disk !== null) {
@@ -387,6 +393,21 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     const asker = { principal: principal?.name ?? '', address };
     const { status, body } = await this.operations.request(verb, payload, asker);
     return { status, payload: Buffer.from(JSON.stringify(body)) };
+  }
+
+  /** From now on this broker is a node of its cluster. */
+  private join(backplane: Backplane, advertised: readonly string[] = [this.url]): void {
+    backplane.onNews = () => this.service.hear();
+    backplane.describe = () => ({
+      urls: advertised,
+      clients: this.service.metrics().clients,
+      draining: this.closesAt !== Number.POSITIVE_INFINITY,
+    });
+    backplane.onTrouble = (trouble, failure) => {
+      this.note({ what: 'backplane', detail: trouble ?? 'in order again' });
+      this.tell('backplaneTrouble', trouble);
+      if (failure instanceof JspError && this.failure === null) this.fail(failure);
+    };
   }
 
   private onFault(error: unknown): void {

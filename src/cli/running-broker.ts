@@ -164,6 +164,11 @@ function tellOf(broker: Broker, log: Log, asksWho: boolean): void {
       url,
     });
   });
+  broker.on('backplaneTrouble', (trouble) =>
+    log.write(trouble === null ? 'info' : 'warn', `backplane: ${trouble ?? 'in order again'}`, {
+      event: 'backplane',
+    }),
+  );
   broker.on('event', ({ what, principal, address, door, detail }) => {
     const level = LEVELS[what];
     if (level === undefined) return; // it has a line of its own

@@ -122,6 +122,8 @@ export const DropReason = {
   COMPRESSED: 5,
   /** They were delivered as often as is allowed and never acknowledged, and there is no dead-letter topic. */
   REJECTED: 6,
+  /** They did not come from the node of the cluster where they were published. */
+  CLUSTER: 7,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 /** By their numbers, as applications and JSON have them. */
@@ -133,6 +135,7 @@ export const DROP_REASON_NAMES = [
   'tooLarge',
   'compressed',
   'rejected',
+  'cluster',
 ] as const;
 
 /** Why a connection, a stream or a request ends: codes of a CONNECTION_CLOSE with scope 1, of a RESET_STREAM and of REFUSED. */

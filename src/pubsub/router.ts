@@ -25,12 +25,18 @@ export class Router<T> {
     return this.trie.size;
   }
 
-  add(filter: string, subscriber: T): void {
-    if (this.trie.add(filter, subscriber)) this.forgetRoutes(filter);
+  /** True when nobody held the filter before. */
+  add(filter: string, subscriber: T): boolean {
+    const isFirst = this.trie.add(filter, subscriber);
+    if (isFirst) this.forgetRoutes(filter);
+    return isFirst;
   }
 
-  remove(filter: string, subscriber: T): void {
-    if (this.trie.remove(filter, subscriber)) this.forgetRoutes(filter);
+  /** True when nobody holds the filter any more, but did. */
+  remove(filter: string, subscriber: T): boolean {
+    const wasLast = this.trie.remove(filter, subscriber);
+    if (wasLast) this.forgetRoutes(filter);
+    return wasLast;
   }
 
   /** The entries of the filters that match the topic of a PUBLISH, or null when it is not a topic that clients publish to. */

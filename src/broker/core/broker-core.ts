@@ -374,6 +374,7 @@ export class BrokerCore implements StoreEvents {
       queuedBytesMax: state.budget.bytesMax,
       durables: state.consumers.durableCount,
       unsettledMessages: state.consumers.unsettledCount,
+      cluster: state.cluster?.figures ?? null,
       // Behind the others: an object that begins with one that is spread costs fifty times as much.
       ...state.counters,
       ...state.levels,

@@ -289,6 +289,15 @@ export interface BrokerMetrics extends BrokerCounters {
   unsettledMessages: number;
   /** Streams that the broker has opened to subscribers, for what must not wait behind other messages. */
   lanes: number;
+  /** What this broker makes of what the other nodes of its cluster send; null: it is alone. */
+  cluster: ClusterFigures | null;
+}
+
+export interface ClusterFigures {
+  /** Live messages that did not come, that were malformed, and subscriptions that were answered before messages of other nodes came. */
+  missed: number;
+  invalid: number;
+  lateSubscriptions: number;
 }
 
 /** Effects that are kept to be used again: those of a message for so many subscribers. */

@@ -34,7 +34,7 @@ import { Expiry } from './delivery/expiry.ts';
 import { FanOut } from './delivery/fan-out.ts';
 import { Subscription } from './delivery/subscription.ts';
 import { Consumers } from './durable/consumers.ts';
-import { SharedGroups } from './durable/shared-group.ts';
+import { clusterNameOf, SharedGroups } from './durable/shared-group.ts';
 import { Notices } from './notices.ts';
 import { Latencies } from './operations/latencies.ts';
 import type { TopicSketch } from './operations/topic-sketch.ts';
@@ -206,9 +206,7 @@ export class BrokerState {
     this.latencies = new Latencies(store.logs);
     this.routing = new LogRouting(store.logs);
     this.report = report;
-    this.cluster = backplane === null ? null : new Cluster(backplane, (error) => this.reportFault(error));
     this.replica = backplane === null ? null : new ReplicatedValues(backplane, this);
-    if (this.replica !== null) this.cluster?.listeners.push(this.replica);
     const keeper = this.replica ?? new StoredValues(store.state);
     this.publishers = new Publishers(keeper);
     this.storeListeners.push(this.placements, this.publishers, this.messageIds);
@@ -232,6 +230,9 @@ export class BrokerState {
     this.consumers = new Consumers(this);
     this.groups = new SharedGroups(this.limits.routesMax);
     this.storeListeners.push(this.sessions, this.storedAnswers, this.consumers);
+    this.cluster =
+      backplane === null ? null : new Cluster(backplane, this, (error) => this.reportFault(error));
+    if (this.replica !== null) this.cluster?.listeners.push(this.replica);
   }
 
   /** More of the last values that were kept here are stored in the cluster. */
@@ -449,14 +450,19 @@ export class BrokerState {
   enter(filter: string, subscription: Subscription, keyOrder: boolean): void {
     subscription.filters.add(filter);
     this.levels.subscriptions++;
-    if (isShared(filter)) this.groups.join(filter, subscription, keyOrder);
-    else this.router.add(filter, subscription); // [BRK-61] for one that reads a log: of what is in none
+    // [BRK-61] For one that reads a log: of what is in none.
+    const isFirst = isShared(filter)
+      ? this.groups.join(filter, subscription, keyOrder)
+      : this.router.add(filter, subscription);
+    if (isFirst) this.cluster?.interest.add(clusterNameOf(filter, subscription.readsLog));
   }
 
   /** And does not any more. */
   leave(filter: string, subscription: Subscription): void {
-    if (isShared(filter)) this.groups.leave(filter, subscription);
-    else this.router.remove(filter, subscription);
+    const wasLast = isShared(filter)
+      ? this.groups.leave(filter, subscription)
+      : this.router.remove(filter, subscription);
+    if (wasLast) this.cluster?.interest.remove(clusterNameOf(filter, subscription.readsLog));
   }
 
   /** True when a message is for a subscription, whose filters have changed meanwhile. */

@@ -13,7 +13,7 @@ export class Operations {
   private readonly prometheus: PrometheusExport;
 
   constructor(broker: Operated) {
-    this.observation = new Observation(broker, version());
+    this.observation = new Observation(broker, programVersion());
     this.requests = new OperatorRequests(this.observation, broker);
     this.prometheus = new PrometheusExport(() => this.observation.report());
   }
@@ -69,7 +69,8 @@ export class Operations {
 }
 
 /** Of the package that this is a part of; empty where that cannot be found, as in a bundle. */
-function version(): string {
+/** Of this program. */
+export function programVersion(): string {
   try {
     const file = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
     return (JSON.parse(file) as { version: string }).version;

@@ -4,7 +4,7 @@ import { systemClock } from '../../../src/udp/clock.ts';
 import { DrivenCore } from '../core/driven-core.ts';
 import { FakeBackplane } from './fake-backplane.ts';
 
-const surroundings = { clock: systemClock, wallMs: () => 0, logs: [] };
+const surroundings = { clock: systemClock, wallMs: () => 0, logs: [], version: '' };
 
 test('a broker is alone unless it is told otherwise [CLU-1]', async () => {
   expect(await openBackplane(undefined, surroundings)).toBeNull();

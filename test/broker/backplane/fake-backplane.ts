@@ -16,6 +16,8 @@ export class FakeBackplane implements BackplanePort {
   /** Nodes that are of the cluster beside this one. */
   readonly others = new Set<string>();
   isConnected = true;
+  /** What is wanted does not stand until the test says so. */
+  takesLong = false;
   /** What was asked; a test takes out what it has seen. */
   readonly asked: Asked[] = [];
   /** Messages that were published, as they were handed over. */
@@ -60,6 +62,7 @@ export class FakeBackplane implements BackplanePort {
 
   want(filter: string): void {
     this.asked.push(['want', filter]);
+    if (!this.takesLong) this.push((events) => events.wanted(filter));
   }
 
   unwant(filter: string): void {

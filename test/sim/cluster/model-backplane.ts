@@ -4,7 +4,7 @@
  */
 
 import { MILLISECOND, type Micros } from '../../../src/base/time.ts';
-import type { Backplane } from '../../../src/broker/backplane/open-backplane.ts';
+import type { Backplane } from '../../../src/broker/backplane/backplane.ts';
 import type {
   BackplaneEvents,
   BackplanePort,
@@ -41,7 +41,9 @@ interface AskedClaim {
 type News = (events: BackplaneEvents) => void;
 
 /** A process of a node: another of the same name begins anew. */
-export class ModelNode implements Backplane, BackplanePort, NatsListener {
+export class ModelNode
+  implements Pick<Backplane, 'port' | 'store' | 'onNews' | 'close'>, BackplanePort, NatsListener
+{
   readonly node: string;
   readonly store: ModelStore;
   readonly values: ModelValues;

@@ -80,8 +80,8 @@ export interface BackplaneEvents extends ValueEvents {
    * @param group - the `$share/group/filter` through which it came to this node alone; null: it is for everybody but groups
    */
   message(message: Uint8Array, priority: number, deadlineMs: number, group: string | null): void;
-  /** So many live messages of other nodes have not reached this one. */
-  missed(count: number): void;
+  /** So many live messages of another node have not reached this one, before `message`, which is of the same topic and comes next. */
+  missed(count: number, message: Uint8Array): void;
   /** Nobody on any node wants the topic of this request. */
   unanswered(request: number): void;
   /**

@@ -1,18 +1,31 @@
 /** This broker as a node of its cluster: what the backplane tells goes to the parts that want to hear it. A broker that is alone has none. */
 
+import type { ClusterFigures } from '../output.ts';
 import type { BackplaneEvents, BackplanePort, ClaimEntries } from './backplane-port.ts';
+import { Interest } from './interest.ts';
+import { LiveMessages, type LiveSurroundings } from './live.ts';
 import type { ValueChange } from './value-port.ts';
 
 export class Cluster implements BackplaneEvents {
   readonly port: BackplanePort;
+  readonly interest: Interest;
+  readonly live: LiveMessages;
   /** Parts that hear what the backplane tells, each what it wants to know. */
   readonly listeners: Partial<BackplaneEvents>[] = [];
   private readonly report: (error: unknown) => void;
 
   /** @param report - told of each fault of a listener, which is a fault of the broker [BRK-40] */
-  constructor(port: BackplanePort, report: (error: unknown) => void) {
+  constructor(port: BackplanePort, broker: LiveSurroundings, report: (error: unknown) => void) {
     this.port = port;
     this.report = report;
+    this.interest = new Interest(port, broker);
+    this.live = new LiveMessages(broker, port);
+    this.listeners.push(this.interest, this.live.requests);
+  }
+
+  get figures(): ClusterFigures {
+    const { missing: missed, invalid } = this.live;
+    return { missed, invalid, lateSubscriptions: this.interest.late };
   }
 
   connected(): void {
@@ -28,17 +41,19 @@ export class Cluster implements BackplaneEvents {
   }
 
   message(message: Uint8Array, priority: number, deadlineMs: number, group: string | null): void {
-    for (let i = 0; i < this.listeners.length; i++) {
-      try {
-        this.listeners[i].message?.(message, priority, deadlineMs, group);
-      } catch (error) {
-        this.report(error);
-      }
+    try {
+      this.live.message(message, priority, deadlineMs, group);
+    } catch (error) {
+      this.report(error);
     }
   }
 
-  missed(count: number): void {
-    this.hear((listener) => listener.missed?.(count));
+  missed(count: number, message: Uint8Array): void {
+    try {
+      this.live.missed(count, message);
+    } catch (error) {
+      this.report(error);
+    }
   }
 
   unanswered(request: number): void {

@@ -285,15 +285,15 @@ export class DeliveryQueue {
     this.answerBytes += answer.length;
   }
 
-  /** A message is missing behind what is queued. */
-  pushGap(reason: DropReason): void {
+  /** A message is missing behind what is queued, or several. */
+  pushGap(reason: DropReason, count = 1): void {
     if (!this.tellsGaps) return;
     const last = this.entries.peek(this.entries.length - 1);
     if (last instanceof QueueItem && last.kind === ItemKind.GAP) {
-      countMissing(last, reason, 1);
+      countMissing(last, reason, count);
       return;
     }
-    this.entries.push(gapOf(reason));
+    this.entries.push(gapOf(reason, count));
     this.items++;
     this.gaps++;
   }
@@ -517,9 +517,9 @@ export function isOfClassLatest(message: Uint8Array): boolean {
   return classOf(message, topicEndOf(message)) === DeliveryClass.LATEST;
 }
 
-function gapOf(reason: DropReason): QueueItem {
+function gapOf(reason: DropReason, count = 1): QueueItem {
   const gap = new QueueItem(ItemKind.GAP, NO_BYTES);
-  countMissing(gap, reason, 1);
+  countMissing(gap, reason, count);
   return gap;
 }
 

@@ -207,12 +207,12 @@ export class Delivery implements ItemOwner, Awaited, Gated {
     this.counters.deliveriesWithheld++;
   }
 
-  /** Leaves a message out. The client is told in the place of the gap. [BRK-92] */
-  skip(reason: DropReason): void {
+  /** Leaves a message out, or several. The client is told in the place of the gap. [BRK-92] */
+  skip(reason: DropReason, count = 1): void {
     if (reason === DropReason.TOO_LARGE) this.counters.droppedTooLarge++;
     else if (reason === DropReason.COMPRESSED) this.counters.droppedCompressed++;
-    if (!this.ready) this.queue.pushGap(reason);
-    else if (this.queue.tellsGaps) this.handOver(encodeDropped(1, reason));
+    if (!this.ready) this.queue.pushGap(reason, count);
+    else if (this.queue.tellsGaps) this.handOver(encodeDropped(count, reason));
   }
 
   /**

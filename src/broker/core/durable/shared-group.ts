@@ -5,7 +5,7 @@
 
 import { topicEndOf } from '../../../pubsub/command.ts';
 import { FilterEntry, Router } from '../../../pubsub/router.ts';
-import { sharedFilter } from '../../../pubsub/topic.ts';
+import { isShared, sharedFilter } from '../../../pubsub/topic.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import { keyHashOf, ownerOf } from './key-order.ts';
 
@@ -52,10 +52,14 @@ export class SharedGroups {
     return this.byFilter.size === 0;
   }
 
-  /** @param filter - `$share/group/filter` */
-  join(filter: string, subscription: Subscription, keyOrder: boolean): void {
+  /**
+   * @param filter - `$share/group/filter`
+   * @returns whether it is the first member
+   */
+  join(filter: string, subscription: Subscription, keyOrder: boolean): boolean {
     const key = keyOf(filter, subscription);
     let group = this.byFilter.get(key);
+    const isFirst = group === undefined;
     if (group === undefined) {
       group = new SharedGroup(keyOrder);
       this.byFilter.set(key, group);
@@ -63,18 +67,21 @@ export class SharedGroups {
     }
     group.members.push(subscription);
     group.numbers.set(subscription, ++this.joined);
+    return isFirst;
   }
 
-  leave(filter: string, subscription: Subscription): void {
+  /** Returns whether it was the last member. */
+  leave(filter: string, subscription: Subscription): boolean {
     const key = keyOf(filter, subscription);
     const group = this.byFilter.get(key);
     const place = group?.members.indexOf(subscription) ?? -1;
-    if (group === undefined || place < 0) return;
+    if (group === undefined || place < 0) return false;
     group.members.splice(place, 1);
     group.numbers.delete(subscription);
-    if (group.members.length > 0) return;
+    if (group.members.length > 0) return false;
     this.byFilter.delete(key);
     this.router.remove(sharedFilter(filter), group);
+    return true;
   }
 
   /** True when a group of `subscription` has a filter that matches a message. */
@@ -100,9 +107,26 @@ export class SharedGroups {
     }
     return this.entry.stand(chosen);
   }
+
+  /** Who of one group gets a message that has come for it. @param name - as nodes of a cluster call it */
+  chosenIn(name: string, message: Uint8Array): FilterEntry<Subscription> {
+    const readsLog = name.includes(OF_QOS1);
+    const group = this.byFilter.get(`${readsLog ? 1 : 0}${readsLog ? name.replace(OF_QOS1, '') : name}`);
+    return this.entry.stand(group === undefined ? [] : [group.choose(message, topicEndOf(message))]);
+  }
+}
+
+/** As the nodes of a cluster call a filter: the group of one of QoS 1 has a character behind its name that no name has. */
+export function clusterNameOf(filter: string, readsLog: boolean): string {
+  if (!readsLog || !isShared(filter)) return filter;
+  const end = filter.indexOf('/', SHARE_BYTES);
+  return `${filter.slice(0, end)}${OF_QOS1}${filter.slice(end)}`;
 }
 
 /** Those of QoS 0 and those of QoS 1 are two groups, whatever their name. */
 function keyOf(filter: string, { readsLog }: Subscription): string {
   return `${readsLog ? 1 : 0}${filter}`;
 }
+
+const SHARE_BYTES = '$share/'.length;
+const OF_QOS1 = '\u0001';

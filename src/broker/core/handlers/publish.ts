@@ -80,9 +80,10 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
   counters.bytesIn += message.length;
   if (retained.replays > 0) retained.onLive(message); // [BRK-106] who gets it needs no last value
   if (broker.topicSketch !== null) broker.topicSketch.count(message, topicEnd);
-  if (!broker.groups.isEmpty) {
+  if (!broker.groups.isEmpty || broker.cluster !== null) {
     offerLive(broker, publisher, message, entries, NEVER, false);
-    if (broker.fanOut.offered === 0) counters.messagesUnrouted++;
+    broker.cluster?.live.publish(message, publisher.priority, NEVER, false, null);
+    if (isForNobody(broker)) counters.messagesUnrouted++;
   } else if (entries.length === 0)
     counters.messagesUnrouted++; // [BRK-26] nobody wants it: counted and forgotten
   else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER, false);
@@ -217,18 +218,17 @@ function goOut(
   const refused = offer(broker, channel, publication, entries);
   if (id === 0) return;
   publisher.take(id);
-  const { offered } = broker.fanOut;
   const written = publication.keeper !== null ? broker.publishers.awaitState(publisher) : 0;
   if (publication.key !== null && refused === 0)
     broker.messageIds.add({ key: publication.key, log, offset, atMs: broker.wallMs });
   if (log !== null) {
-    const result = resultOf(log, offered, terms);
+    const result = resultOf(log, isForNobody(broker), terms);
     const bytes = publication.message.length;
     awaitLog(broker, publisher, { id, log, until: offset + 1, result, offset, bytes, written });
   } else if (refused > 0) {
     refuse(broker, publisher, id, ReasonCode.QUOTA); // [BRK-80] not every queue took it
   } else {
-    publisher.receipts.awaitQueues(id, resultOf(log, offered, terms), written);
+    publisher.receipts.awaitQueues(id, resultOf(log, isForNobody(broker), terms), written);
   }
 }
 
@@ -243,13 +243,18 @@ function offer(
   if (broker.retained.replays > 0) broker.retained.onLive(message);
   if (keeper !== null) broker.retained.keep(keeper, message, channel.priority); // [BRK-29] the last value of its topic
   const deadlineMs = broker.nowMs + terms.ttlMs;
+  const { cluster } = broker;
   // A copy that nobody gets is not made.
-  const live = entries.length === 0 && broker.groups.isEmpty ? message : asLive(message);
+  const isCopied = entries.length > 0 || !broker.groups.isEmpty || cluster !== null;
+  const live = isCopied ? asLive(message) : message;
   offerLive(broker, channel, live, entries, deadlineMs, log !== null);
   const { offered, refused } = fanOut;
-  if (offered === 0 && log === null) {
+  const isUnanswered = offered === 0 && log === null && terms.replyAt >= 0;
+  const tell = isUnanswered ? () => tellNoResponders(broker, channel, message, terms.replyAt) : null;
+  cluster?.live.publish(live, channel.priority, deadlineMs, log !== null, tell);
+  if (log === null && isForNobody(broker)) {
     counters.messagesUnrouted++;
-    if (id === 0 && terms.replyAt >= 0) tellNoResponders(broker, channel, message, terms.replyAt);
+    if (id === 0) tell?.();
   }
   return refused;
 }
@@ -302,14 +307,13 @@ function onPlaced(
   const entries = broker.router.route(message, topicEndOf(message)) ?? [];
   const refused = offer(broker, channel, isLeft ? { ...publication, keeper: null } : publication, entries);
   if (id === 0) return;
-  const { offered } = broker.fanOut;
   if (keeper !== null) receipt.written = broker.publishers.awaitState(publisher);
   if (log === null && refused > 0) {
     refusePlaced(ReasonCode.QUOTA);
     return;
   }
   if (log === null && key !== null) broker.messageIds.add({ key, log, offset: -1, atMs: broker.wallMs });
-  receipt.result = resultOf(log, offered, terms);
+  receipt.result = resultOf(log, isForNobody(broker), terms);
   receipt.until = offset + 1;
   receipt.offset = offset > 0 ? offset : -1;
 }
@@ -343,19 +347,28 @@ export function publishNow(broker: BrokerState, channel: Channel, message: Uint8
 /** Offers a message that a log has taken to all who read no log. */
 export function offerStored(broker: BrokerState, channel: Channel, command: Uint8Array): void {
   const entries = broker.router.route(command, topicEndOf(command));
-  if (entries !== null) offerLive(broker, channel, asLive(command), entries, NEVER, true);
+  if (entries === null) return;
+  const live = asLive(command);
+  offerLive(broker, channel, live, entries, NEVER, true);
+  broker.cluster?.live.publish(live, channel.priority, NEVER, true, null);
+}
+
+/** Nobody here was offered the latest message, and no other node may want it. */
+function isForNobody({ fanOut, cluster }: BrokerState): boolean {
+  return fanOut.offered === 0 && cluster?.port.isConnected !== true;
 }
 
 /** Offers a message to all who get it at once; `fanOut` has counted them. */
 function offerLive(
-  { fanOut, groups }: BrokerState,
+  { fanOut, groups, cluster }: BrokerState,
   channel: Channel,
   message: Uint8Array,
   entries: Entries,
   deadlineMs: number,
   isStored: boolean,
 ): void {
-  const all = groups.isEmpty ? entries : [...entries, groups.chosenFor(message)];
+  const areServed = groups.isEmpty || cluster?.live.servesGroups === true;
+  const all = areServed ? entries : [...entries, groups.chosenFor(message)];
   fanOut.offer(message, all, channel, channel.priority, deadlineMs, isStored);
 }
 
@@ -452,9 +465,9 @@ function tellNoResponders(broker: BrokerState, channel: Channel, request: Uint8A
   if (entries !== null) broker.fanOut.offer(reply, entries, channel, channel.priority, NEVER, false);
 }
 
-/** What a publisher is told of a message that so many subscribers are to get, and that is in `log`, or in none. */
-function resultOf(log: LogPort | null, offered: number, terms: Terms): PublishResult {
-  if (offered === 0 && (log === null || terms.replyAt >= 0)) return PublishResult.NO_SUBSCRIBER;
+/** What a publisher is told of a message that is in `log`, or in none. */
+function resultOf(log: LogPort | null, isUnwanted: boolean, terms: Terms): PublishResult {
+  if (isUnwanted && (log === null || terms.replyAt >= 0)) return PublishResult.NO_SUBSCRIBER;
   return log?.isDurable ? PublishResult.STORED : PublishResult.IN_MEMORY;
 }
 

@@ -26,6 +26,7 @@ import { ClaimAnswer } from '../backplane/claims.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { Subscription } from '../delivery/subscription.ts';
+import { clusterNameOf } from '../durable/shared-group.ts';
 import { logOfFilter } from '../publishing/log-routing.ts';
 import type { BrokerState } from '../state.ts';
 import { maySubscribe } from './permission.ts';
@@ -59,10 +60,7 @@ function subscribeNow(broker: BrokerState, channel: Channel, message: Uint8Array
   const readsLog = (broker.reader.flags & SubscribeFlag.QOS1) !== 0;
   if (readsLog && filter !== null && awaitsHead(broker, channel, filter, message)) return;
   const code = addFilter(broker, channel, filter, options, message);
-  // A subscription that reads a log is answered when it is known where it begins.
-  if (code !== ReasonCode.NO_ERROR || !readsLog) {
-    settle(broker, channel, id, Command.SUBSCRIBED, code);
-  }
+  if (code !== ReasonCode.NO_ERROR) settle(broker, channel, id, Command.SUBSCRIBED, code);
 }
 
 export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint8Array): void {
@@ -118,6 +116,20 @@ function awaitsHead(broker: BrokerState, channel: Channel, filter: string, messa
   return isAwaited;
 }
 
+/** A subscription is answered when messages of all nodes of the cluster come, too. [CLU-4] */
+function whenStands(broker: BrokerState, channel: Channel, filter: string, answer: () => void): void {
+  if (channel.closed) return;
+  const { cluster } = broker;
+  if (cluster === null) {
+    answer();
+    return;
+  }
+  const readsLog = broker.subscriptionOf(channel)?.readsLog === true;
+  cluster.interest.whenStands(clusterNameOf(filter, readsLog), () => {
+    if (!channel.closed) answer();
+  });
+}
+
 /** What a SUBSCRIBE asks for beside its filter. */
 interface Asked {
   readonly values: SubscribeOptionValues;
@@ -125,7 +137,7 @@ interface Asked {
   readonly bytes: Uint8Array;
 }
 
-/** Adds `filter` to those of the stream; null stands for one that is not text. Returns NO_ERROR, or why it is refused. */
+/** Adds `filter` to those of the stream; null stands for one that is not text. Returns NO_ERROR, and it is answered, at once or later; or why it is refused. */
 function addFilter(
   broker: BrokerState,
   channel: Channel,
@@ -147,7 +159,11 @@ function addFilter(
     return ReasonCode.POLICY_MISMATCH; // [BRK-17] a stream has one policy
   }
   const isHeld = held?.filters.has(filter) === true;
-  if (isHeld && !readsLog) return ReasonCode.NO_ERROR; // [BRK-14] it gets these already
+  const confirm = () => settle(broker, channel, id, Command.SUBSCRIBED, ReasonCode.NO_ERROR);
+  if (isHeld && !readsLog) {
+    whenStands(broker, channel, filter, confirm); // [BRK-14] it gets these already
+    return ReasonCode.NO_ERROR;
+  }
   const session = broker.sessionOf(channel);
   const principal = channel.client.principal as Principal;
   const filtersMax = Math.min(broker.limits.filtersPerClientMax, principal.limits.subscriptions ?? NEVER);
@@ -167,7 +183,11 @@ function addFilter(
   const isUnwanted = (flags & SubscribeFlag.NO_RETAINED) !== 0;
   const handling = isUnwanted ? RetainedHandling.NONE : (asked.values.retained ?? RetainedHandling.SEND);
   if (!readsLog) {
-    replayRetained(broker, open(), filter, handling);
+    const subscription = open();
+    whenStands(broker, channel, filter, () => {
+      confirm();
+      if (subscription.filters.has(filter)) replayRetained(broker, subscription, filter, handling);
+    });
     return ReasonCode.NO_ERROR;
   }
   return readLog(broker, {
@@ -178,14 +198,15 @@ function addFilter(
     held,
     open,
     claim: (name) => claimFirst(broker, channel, id, name, message),
-    answer: (start) => {
-      if (channel.closed) return;
-      channel.delivery.answer(encodeSubscribed(id, start));
-      const subscription = broker.subscriptionOf(channel);
-      if (!isHeld && subscription?.filters.has(filter)) {
-        replayRetained(broker, subscription, filter, handling);
-      }
-    },
+    // When it is known where it begins.
+    answer: (start) =>
+      whenStands(broker, channel, filter, () => {
+        channel.delivery.answer(encodeSubscribed(id, start));
+        const subscription = broker.subscriptionOf(channel);
+        if (!isHeld && subscription?.filters.has(filter)) {
+          replayRetained(broker, subscription, filter, handling);
+        }
+      }),
   });
 }
 

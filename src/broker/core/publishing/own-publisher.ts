@@ -96,7 +96,8 @@ export class OwnPublisher {
   }
 }
 
-const NOWHERE: Link = {
+/** The stream of what the broker itself publishes. */
+export const NOWHERE: Link = {
   id: -1,
   priority: STREAM_PRIORITIES.indexOf('chat'),
   messageBytesMax: Number.POSITIVE_INFINITY,

@@ -1,0 +1,82 @@
+/** What a broker knows of the engine behind it: its face, what it says of itself and of the other nodes, and what it needs to begin. */
+
+import type { Clock } from '../../udp/clock.ts';
+import type { BackplanePort } from '../core/backplane/backplane-port.ts';
+import type { LogOptions, StorePort } from '../core/store-port.ts';
+
+/** An engine that runs. */
+export interface Backplane {
+  readonly port: BackplanePort;
+  /** The logs and the state of the cluster; null: the broker keeps its own. */
+  readonly store: StorePort | null;
+  /** The nodes of the cluster, this one among them. */
+  readonly members: readonly NodeRecord[];
+  /** To be called when {@link port} or {@link store} has news. */
+  onNews: () => void;
+  /** To be told what this node says of itself, which is asked now and then. */
+  describe: () => OwnRecord;
+  /** To be called with what is wrong, a sentence for people; null: nothing any more. With an error: the broker cannot go on. */
+  onTrouble: (trouble: string | null, failure?: Error) => void;
+  metrics(): BackplaneMetrics;
+  /** Writes what waits, and leaves the cluster. */
+  close(): Promise<void>;
+}
+
+export interface BackplaneMetrics extends LiveFigures {
+  isConnected: boolean;
+  /** How often the engine was reached again. */
+  reconnects: number;
+  /** Nodes of the cluster, this one among them. */
+  nodes: number;
+  /** Filters that this node wants messages of other nodes for. */
+  interest: number;
+  /** Messages to other nodes that could not be sent. */
+  nodeMessagesUnsent: number;
+}
+
+/** What an engine needs to begin. */
+export interface BackplaneSurroundings {
+  readonly clock: Clock;
+  /** Time of the wall clock, in ms since 1970. */
+  readonly wallMs: () => number;
+  /** As the broker is configured. */
+  readonly logs: readonly LogOptions[];
+  /** Of this program. */
+  readonly version: string;
+}
+
+/** What a node tells the others of itself. */
+export interface NodeRecord {
+  readonly node: string;
+  /** Random, of each run of it. */
+  readonly number: number;
+  /** Under which clients reach it. */
+  readonly urls: readonly string[];
+  readonly version: string;
+  /** Wall clock, ms: when it began. */
+  readonly startedAt: number;
+  /** Figures of its last entry. */
+  readonly clients: number;
+  readonly interest: number;
+  readonly draining: boolean;
+}
+
+/** What a node says of itself now. */
+export type OwnRecord = Pick<NodeRecord, 'urls' | 'clients' | 'draining'>;
+
+/** Counters since it began. */
+export interface LiveFigures {
+  messagesOut: number;
+  bytesOut: number;
+  messagesIn: number;
+  bytesIn: number;
+  /** Not sent: NATS could not be reached, did not take them fast enough, or allows no message so large. */
+  unsent: number;
+  tooLarge: number;
+  /** Of other nodes, that have not come. */
+  missed: number;
+  /** That came by more than one subscription. */
+  duplicates: number;
+  /** That were no messages of ours. */
+  invalid: number;
+}

@@ -1,0 +1,173 @@
+/**
+ * A connection to NATS, which comes back by itself for as long as it is not closed. What is sent while it is down is lost, but for what the client library does again
+ * on its own: subscriptions. Nobody may send without looking at {@link NatsLine.isUp}, nor more than {@link NatsLine.hasRoom} says, for the library keeps what the server
+ * does not take, however much that is.
+ */
+
+import { readFileSync } from 'node:fs';
+import type { Authenticator, NatsConnection } from '@nats-io/transport-node';
+import type { BackplaneOptions, BackplaneTls } from '../options.ts';
+import { failureOf, type NatsModules } from './modules.ts';
+
+export interface LineOptions {
+  /** What it is for, as the list of connections of NATS shows it. */
+  readonly purpose: string;
+  /** What is published by it does not come back on it. */
+  readonly noEcho: boolean;
+}
+
+export interface LineListener {
+  up(): void;
+  down(): void;
+  /** NATS refuses something: a sentence of it. */
+  refused(error: Error): void;
+}
+
+export class NatsLine {
+  readonly nats: NatsConnection;
+  /** Told of what happens from now on. */
+  listener: LineListener | null = null;
+  private state: 'up' | 'down' | 'closed' = 'up';
+  /** Bytes that were sent since it is up, those that a PING was sent behind, and those that the server has taken. */
+  private sentBytes = 0;
+  private askedBytes = 0;
+  private takenBytes = 0;
+
+  private constructor(nats: NatsConnection) {
+    this.nats = nats;
+    void this.watch();
+  }
+
+  /** @throws {JspError} ERR_JSP_BACKPLANE_FAILED */
+  static async open(
+    { transport }: NatsModules,
+    options: BackplaneOptions,
+    line: LineOptions,
+  ): Promise<NatsLine> {
+    const { urls = [DEFAULT_URL], cluster = 'main', tls } = options;
+    const servers = urls.map((url) => new URL(url));
+    const isEncrypted = tls !== undefined || servers.some(({ protocol }) => protocol === 'tls:');
+    try {
+      const nats = await transport.connect({
+        servers: servers.map(({ hostname, port }) => `${hostname}:${port === '' ? 4_222 : port}`),
+        name: `jsp ${cluster} ${options.node ?? ''} ${line.purpose}`,
+        noEcho: line.noEcho,
+        ...identityOf(transport, options, servers),
+        ...(isEncrypted ? { tls: certificatesOf(tls) } : {}),
+        maxReconnectAttempts: -1,
+        ignoreAuthErrorAbort: true, // whoever takes away a permission may give it back
+        reconnectTimeWait: RECONNECT_MS,
+        reconnectJitter: RECONNECT_MS,
+        reconnectJitterTLS: RECONNECT_MS,
+        timeout: CONNECT_MS,
+        pingInterval: PING_MS,
+        maxPingOut: 2,
+      });
+      return new NatsLine(nats);
+    } catch (error) {
+      throw failureOf(error as Error, urls);
+    }
+  }
+
+  /** What is sent now goes out. */
+  get isUp(): boolean {
+    return this.state === 'up';
+  }
+
+  /** The server takes what is sent, or has not had the time yet. */
+  get hasRoom(): boolean {
+    return this.sentBytes - this.takenBytes < UNTAKEN_BYTES_MAX;
+  }
+
+  /** So many bytes were sent; now and then the server is asked whether it has taken them. */
+  count(bytes: number): void {
+    this.sentBytes += bytes;
+    if (this.sentBytes - this.askedBytes >= ASKED_EACH_BYTES) this.ask();
+  }
+
+  /** Resolves with true when the server has taken all that was sent, and done what it says; with false when the line goes down before. */
+  async settled(): Promise<boolean> {
+    const { sentBytes } = this;
+    try {
+      await this.nats.flush();
+    } catch {
+      return false;
+    }
+    this.takenBytes = Math.max(this.takenBytes, Math.min(sentBytes, this.sentBytes));
+    return true;
+  }
+
+  /** Sends what was handed over, and ends. */
+  async close(): Promise<void> {
+    if (this.state === 'closed') return;
+    const wasUp = this.state === 'up';
+    this.state = 'closed';
+    if (wasUp)
+      await Promise.race([
+        this.nats.flush().catch(ignore),
+        new Promise((then) => setTimeout(then, CLOSE_MS)),
+      ]);
+    await this.nats.close().catch(ignore);
+  }
+
+  private ask(): void {
+    this.askedBytes = this.sentBytes;
+    void this.settled();
+  }
+
+  private async watch(): Promise<void> {
+    for await (const status of this.nats.status()) {
+      if (this.state === 'closed') return;
+      if (status.type === 'disconnect') this.go('down');
+      else if (status.type === 'reconnect') this.go('up');
+      else if (status.type === 'error') this.listener?.refused(status.error);
+    }
+  }
+
+  private go(state: 'up' | 'down'): void {
+    if (this.state === state) return;
+    this.state = state;
+    this.sentBytes = 0;
+    this.askedBytes = 0;
+    this.takenBytes = 0;
+    if (state === 'up') this.listener?.up();
+    else this.listener?.down();
+  }
+}
+
+function certificatesOf({ ca, cert, key }: BackplaneTls = {}) {
+  return {
+    ...(ca === undefined ? {} : { caFile: ca }),
+    ...(cert === undefined || key === undefined ? {} : { certFile: cert, keyFile: key }),
+  };
+}
+
+/** Who this broker is for NATS: as the options say, else as the URL does. */
+function identityOf(
+  transport: NatsModules['transport'],
+  { credentials, user, password, token }: BackplaneOptions,
+  servers: readonly URL[],
+): { authenticator?: Authenticator; user?: string; pass?: string; token?: string } {
+  if (credentials !== undefined) {
+    // Read again at each attempt, for they are renewed.
+    return { authenticator: (nonce) => transport.credsAuthenticator(readFileSync(credentials))(nonce) };
+  }
+  if (token !== undefined) return { token };
+  if (user !== undefined && password !== undefined) return { user, pass: password };
+  const named = servers.find(({ username }) => username !== '');
+  if (named === undefined) return {};
+  return { user: decodeURIComponent(named.username), pass: decodeURIComponent(named.password) };
+}
+
+function ignore(): void {}
+
+const DEFAULT_URL = 'nats://127.0.0.1:4222';
+const CONNECT_MS = 5_000;
+/** A server is tried again after so long, and up to as long again. */
+const RECONNECT_MS = 200;
+/** A silent server is asked so often, and given up when it has left two unanswered. */
+const PING_MS = 2_000;
+/** So many bytes may be on their way to the server, or in front of it. */
+const UNTAKEN_BYTES_MAX = 32 * 1_024 * 1_024;
+const ASKED_EACH_BYTES = 256 * 1_024;
+const CLOSE_MS = 1_000;

@@ -1,0 +1,193 @@
+/** A broker's place in a cluster on NATS: opens the lines and the parts, and tells the core when the lines go down and come back. */
+
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { JspError } from '../../../base/errors.ts';
+import { MILLISECOND } from '../../../base/time.ts';
+import type { ValuePort } from '../../core/backplane/value-port.ts';
+import type { StorePort } from '../../core/store-port.ts';
+import type {
+  Backplane,
+  BackplaneMetrics,
+  BackplaneSurroundings,
+  NodeRecord,
+  OwnRecord,
+} from '../backplane.ts';
+import type { BackplaneOptions } from '../options.ts';
+import { NatsLine } from './line.ts';
+import { NatsLive } from './live.ts';
+import { loadNats, type NatsModules } from './modules.ts';
+import { type ClaimPort, NatsPort } from './nats-port.ts';
+import { News } from './news.ts';
+import { NodeMessages } from './node-messages.ts';
+import { NatsNodes } from './nodes.ts';
+
+/** @throws {JspError} ERR_JSP_BACKPLANE_UNAVAILABLE, ERR_JSP_BACKPLANE_FAILED */
+export async function openNats(
+  options: BackplaneOptions,
+  surroundings: BackplaneSurroundings,
+): Promise<NatsBackplane> {
+  const modules = await loadNats();
+  const node = options.node ?? nodeName();
+  const told = { ...options, node };
+  const lines: NatsLine[] = [];
+  const open = async (purpose: string, noEcho: boolean) => {
+    const line = await NatsLine.open(modules, told, { purpose, noEcho });
+    lines.push(line);
+    return line;
+  };
+  try {
+    // The first tells what is wrong with all.
+    const live = await open('live', true);
+    const [group, store] = await Promise.all([open('groups', false), open('store', false)]);
+    return await NatsBackplane.on(modules, told, surroundings, { live, group, store });
+  } catch (error) {
+    await Promise.all(lines.map((line) => line.close()));
+    throw error;
+  }
+}
+
+/** Connections to NATS: none waits behind what another carries. */
+interface NatsLines {
+  readonly live: NatsLine;
+  readonly group: NatsLine;
+  readonly store: NatsLine;
+}
+
+export class NatsBackplane implements Backplane {
+  readonly port: NatsPort;
+  readonly store: StorePort | null = null;
+  onTrouble: Backplane['onTrouble'] = () => {};
+  private readonly news: News;
+  private readonly lines: NatsLines;
+  private readonly live: NatsLive;
+  private readonly messages: NodeMessages;
+  private readonly nodes: NatsNodes;
+  private reconnects = 0;
+  private isClosed = false;
+
+  private constructor(
+    port: NatsPort,
+    news: News,
+    lines: NatsLines,
+    parts: Pick<NatsBackplane, never> & {
+      live: NatsLive;
+      messages: NodeMessages;
+      nodes: NatsNodes;
+    },
+  ) {
+    this.port = port;
+    this.news = news;
+    this.lines = lines;
+    this.live = parts.live;
+    this.messages = parts.messages;
+    this.nodes = parts.nodes;
+    this.listen();
+  }
+
+  static async on(
+    modules: NatsModules,
+    options: BackplaneOptions & { node: string },
+    { clock, wallMs, version }: BackplaneSurroundings,
+    lines: NatsLines,
+  ): Promise<NatsBackplane> {
+    const { cluster = 'main', replicas = 1, node } = options;
+    const number = randomBytes(4).readUInt32BE();
+    const prefix = `jsp.${cluster}.`;
+    const news = new News();
+    const nowMs = () => clock.now() / MILLISECOND;
+    const nodes = await NatsNodes.open(modules, lines.store, {
+      ...{ cluster, replicas, nowMs, node, number, version },
+      startedAt: wallMs(),
+    });
+    const live = new NatsLive({
+      ...{ line: lines.live, groupLine: lines.group, news, prefix, node, number, nowMs },
+    });
+    nodes.interest = () => live.interest;
+    const messages = new NodeMessages(lines.live, news, prefix, node);
+    const parts = { live, messages, nodes, claims: ownClaims(news), values: NO_VALUES };
+    return new NatsBackplane(new NatsPort(node, news, parts), news, lines, parts);
+  }
+
+  set onNews(onNews: () => void) {
+    this.news.onNews = onNews;
+  }
+
+  /** What this node says of itself to the others. */
+  set describe(describe: () => OwnRecord) {
+    this.nodes.describe = describe;
+    this.nodes.writeSoon();
+  }
+
+  get members(): readonly NodeRecord[] {
+    return this.nodes.list;
+  }
+
+  metrics(): BackplaneMetrics {
+    return {
+      ...this.live.metrics,
+      isConnected: this.port.isConnected,
+      reconnects: this.reconnects,
+      nodes: this.nodes.list.length,
+      interest: this.live.interest,
+      nodeMessagesUnsent: this.messages.unsent,
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    await this.nodes.close();
+    const { live, group, store } = this.lines;
+    await Promise.all([live.close(), group.close(), store.close()]);
+  }
+
+  private listen(): void {
+    const { lines, news, port } = this;
+    const look = () => {
+      const isConnected = lines.live.isUp && lines.group.isUp && lines.store.isUp;
+      if (isConnected === port.isConnected || this.isClosed) return;
+      port.isConnected = isConnected;
+      if (isConnected) {
+        this.reconnects++;
+        this.live.resume();
+        this.nodes.writeSoon();
+      }
+      this.onTrouble(isConnected ? null : 'NATS cannot be reached');
+      news.push((events) => (isConnected ? events.connected() : events.disconnected()));
+    };
+    const refused = (error: Error) => this.onTrouble(`NATS refuses something: ${error.message}`);
+    const listener = { up: look, down: look, refused };
+    for (const line of [lines.live, lines.group, lines.store]) line.listener = listener;
+    this.nodes.listener = {
+      came: () => {},
+      gone: (node) => news.push((events) => events.nodeGone(node)),
+      lapsed: (isLapsed) => this.onTrouble(isLapsed ? 'the other nodes take this one for gone' : null),
+      replaced: ({ urls }) => {
+        const where = urls.length === 0 ? '' : ` (${urls[0]})`;
+        const what = `another broker of the cluster is called "${port.node}", too${where}: give each its own name`;
+        this.onTrouble(what, new JspError('ERR_JSP_BACKPLANE_FAILED', `${what}.`));
+      },
+    };
+  }
+}
+
+function nodeName(): string {
+  const machine = hostname()
+    .replace(/[^A-Za-z0-9_-]/g, '-')
+    .slice(0, 48);
+  return `${machine || 'broker'}-${randomBytes(3).toString('hex')}`;
+}
+
+/** Each node has what it asks for. */
+function ownClaims(news: News): ClaimPort {
+  let last = 0;
+  return {
+    claim: (key) => news.push((events) => events.claimed(key, new Map(), true, true)),
+    release() {},
+    keep() {},
+    newNumber: () => ++last,
+  };
+}
+
+const NO_VALUES: ValuePort = { isComplete: true, written: 0, synced: 0, recordBytesMax: 0, put: () => 0 };
