@@ -66,6 +66,8 @@ export class Claims implements Partial<BackplaneEvents> {
   private waiting = 0;
   /** Of which nothing may be here any more. */
   private readonly unused = new Set<string>();
+  /** By how many. */
+  private readonly reserved = new Map<string, number>();
 
   constructor(port: BackplanePort, broker: ClaimsSurroundings) {
     this.port = port;
@@ -114,6 +116,19 @@ export class Claims implements Partial<BackplaneEvents> {
     if (this.held.has(key)) this.unused.add(key);
   }
 
+  /** Somebody is about to use a claim that this node holds, and has to wait for something else first: it is not given back meanwhile, unless another node asks for it. */
+  reserve(key: string): void {
+    this.reserved.set(key, (this.reserved.get(key) ?? 0) + 1);
+  }
+
+  /** It is used now, or not any more. */
+  unreserve(key: string): void {
+    const count = (this.reserved.get(key) ?? 1) - 1;
+    if (count > 0) this.reserved.set(key, count);
+    else this.reserved.delete(key);
+    this.review(key);
+  }
+
   /** There is something for {@link settle}. */
   get hasUnused(): boolean {
     return this.unused.size > 0;
@@ -124,7 +139,8 @@ export class Claims implements Partial<BackplaneEvents> {
     const keys = [...this.unused];
     this.unused.clear();
     for (const key of keys) {
-      if (!this.held.has(key) || this.partOf(key)?.isUsed(nameOfClaim(key))) continue;
+      if (!this.held.has(key) || this.reserved.has(key) || this.partOf(key)?.isUsed(nameOfClaim(key)))
+        continue;
       this.held.delete(key);
       this.port.release(key);
     }

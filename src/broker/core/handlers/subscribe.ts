@@ -58,7 +58,8 @@ function subscribeNow(broker: BrokerState, channel: Channel, message: Uint8Array
   }
   const filter = decodeName(message, HEADER_BYTES, topicEnd);
   const readsLog = (broker.reader.flags & SubscribeFlag.QOS1) !== 0;
-  if (readsLog && filter !== null && awaitsHead(broker, channel, filter, message)) return;
+  if (readsLog && filter !== null && awaitsHead(broker, channel, filter, options.values.name, message))
+    return;
   const code = addFilter(broker, channel, filter, options, message);
   if (code !== ReasonCode.NO_ERROR) settle(broker, channel, id, Command.SUBSCRIBED, code);
 }
@@ -97,23 +98,41 @@ export function marked(broker: BrokerState, channel: Channel): void {
   broker.subscriptionOf(channel)?.onTaken();
 }
 
-/** Where a log ends that is kept elsewhere has to be asked: the stream is not read until that is known, and begins there. [CLU-33] */
-function awaitsHead(broker: BrokerState, channel: Channel, filter: string, message: Uint8Array): boolean {
+/**
+ * Where a log ends that is kept elsewhere has to be asked: the stream is not read until that is known, and begins there. What has a name is this node's before that, and stays. [CLU-33]
+ *
+ * @param name - of a durable subscription
+ */
+function awaitsHead(
+  broker: BrokerState,
+  channel: Channel,
+  filter: string,
+  name: string | undefined,
+  message: Uint8Array,
+): boolean {
   if (broker.subscriptionOf(channel) !== undefined || filterFault(filter) !== null) return false;
   const log = logOfFilter(broker.store.logs, isShared(filter) ? sharedFilter(filter) : filter);
   if (log?.elsewhere === undefined) return false;
+  const { claims } = broker;
+  const claimed = isShared(filter) ? filter : name;
+  const key = claimed === undefined || claims === null ? null : durableClaim(claimed);
+  if (key !== null && claims?.holds(key) === false) return false;
   const isAwaited = broker.consumers.feedOf(log).awaitHead(() => {
     channel.release();
-    if (channel.closed) return;
     try {
+      if (channel.closed) return;
       broker.reader.read(message);
       subscribe(broker, channel, message);
     } catch (error) {
       broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
+    } finally {
+      if (key !== null) claims?.unreserve(key);
     }
   });
-  if (isAwaited) channel.hold();
-  return isAwaited;
+  if (!isAwaited) return false;
+  if (key !== null) claims?.reserve(key);
+  channel.hold();
+  return true;
 }
 
 /** A subscription is answered when messages of all nodes of the cluster come, too. [CLU-4] */
