@@ -42,6 +42,8 @@ export interface CoreDriver {
   audit(record: AuditRecord): void;
   /** The answer is to be told to `Administration.answer`. */
   administer(request: AdminRequest): void;
+  /** Another node of the cluster has read its rules anew. */
+  readAccess(): void;
 }
 
 /**
@@ -69,6 +71,7 @@ function carryOutFor(client: Client, { action, value, subject }: BrokerEffect, d
 
 function carryOutElsewhere({ action, subject }: BrokerEffect, driver: CoreDriver): void {
   if (action === Action.AUDIT) driver.audit(subject as AuditRecord);
+  else if (action === Action.READ_ACCESS) driver.readAccess();
   else driver.administer(subject as AdminRequest);
 }
 

@@ -208,11 +208,12 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       backplane: backplane?.port,
       onAudit: (record) => this.note(record),
       administer: (request) => this.administer(request),
+      onReadAccess: () => void this.readAccess(),
       tracing: options.telemetry === undefined ? null : new Tracing(options.telemetry),
     });
     this.auth = new AuthInUse(this.service, { clock: options.clock });
     this.auth.onTrouble = (url, reason) => this.tell('keysUnavailable', url, reason);
-    this.auth.begin(authenticator);
+    this.auth.begin(authenticator, options.auth);
     this.store = store;
     this.backplane = backplane;
     if (backplane !== null) this.join(backplane, options.backplane?.advertise);
@@ -300,6 +301,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       use: (detail = '') => {
         this.service.changeLimits(limits);
         prepared?.use();
+        if (prepared !== null) this.service.inspect((inspection) => inspection.tellAccessRead());
         this.note({ what: 'reload', detail });
       },
       drop: () => prepared?.drop(),
@@ -346,6 +348,10 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       storeMetrics: () => store.disk?.metrics() ?? null,
       kick: (client, by, reason) =>
         service.inspect(({ administration }) => administration.kick(client, by, reason)),
+      kickElsewhere: (session, by, reason) =>
+        new Promise((resolve) => {
+          service.inspect((inspection) => inspection.kickElsewhere(session, by, reason, resolve));
+        }),
       inspect: (look) => service.inspect(look),
       timeMessages: (oneOf) => service.timeMessages(oneOf),
       onEvent: (event) => this.tell('event', event),
@@ -408,6 +414,17 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       this.tell('backplaneTrouble', trouble);
       if (failure instanceof JspError && this.failure === null) this.fail(failure);
     };
+  }
+
+  /** As another node of the cluster has. [CLU-53] */
+  private async readAccess(): Promise<void> {
+    try {
+      await this.auth.readAnew();
+      this.note({ what: 'reload', detail: 'as another broker of the cluster: who may do what' });
+    } catch (error) {
+      const detail = `as another broker of the cluster: all stays as it was: ${(error as Error).message}`;
+      this.note({ what: 'reloadFailed', detail });
+    }
   }
 
   private onFault(error: unknown): void {

@@ -55,6 +55,8 @@ export interface BrokerSurroundings {
   readonly onAudit?: ((record: AuditRecord) => void) | undefined;
   /** Answers what operators ask. */
   readonly administer?: Administer | undefined;
+  /** Another node of the cluster has read anew who may do what. */
+  readonly onReadAccess?: (() => void) | undefined;
   /** Makes spans of the messages that have a trace context. */
   readonly tracing?: Tracing | null | undefined;
 }
@@ -95,11 +97,13 @@ export class BrokerService {
   private readonly onFault: (error: unknown) => void;
   private readonly onAudit: (record: AuditRecord) => void;
   private readonly administer: Administer;
+  private readonly onReadAccess: () => void;
   private readonly tracing: Tracing | null;
   private readonly driver: CoreDriver = {
     authenticate: (client, question) => void this.findOut(client, question),
     audit: (record) => this.onAudit(record),
     administer: (request) => void this.answer(request),
+    readAccess: () => this.onReadAccess(),
   };
 
   constructor(
@@ -114,6 +118,7 @@ export class BrokerService {
       anonymous = null,
       onAudit = ignore,
       administer = knowsNothing,
+      onReadAccess = ignore,
       tracing = null,
     }: BrokerSurroundings = {},
   ) {
@@ -121,6 +126,7 @@ export class BrokerService {
     this.onFault = onFault;
     this.onAudit = onAudit;
     this.administer = administer;
+    this.onReadAccess = onReadAccess;
     this.tracing = tracing;
     this.setAccess(authenticate, anonymous);
     this.store = store;

@@ -30,6 +30,8 @@ export class AuthInUse {
   private readonly user: AuthUser;
   private readonly surroundings: AuthSurroundings;
   private current: Authenticator | null = null;
+  /** By which it was opened. */
+  private options: AuthOptions | undefined;
 
   constructor(user: AuthUser, surroundings: AuthSurroundings) {
     this.user = user;
@@ -37,8 +39,17 @@ export class AuthInUse {
   }
 
   /** Takes one that is opened already. */
-  begin(authenticator: Authenticator | null): void {
-    if (authenticator !== null) this.take(authenticator);
+  begin(authenticator: Authenticator | null, options: AuthOptions | undefined): void {
+    if (authenticator !== null) this.take(authenticator, options);
+  }
+
+  /**
+   * Reads everything again that it goes by, as it was told.
+   *
+   * @throws {JspError} ERR_JSP_OPTION_INVALID: all is as it was
+   */
+  async readAnew(): Promise<void> {
+    (await this.prepare(this.options)).use();
   }
 
   /**
@@ -57,14 +68,15 @@ export class AuthInUse {
       );
     }
     const next = await Authenticator.open(options, this.surroundings, current ?? undefined);
-    return { use: () => this.take(next), drop: () => next.close() };
+    return { use: () => this.take(next, options), drop: () => next.close() };
   }
 
   close(): void {
     this.current?.close();
   }
 
-  private take(next: Authenticator): void {
+  private take(next: Authenticator, options: AuthOptions | undefined): void {
+    this.options = options;
     this.current?.close();
     this.current = next;
     next.onChange = () => this.apply(next);

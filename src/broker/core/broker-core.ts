@@ -13,6 +13,7 @@ import { reauthorize } from './access/revision.ts';
 import type { Administration } from './administration/administration.ts';
 import type { BackplanePort } from './backplane/backplane-port.ts';
 import { shareByClaims } from './backplane/claimed-parts.ts';
+import { Guests } from './backplane/guests.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { DurableMetrics } from './durable/consumers.ts';
 import { ack, nack } from './handlers/ack.ts';
@@ -53,6 +54,8 @@ export class BrokerCore implements StoreEvents {
   /** For who runs the broker. */
   readonly inspection: Inspection;
   private readonly state: BrokerState;
+  /** Members of shared groups that other nodes' clients are; null: this broker is alone. */
+  private readonly guests: Guests | null;
   private isRestored = false;
   /** Clients that the tick has not come to yet; null: it has come to all. */
   private untended: Iterator<Client> | null = null;
@@ -78,6 +81,7 @@ export class BrokerCore implements StoreEvents {
       publishNow(state, publisher as Channel, message);
     state.consumers.onDeadLetter = (command) => offerStored(state, state.own.channel, command);
     shareByClaims(state);
+    this.guests = state.neighbours === null ? null : new Guests(state, state.neighbours.streams);
     this.state = state;
     this.inspection = new Inspection(state);
   }
@@ -250,6 +254,7 @@ export class BrokerCore implements StoreEvents {
     this.state.consumers.flush();
     this.state.notify(NoticeCode.SHUTTING_DOWN, windowMs, urls.join('\n'));
     this.state.wills.close();
+    this.guests?.close();
     for (const client of this.state.clients.keys()) {
       for (const channel of client.channels) if (channel.role === Role.PUBLISHING) channel.hold();
     }

@@ -55,6 +55,8 @@ export const Action = {
   AUDIT: 10,
   /** Answer the {@link AdminRequest} `subject` by `Administration.answer`. */
   ADMINISTER: 11,
+  /** Read anew who clients are and what they may do, as another node of the cluster has. */
+  READ_ACCESS: 12,
 } as const;
 export type Action = (typeof Action)[keyof typeof Action];
 
@@ -141,6 +143,10 @@ export class Output<Channel, Client> {
 
   administer(request: AdminRequest): void {
     this.next(Action.ADMINISTER, null).subject = request;
+  }
+
+  readAccessAnew(): void {
+    this.next(Action.READ_ACCESS, null);
   }
 
   /** The next effect, or null when all were taken. */

@@ -26,6 +26,7 @@ import { Administration } from './administration/administration.ts';
 import type { BackplanePort } from './backplane/backplane-port.ts';
 import { Claims } from './backplane/claims.ts';
 import { Cluster } from './backplane/cluster.ts';
+import { Neighbours } from './backplane/neighbours.ts';
 import { ReplicatedValues } from './backplane/replicated-values.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import { Conflation } from './delivery/conflation.ts';
@@ -165,6 +166,8 @@ export class BrokerState {
   readonly administration = new Administration(this);
   /** What this node of a cluster has alone; null: the broker is alone, and has everything. */
   readonly claims: Claims | null;
+  /** What it has to do with other nodes; null as well. */
+  readonly neighbours: Neighbours | null;
   shuttingDown = false;
   private lastClientId = 0;
   /** By each of their streams. */
@@ -215,6 +218,7 @@ export class BrokerState {
     this.own = new OwnPublisher(this, this.limits.queueBytesPerClientMax);
     this.sessions = new SessionTable(store, this, this.limits, backplane);
     this.claims = backplane === null ? null : new Claims(backplane, this);
+    this.neighbours = backplane === null ? null : new Neighbours(this, backplane);
     this.storedAnswers = new StoredAnswers(store);
     const publish = (message: Uint8Array) => this.own.push(message);
     this.wills = new Wills(store.state, this, this.limits, {
@@ -233,6 +237,7 @@ export class BrokerState {
     this.cluster =
       backplane === null ? null : new Cluster(backplane, this, (error) => this.reportFault(error));
     if (this.replica !== null) this.cluster?.listeners.push(this.replica);
+    if (this.neighbours !== null) this.cluster?.listeners.push(this.neighbours);
   }
 
   /** More of the last values that were kept here are stored in the cluster. */
@@ -503,6 +508,7 @@ export class BrokerState {
       this.leaveAll(subscription); // or whatever failed there would be offered messages for ever
     }
     this.consumers.release(subscription);
+    this.neighbours?.relays.release(subscription);
     subscription.end();
     this.replays.forget(subscription);
     for (const lane of subscription.lanes()) {

@@ -43,6 +43,8 @@ export interface Operated {
   storeMetrics(): StoreMetrics | null;
   /** Closes the connection with this number. False: there is none. */
   kick(client: number, by: string, reason: string): boolean;
+  /** Closes the connection of a session that is on another node of the cluster. False: it is on none. */
+  kickElsewhere(session: string, by: string, reason: string): Promise<boolean>;
   /** Calls `look`, and does what comes of it. */
   inspect<T>(look: (inspection: Inspection) => T): T;
   /** One of so many messages is timed. */

@@ -141,20 +141,24 @@ export class OperatorRequests {
       },
       kick: {
         options: { client: whole(1, Number.MAX_SAFE_INTEGER), session: text, reason: text },
-        answer: (request, asker) => ({ kicked: this.kick(request, asker) }),
+        answer: async (request, asker) => ({ kicked: await this.kick(request, asker) }),
       },
     };
   }
 
-  private kick(
+  private async kick(
     { client, session, reason = '' }: AdminVerbs['kick']['request'],
     { principal }: Asker,
-  ): number {
+  ): Promise<number> {
     if ((client === undefined) === (session === undefined)) {
       throw new Refusal(400, 'BAD_REQUEST', 'Name either a client, by its id, or a session.');
     }
     const id = client ?? this.clientOf(session as string);
-    if (id === null || !this.broker.kick(id, principal, reason)) {
+    const isKicked =
+      id === null
+        ? await this.broker.kickElsewhere(session as string, principal, reason)
+        : this.broker.kick(id, principal, reason);
+    if (!isKicked) {
       throw new Refusal(
         404,
         'NOT_FOUND',

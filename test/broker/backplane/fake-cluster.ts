@@ -1,20 +1,118 @@
 /** Several brokers on backplanes that do what a test says, in one time: what one sends another comes, in order, when there is nothing else to do. */
 
+import { claimOfState } from '../../../src/broker/core/backplane/claim-keys.ts';
 import type { BrokerLimits } from '../../../src/broker/core/state.ts';
 import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
+import type { LogPort, StoreEvents, StorePort } from '../../../src/broker/core/store-port.ts';
 import { DrivenCore } from '../core/driven-core.ts';
 import { FakeClient, type FakeStream } from '../core/fake-client.ts';
 import { Guest } from '../core/world.ts';
-import { FakeBackplane } from './fake-backplane.ts';
+import { type Asked, FakeBackplane } from './fake-backplane.ts';
 import { ValueStream } from './fake-values.ts';
 
+/** The state of one node, and logs that all have. */
+class NodeStore implements StorePort {
+  readonly state = new MemoryStore().state;
+  readonly logs: readonly LogPort[];
+  private readonly shared: MemoryStore;
+  private readonly told = new Map<LogPort, number>();
+
+  constructor(shared: MemoryStore) {
+    this.shared = shared;
+    this.logs = shared.logs;
+    for (const log of shared.logs) this.told.set(log, log.synced);
+  }
+
+  get hasNews(): boolean {
+    return this.shared.logs.some((log) => log.synced !== this.told.get(log));
+  }
+
+  tell(events: StoreEvents): void {
+    for (const log of this.shared.logs) {
+      if (log.synced === this.told.get(log)) continue;
+      this.told.set(log, log.synced);
+      events.stored(log);
+    }
+  }
+
+  lastIds(session: number): readonly number[] {
+    return this.shared.lastIds(session);
+  }
+
+  isMissing(): boolean {
+    return false;
+  }
+
+  forgetSession(): void {}
+}
+
+/** Who has what, and what belongs to it while nobody does. */
+class FakeClaims {
+  private readonly holders = new Map<string, string>();
+  private readonly entries = new Map<string, Map<string, Uint8Array>>();
+  private readonly askers = new Map<string, string[]>();
+
+  ask(key: string, node: FakeNode, nodes: ReadonlyMap<string, FakeNode>): void {
+    const holder = nodes.get(this.holders.get(key) ?? '');
+    if (holder === undefined || holder === node) this.give(key, node, !this.holders.has(key));
+    else {
+      this.askers.set(key, [...(this.askers.get(key) ?? []), node.name]);
+      holder.backplane.push((events) => events.claimAsked(key, node.name));
+    }
+  }
+
+  release(key: string, node: FakeNode, nodes: ReadonlyMap<string, FakeNode>): void {
+    if (this.holders.get(key) !== node.name) return;
+    this.save(key, node);
+    this.holders.delete(key);
+    const [next, ...others] = this.askers.get(key) ?? [];
+    this.askers.set(key, others);
+    const asker = nodes.get(next ?? '');
+    if (asker !== undefined) this.give(key, asker, true);
+  }
+
+  keep(key: string, node: FakeNode, nodes: ReadonlyMap<string, FakeNode>): void {
+    for (const asker of this.askers.get(key) ?? []) {
+      nodes.get(asker)?.backplane.push((events) => events.claimedByOther(key, node.name));
+    }
+    this.askers.delete(key);
+  }
+
+  /** What a node that dies has written is there for whoever comes next. */
+  saveAll(node: FakeNode): void {
+    for (const [key, holder] of this.holders) if (holder === node.name) this.save(key, node);
+  }
+
+  private save(key: string, { store }: FakeNode): void {
+    this.entries.set(
+      key,
+      new Map([...store.state.entries('')].filter(([name]) => claimOfState(name) === key)),
+    );
+  }
+
+  private give(key: string, node: FakeNode, wasAlive: boolean): void {
+    this.holders.set(key, node.name);
+    const entries = this.entries.get(key) ?? new Map<string, Uint8Array>();
+    for (const [name, value] of entries) node.store.state.put(name, value);
+    node.backplane.push((events) => events.claimed(key, entries, entries.size === 0, wasAlive));
+  }
+}
+
 export class FakeNode {
+  readonly name: string;
   readonly backplane: FakeBackplane;
-  readonly store = new MemoryStore();
+  readonly store: NodeStore;
   readonly core: DrivenCore;
 
-  constructor(name: string, stream: ValueStream, limits: BrokerLimits, report: (error: unknown) => void) {
-    this.backplane = new FakeBackplane(name, stream);
+  constructor(
+    name: string,
+    { values, logs }: { values: ValueStream; logs: MemoryStore },
+    limits: BrokerLimits,
+    report: (error: unknown) => void,
+  ) {
+    this.name = name;
+    this.store = new NodeStore(logs);
+    this.backplane = new FakeBackplane(name, values);
     this.core = new DrivenCore(limits, report, this.store, this.backplane);
   }
 
@@ -38,7 +136,13 @@ export class FakeNode {
 
 export class FakeCluster {
   readonly values = new ValueStream();
+  readonly logs = new MemoryStore();
+  readonly claims = new FakeClaims();
   readonly nodes = new Map<string, FakeNode>();
+  /** Of messages from node to node: false loses it. */
+  carries: (from: string, to: string, bytes: Buffer) => boolean = () => true;
+  /** How many there were. */
+  carried = 0;
   readonly faults: unknown[] = [];
   nowMs = 5_000;
   wallMs = 1_700_000_000_000;
@@ -52,7 +156,7 @@ export class FakeCluster {
 
   /** A node comes, which does not know the values yet. */
   start(name: string): FakeNode {
-    const node = new FakeNode(name, this.values, this.limits, (error) => this.faults.push(error));
+    const node = new FakeNode(name, this, this.limits, (error) => this.faults.push(error));
     for (const [other, { backplane }] of this.nodes) {
       if (other === name) continue;
       backplane.others.add(name);
@@ -72,6 +176,7 @@ export class FakeCluster {
   /** The process ends without a word; the others hear of it when they are told. */
   kill(name: string): void {
     this.values.leave(this.node(name).backplane.values);
+    this.claims.saveAll(this.node(name));
     this.nodes.delete(name);
   }
 
@@ -87,21 +192,30 @@ export class FakeCluster {
   settle(): void {
     for (let isBusy = true; isBusy; ) {
       isBusy = false;
-      for (const [from, { core, backplane }] of this.nodes) {
-        if (backplane.hasNews) isBusy = true;
-        core.look();
-        for (const [what, about, bytes] of backplane.asked.splice(0)) {
-          if (what === 'send')
-            this.nodes.get(about)?.backplane.push((events) => events.received(from, bytes as Buffer));
-          else if (what === 'broadcast') {
-            for (const [to, other] of this.nodes) {
-              if (to !== from) other.backplane.push((events) => events.received(from, bytes as Buffer));
-            }
-          } else continue;
-          isBusy = true;
-        }
+      for (const node of this.nodes.values()) {
+        if (node.backplane.hasNews || node.store.hasNews) isBusy = true;
+        node.core.look();
+        for (const asked of node.backplane.asked.splice(0)) if (this.serve(node, asked)) isBusy = true;
       }
     }
+  }
+
+  private serve(node: FakeNode, [what, about, bytes]: Asked): boolean {
+    const { nodes, claims } = this;
+    if (what === 'send') this.carry(node.name, about, bytes as Buffer);
+    else if (what === 'broadcast') {
+      for (const to of nodes.keys()) if (to !== node.name) this.carry(node.name, to, bytes as Buffer);
+    } else if (what === 'claim') claims.ask(about, node, nodes);
+    else if (what === 'release') claims.release(about, node, nodes);
+    else if (what === 'keep') claims.keep(about, node, nodes);
+    else return false;
+    return true;
+  }
+
+  private carry(from: string, to: string, bytes: Buffer): void {
+    this.carried++;
+    if (this.carries(from, to, bytes))
+      this.nodes.get(to)?.backplane.push((events) => events.received(from, bytes));
   }
 
   pass(ms: number): void {

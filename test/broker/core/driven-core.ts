@@ -12,12 +12,15 @@ export class DrivenCore extends BrokerCore {
   /** What it wants to be kept, and to have answered. */
   readonly trace: AuditRecord[] = [];
   readonly requests: AdminRequest[] = [];
+  /** How often it was told that rules were read anew elsewhere. */
+  accessReadings = 0;
   private inTurn = false;
   private timeMs = 0;
   private readonly driver: CoreDriver = {
     authenticate: (_client, question) => void this.questions.push(question),
     audit: (record) => void this.trace.push(record),
     administer: (request) => void this.requests.push(request),
+    readAccess: () => this.accessReadings++,
   };
 
   /** The answer to the question that was asked first. */

@@ -30,6 +30,7 @@ export class OperatedWorld {
       storeMetrics: () => this.store,
       kick: (client, by, reason) =>
         this.inspect(({ administration }) => administration.kick(client, by, reason)),
+      kickElsewhere: async () => false,
       inspect: (look) => this.inspect(look),
       timeMessages: () => {},
       onEvent: () => {},

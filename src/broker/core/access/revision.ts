@@ -102,6 +102,7 @@ function endFilter(broker: BrokerState, subscription: Subscription, filter: stri
   broker.levels.subscriptions--;
   broker.leave(filter, subscription);
   broker.consumers.revoke(subscription, filter);
+  broker.neighbours?.relays.release(subscription);
   broker.replays.stop(subscription, filter);
   broker.sessions.forgetFilter(session, filter);
   broker.audit.tell('revoked', client, `subscribe ${filter}`);

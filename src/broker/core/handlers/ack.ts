@@ -9,7 +9,7 @@ import type { BrokerState } from '../state.ts';
 
 /** It is done with them, or needs more time, or gives them up. [BRK-64] */
 export function ack(broker: BrokerState, channel: Channel, message: Uint8Array): void {
-  const member = memberOf(broker, channel);
+  const member = memberOf(broker, channel, message);
   if (member === null) return;
   const { consumer } = member;
   const { flags, id } = broker.reader;
@@ -48,7 +48,7 @@ function visitRanges(
 
 /** It could not do one of them. [BRK-65] */
 export function nack(broker: BrokerState, channel: Channel, message: Uint8Array): void {
-  const member = memberOf(broker, channel);
+  const member = memberOf(broker, channel, message);
   if (member === null) return;
   const { delayMs, reason } = decodeNack(message);
   const { consumer } = member;
@@ -57,12 +57,15 @@ export function nack(broker: BrokerState, channel: Channel, message: Uint8Array)
   else consumer.nack(member, id, delayMs === NACK_BACKOFF ? null : delayMs, reason);
 }
 
-/** Who takes messages of a log on this stream; null: nobody, or nobody any more. */
-function memberOf(broker: BrokerState, channel: Channel): Member | null {
-  if (channel.role === Role.SUBSCRIBING) {
-    const subscription = broker.subscriptionOf(channel);
-    return subscription === undefined ? null : broker.consumers.memberOf(subscription);
+/** Who takes messages of a log on this stream; null: nobody, or nobody any more, or one whose log another node reads, which is told. [CLU-51] */
+function memberOf(broker: BrokerState, channel: Channel, message: Uint8Array): Member | null {
+  if (channel.role !== Role.SUBSCRIBING) {
+    broker.fail(channel.client, ReasonCode.WRONG_STREAM);
+    return null;
   }
-  broker.fail(channel.client, ReasonCode.WRONG_STREAM);
-  return null;
+  const subscription = broker.subscriptionOf(channel);
+  if (subscription === undefined) return null;
+  const member = broker.consumers.memberOf(subscription);
+  if (member === null) broker.neighbours?.relays.of(subscription)?.forward(message);
+  return member;
 }

@@ -6,6 +6,7 @@ import { StartKind, type SubscribeOptionValues } from '../../../pubsub/subscribe
 import { isShared, isSystem, sharedFilter, topicFault } from '../../../pubsub/topic.ts';
 import { mayTake, ownerFor, type Principal } from '../access/principal.ts';
 import { durableClaim } from '../backplane/claim-keys.ts';
+import type { Channel } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Consumer } from '../durable/consumer.ts';
 import { consumerOptions } from '../durable/consumer-options.ts';
@@ -27,6 +28,12 @@ export interface ReadRequest {
   readonly answer: (start: ReaderStart) => void;
   /** What has a name is another node's yet: asks for it, and does all of this again when it is here. */
   readonly claim: (name: string) => void;
+  /** Of a shared group, for the member that takes its messages elsewhere: the node that has it; null: that is not known, or it is this one. */
+  readonly elsewhere: string | null;
+  readonly channel: Channel;
+  readonly takesCompressed: boolean;
+  /** It comes to nothing, which is known only now. */
+  readonly refuse: (code: ReasonCode) => void;
 }
 
 /** Returns why it is refused, or NO_ERROR; then it is answered, now or when it is known where it begins. */
@@ -36,6 +43,12 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   const inner = isShared(filter) ? sharedFilter(filter) : filter;
   const log = logOfFilter(store.logs, inner);
   if (log === null) return ReasonCode.CONTRADICTION;
+  const relay = request.held === undefined ? null : (broker.neighbours?.relays.of(request.held) ?? null);
+  if (relay !== null) {
+    if (relay.group !== filter) return ReasonCode.CONTRADICTION;
+    request.answer(relay.start);
+    return ReasonCode.NO_ERROR;
+  }
   const member = request.held === undefined ? null : consumers.memberOf(request.held);
   if (member !== null) {
     const { consumer } = member;
@@ -57,7 +70,9 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   }
   const name = group ?? options.name ?? null;
   if (name !== null && broker.claims?.holds(durableClaim(name)) === false) {
-    request.claim(name); // [CLU-23] in a cluster one node has it
+    // [CLU-23] in a cluster one node has it
+    if (request.elsewhere === null || group === null) request.claim(name);
+    else joinElsewhere(broker, request, request.elsewhere, group);
     return ReasonCode.NO_ERROR;
   }
   const asked = consumerOptions(options, limits.unackedMax, options.name !== undefined);
@@ -89,10 +104,28 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
 export function readLess(broker: BrokerState, subscription: Subscription, filter: string): void {
   const { consumers } = broker;
   const member = consumers.memberOf(subscription);
-  if (member === null) return;
+  if (member === null) {
+    broker.neighbours?.relays.release(subscription, true);
+    return;
+  }
   const { consumer } = member;
   consumer.removeFilter(filter);
   if (consumer.filters.size === 0 || consumer.isShared) consumers.unsubscribe(subscription);
+}
+
+/** Another node has the group, and the member of this one joins it there, until it is this node's. [CLU-51] */
+function joinElsewhere(broker: BrokerState, request: ReadRequest, node: string, group: string): void {
+  const { channel, options, principal, withoutSession, takesCompressed, open, answer, refuse } = request;
+  const { messageBytesMax } = channel.link;
+  const here = { ...request, elsewhere: null };
+  broker.neighbours?.relays.join(node, {
+    request: { group, options, withoutSession, takesCompressed, messageBytesMax, owner: ownerFor(principal) },
+    ...{ channel, open, answer, refuse },
+    stay: (subscription, now) =>
+      subscription === null
+        ? readLog(broker, here)
+        : readLog(broker, { ...here, options: now.options, open: () => subscription, answer: () => {} }),
+  });
 }
 
 /** Takes up what is there. */

@@ -49,7 +49,13 @@ export function subscribe(broker: BrokerState, channel: Channel, message: Uint8A
   }
 }
 
-function subscribeNow(broker: BrokerState, channel: Channel, message: Uint8Array): void {
+/** @param elsewhere - the node that has the shared group; null: that is not known, or it is this one */
+function subscribeNow(
+  broker: BrokerState,
+  channel: Channel,
+  message: Uint8Array,
+  elsewhere: string | null = null,
+): void {
   const { id, topicEnd } = broker.reader;
   const options = decodeOptions(broker, message);
   if (options === null) {
@@ -60,7 +66,7 @@ function subscribeNow(broker: BrokerState, channel: Channel, message: Uint8Array
   const readsLog = (broker.reader.flags & SubscribeFlag.QOS1) !== 0;
   if (readsLog && filter !== null && awaitsHead(broker, channel, filter, options.values.name, message))
     return;
-  const code = addFilter(broker, channel, filter, options, message);
+  const code = addFilter(broker, channel, filter, options, { message, elsewhere });
   if (code !== ReasonCode.NO_ERROR) settle(broker, channel, id, Command.SUBSCRIBED, code);
 }
 
@@ -162,7 +168,7 @@ function addFilter(
   channel: Channel,
   filter: string | null,
   asked: Asked,
-  message: Uint8Array,
+  { message, elsewhere }: { message: Uint8Array; elsewhere: string | null },
 ): ReasonCode {
   const { flags, id, queueMessages, queueBytes } = broker.reader;
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
@@ -216,6 +222,12 @@ function addFilter(
     withoutSession: (flags & SubscribeFlag.NO_LOCAL) === 0 ? 0 : session.number,
     held,
     open,
+    channel,
+    elsewhere,
+    takesCompressed: (flags & SubscribeFlag.COMPRESSED) !== 0,
+    refuse: (code) => {
+      if (!channel.closed) settle(broker, channel, id, Command.SUBSCRIBED, code);
+    },
     claim: (name) => claimFirst(broker, channel, id, name, message),
     // When it is known where it begins.
     answer: (start) =>
@@ -241,17 +253,19 @@ function claimFirst(
   channel.hold();
   broker.claims?.ask(durableClaim(name), {
     mayTake: (entries) => isShared(name) || mayTake(ownerOfDurable(name, entries), principal),
-    settled: (answer) => {
+    settled: (answer, node) => {
       channel.release();
       if (channel.closed) return;
-      if (answer !== ClaimAnswer.HELD) {
+      const isRelayed = answer === ClaimAnswer.ELSEWHERE && isShared(name);
+      if (answer !== ClaimAnswer.HELD && !isRelayed) {
         const code = answer === ClaimAnswer.DENIED ? ReasonCode.NOT_AUTHORIZED : ReasonCode.BUSY;
         settle(broker, channel, id, Command.SUBSCRIBED, code);
         return;
       }
       try {
         broker.reader.read(message);
-        subscribe(broker, channel, message);
+        if (isRelayed) subscribeNow(broker, channel, message, node);
+        else subscribe(broker, channel, message);
       } catch (error) {
         broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
       }

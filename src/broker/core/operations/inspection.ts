@@ -43,6 +43,18 @@ export class Inspection {
     return this.state.administration;
   }
 
+  /** Closes the connection of a session on another node of the cluster; `done` is told whether there was one. [CLU-53] */
+  kickElsewhere(session: string, by: string, reason: string, done: (kicked: boolean) => void): void {
+    const { neighbours } = this.state;
+    if (neighbours === null) done(false);
+    else neighbours.orders.kick(session, by, reason, done);
+  }
+
+  /** Who may do what was read anew: other nodes do the same. */
+  tellAccessRead(): void {
+    this.state.neighbours?.orders.readAccess();
+  }
+
   get nowMs(): number {
     return this.state.nowMs;
   }
