@@ -11,6 +11,7 @@ export type {
   KeyEntry,
   Listed,
 } from './auth/options.ts';
+export type { BackplaneMetrics } from './backplane/backplane.ts';
 export type { BackplaneOptions, BackplaneTls } from './backplane/options.ts';
 export type { ClientLimits } from './core/access/principal.ts';
 export type { DurableMetrics } from './core/durable/consumers.ts';

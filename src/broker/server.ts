@@ -29,7 +29,7 @@ import { systemClock } from '../udp/clock.ts';
 import { AuthInUse } from './auth/auth-in-use.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import type { AuthOptions } from './auth/options.ts';
-import type { Backplane } from './backplane/backplane.ts';
+import type { Backplane, BackplaneMetrics } from './backplane/backplane.ts';
 import { openBackplane } from './backplane/open-backplane.ts';
 import type { BackplaneOptions } from './backplane/options.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
@@ -61,7 +61,7 @@ export interface BrokerOptions extends ListenOptions, BrokerLimits {
 export interface BrokerCloseOptions {
   /** Closes all the same after so long, in ms; default 5,000. A later call can only shorten it. */
   drainMs?: number | undefined;
-  /** URLs of other brokers, at most 16, which clients are told to go to. [CFG-6] Default: they come back to this one. */
+  /** URLs of other brokers, at most 16, which clients are told to go to. [CFG-6] Default: the other nodes of its cluster [CLU-13]; a broker that is alone they come back to. */
   handOverTo?: readonly string[] | undefined;
   /** Closes at once when it fires. */
   signal?: AbortSignal | undefined;
@@ -268,9 +268,18 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     });
   }
 
-  metrics(): BrokerMetrics & { transport: ListenerMetrics; store: StoreMetrics | null } {
-    const store = this.store.disk?.metrics() ?? null;
-    return { transport: this.listener.metrics(), store, ...this.service.metrics() };
+  metrics(): BrokerMetrics & {
+    transport: ListenerMetrics;
+    store: StoreMetrics | null;
+    backplane: BackplaneMetrics | null;
+  } {
+    const { store, backplane } = this;
+    return {
+      transport: this.listener.metrics(),
+      store: store.disk?.metrics() ?? null,
+      backplane: backplane?.metrics() ?? null,
+      ...this.service.metrics(),
+    };
   }
 
   /** Durable subscriptions and shared groups, whether anybody holds them or not: how far each is, and what of that is not settled. */
@@ -344,6 +353,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       ...{ clock, wallMs: Date.now, url, recovery },
       isDraining: () => this.closesAt !== Number.POSITIVE_INFINITY,
       authenticates: auth !== undefined,
+      backplane: this.backplane,
       metrics: () => service.metrics(),
       storeMetrics: () => store.disk?.metrics() ?? null,
       kick: (client, by, reason) =>
@@ -358,9 +368,10 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     });
   }
 
-  private shorten(drainMs: number, closesAt: number, handOverTo?: readonly string[]): void {
+  private shorten(drainMs: number, closesAt: number, handOverTo = this.otherUrls()): void {
     const isFirst = this.closesAt === Number.POSITIVE_INFINITY;
     this.closesAt = closesAt;
+    if (isFirst) this.backplane?.announce();
     if (isFirst) this.note({ what: 'draining', detail: `for ${Math.round(drainMs)} ms at most` });
     // [BRK-35] Whoever speaks another protocol, or comes now, is told by the transport; clients also by a NOTICE.
     if (isFirst && drainMs > 0 && this.failure === null)
@@ -370,6 +381,17 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       });
     void this.service.drain(drainMs, handOverTo);
     if (this.listenerCloses) this.closeListener().catch(() => {}); // the first call has the outcome
+  }
+
+  /** Where clients may go: to the other nodes of the cluster, first to those that have the fewest. [CLU-13] */
+  private otherUrls(): readonly string[] | undefined {
+    const { backplane } = this;
+    if (backplane === null) return undefined;
+    const others = backplane.members.filter(
+      ({ node, draining, urls }) => node !== backplane.port.node && !draining && urls.length > 0,
+    );
+    const urls = others.sort((a, b) => a.clients - b.clients).map((each) => each.urls[0]);
+    return urls.filter((url) => isPinnedUrl(url)).slice(0, HAND_OVERS_MAX);
   }
 
   private async drainAndClose(): Promise<void> {
@@ -406,7 +428,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     backplane.onNews = () => this.service.hear();
     backplane.describe = () => ({
       urls: advertised,
-      clients: this.service.metrics().clients,
+      ...figuresOf(this.service.metrics()),
       draining: this.closesAt !== Number.POSITIVE_INFINITY,
     });
     backplane.onTrouble = (trouble, failure) => {
@@ -503,6 +525,11 @@ function factsOf(connection: Connection): ConnectionFacts {
       return { rttMs, loss, ...packets, bytesSent, bytesReceived, mtu };
     },
   };
+}
+
+/** What a node says of itself. */
+function figuresOf({ clients, sessions, cluster }: BrokerMetrics) {
+  return { clients, sessions, claims: cluster?.claims ?? 0 };
 }
 
 function ignore(): void {}

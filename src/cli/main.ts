@@ -28,6 +28,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   topics: async () => (await import('./lists.ts')).addTopicsCommand,
   dlq: async () => (await import('./dlq.ts')).addDlqCommand,
   kick: async () => (await import('./kick.ts')).addKickCommand,
+  cluster: async () => (await import('./cluster.ts')).addClusterCommand,
   monitor: async () => (await import('./monitor.ts')).addMonitorCommand,
   bench: async () => (await import('./bench.ts')).addBenchCommand,
 };

@@ -7,6 +7,8 @@ import type { LogOptions, StorePort } from '../core/store-port.ts';
 /** An engine that runs. */
 export interface Backplane {
   readonly port: BackplanePort;
+  /** Its name. */
+  readonly cluster: string;
   /** The logs and the state of the cluster; null: the broker keeps its own. */
   readonly store: StorePort | null;
   /** The nodes of the cluster, this one among them. */
@@ -15,6 +17,8 @@ export interface Backplane {
   onNews: () => void;
   /** To be told what this node says of itself, which is asked now and then. */
   describe: () => OwnRecord;
+  /** What {@link describe} says has changed by much: the other nodes hear of it now. */
+  announce(): void;
   /** To be called with what is wrong, a sentence for people; null: nothing any more. With an error: the broker cannot go on. */
   onTrouble: (trouble: string | null, failure?: Error) => void;
   metrics(): BackplaneMetrics;
@@ -30,6 +34,8 @@ export interface BackplaneMetrics extends LiveFigures {
   nodes: number;
   /** Filters that this node wants messages of other nodes for. */
   interest: number;
+  /** How long the engine took to store the last entry of this node, ms. */
+  lagMs: number;
   /** Messages to other nodes that could not be sent. */
   nodeMessagesUnsent: number;
 }
@@ -57,12 +63,18 @@ export interface NodeRecord {
   readonly startedAt: number;
   /** Figures of its last entry. */
   readonly clients: number;
+  readonly sessions: number;
+  /** Sessions, durable subscriptions and shared groups that it has, and nobody else. */
+  readonly claims: number;
+  /** Filters that it wants. */
   readonly interest: number;
+  /** How long the engine took to store its last entry, ms. */
+  readonly lagMs: number;
   readonly draining: boolean;
 }
 
 /** What a node says of itself now. */
-export type OwnRecord = Pick<NodeRecord, 'urls' | 'clients' | 'draining'>;
+export type OwnRecord = Pick<NodeRecord, 'urls' | 'clients' | 'sessions' | 'claims' | 'draining'>;
 
 /** Counters since it began. */
 export interface LiveFigures {

@@ -379,7 +379,8 @@ export class BrokerCore implements StoreEvents {
       queuedBytesMax: state.budget.bytesMax,
       durables: state.consumers.durableCount,
       unsettledMessages: state.consumers.unsettledCount,
-      cluster: state.cluster?.figures ?? null,
+      cluster:
+        state.cluster === null ? null : { ...state.cluster.figures, claims: state.claims?.heldCount ?? 0 },
       // Behind the others: an object that begins with one that is spread costs fifty times as much.
       ...state.counters,
       ...state.levels,

@@ -304,6 +304,8 @@ export interface ClusterFigures {
   missed: number;
   invalid: number;
   lateSubscriptions: number;
+  /** Sessions, durable subscriptions and shared groups that this node has, and nobody else. */
+  claims: number;
 }
 
 /** Effects that are kept to be used again: those of a message for so many subscribers. */

@@ -8,16 +8,19 @@ import { hostname } from 'node:os';
 import { Histogram } from '../../base/histogram.ts';
 import { MILLISECOND } from '../../base/time.ts';
 import type { Clock, TimerHandle } from '../../udp/clock.ts';
+import type { Backplane } from '../backplane/backplane.ts';
 import type { Inspection } from '../core/operations/inspection.ts';
 import type { LatencySpan } from '../core/operations/latencies.ts';
 import type { BrokerMetrics } from '../core/output.ts';
 import type { StoreMetrics } from '../store/disk-store.ts';
 import type { RecoveryReport } from '../store/open-store.ts';
+import { nodeFiguresOf, nodeReports } from './cluster-report.ts';
 import { EventLog, type Happening } from './event-log.ts';
 import { HistoryRing } from './history.ts';
 import { ProcessGauge } from './process-figures.ts';
 import type {
   BrokerStatus,
+  ClusterReport,
   Distribution,
   EventRecord,
   GatewayFigures,
@@ -35,6 +38,8 @@ export interface Operated {
   readonly wallMs: () => number;
   readonly url: string;
   readonly recovery: RecoveryReport | null;
+  /** The engine behind it; null: it is alone. */
+  readonly backplane: Backplane | null;
   /** It closes. */
   isDraining(): boolean;
   /** Clients are asked who they are. */
@@ -113,6 +118,19 @@ export class Observation {
         commit: distributionOf(commit, LATENCY_BOUNDS_MS, MICROS),
         group: distributionOf(group, GROUP_BOUNDS, 1),
       },
+    };
+  }
+
+  /** The cluster, as this node knows it. */
+  cluster(): ClusterReport {
+    const { backplane } = this.broker;
+    return {
+      at: Math.round(this.broker.wallMs()),
+      cluster: backplane?.cluster ?? null,
+      node: backplane?.port.node ?? null,
+      figures: nodeFiguresOf(this.broker),
+      nodes: backplane === null ? [] : nodeReports(backplane),
+      logs: this.snapshot().logs,
     };
   }
 
@@ -283,6 +301,7 @@ export class Observation {
       cpu,
       loopDelay,
       http: this.gateway?.() ?? null,
+      cluster: nodeFiguresOf(broker),
     };
     this.latest = snapshot;
     return snapshot;

@@ -69,7 +69,6 @@ export class Operations {
 }
 
 /** Of the package that this is a part of; empty where that cannot be found, as in a bundle. */
-/** Of this program. */
 export function programVersion(): string {
   try {
     const file = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');

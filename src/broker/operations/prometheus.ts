@@ -222,6 +222,44 @@ const SERIES: readonly Series[] = [
   gauge('jsp_http_in_flight', 'Requests that the gateway is answering.', (r) => r.http?.inFlight ?? null),
   gauge('jsp_websockets', 'Open WebSocket connections.', (r) => r.http?.webSockets ?? null),
   gauge('jsp_event_streams', 'Open streams of server-sent events.', (r) => r.http?.eventStreams ?? null),
+  gauge('jsp_cluster_connected', 'Whether the engine behind the broker can be reached.', ({ cluster }) =>
+    cluster === null ? null : Number(cluster.connected),
+  ),
+  counter(
+    'jsp_cluster_reconnects_total',
+    'How often it was reached again.',
+    (r) => r.cluster?.reconnects ?? null,
+  ),
+  gauge('jsp_cluster_lag_seconds', 'How long it took to store something small.', ({ cluster }) =>
+    cluster === null ? null : cluster.lagMs / S,
+  ),
+  gauge('jsp_cluster_nodes', 'Nodes of the cluster, this one among them.', (r) => r.cluster?.nodes ?? null),
+  gauge(
+    'jsp_cluster_interest',
+    'Filters that messages of other nodes come for.',
+    (r) => r.cluster?.interest ?? null,
+  ),
+  gauge(
+    'jsp_cluster_claims',
+    'Sessions, durable subscriptions and shared groups of this node.',
+    (r) => r.cluster?.claims ?? null,
+  ),
+  counter('jsp_cluster_messages_total', 'Live messages between this node and others.', {
+    label: 'direction',
+    each: ({ cluster }) => [
+      ['in', cluster?.in.messages ?? null],
+      ['out', cluster?.out.messages ?? null],
+    ],
+  }),
+  counter('jsp_cluster_messages_lost_total', 'Live messages that did not get from node to node, by why.', {
+    label: 'reason',
+    each: ({ cluster }) => [
+      ['unsent', cluster?.unsent ?? null],
+      ['tooLarge', cluster?.tooLarge ?? null],
+      ['missed', cluster?.missed ?? null],
+      ['invalid', cluster?.invalid ?? null],
+    ],
+  }),
   {
     name: 'jsp_event_loop_delay_seconds',
     help: 'How late the event loop was in the last second.',

@@ -112,6 +112,7 @@ export class OperatorRequests {
         answer: (query) => soon((done) => broker.inspect(() => lists.durables(query, done))),
       },
       logs: { options: {}, answer: () => ({ at: observation.snapshot().at, ...observation.logs() }) },
+      cluster: { options: {}, answer: () => observation.cluster() },
       topics: {
         options: { limit: whole(1, 512) },
         answer: ({ limit = 50 }) => {

@@ -112,6 +112,62 @@ export interface Snapshot {
   loopDelay: { p50: number | null; p99: number | null; max: number | null };
   /** Of the gateway; null: none runs in this process. */
   http: GatewayFigures | null;
+  /** Of this broker as a node of its cluster; null: it is alone. */
+  cluster: NodeFigures | null;
+}
+
+/** Since the broker began, and now. */
+export interface NodeFigures {
+  /** The engine behind it can be reached; and how often it was again. */
+  connected: boolean;
+  reconnects: number;
+  /** How long it took to store something small, ms. */
+  lagMs: number;
+  /** Nodes of the cluster, this one among them. */
+  nodes: number;
+  /** Filters that messages of other nodes come for. */
+  interest: number;
+  /** Sessions, durable subscriptions and shared groups that this node has, and nobody else. */
+  claims: number;
+  /** Live messages that came from other nodes, and that went to them. */
+  in: FlowFigures;
+  out: FlowFigures;
+  /** Of those: not sent, for the engine could not be reached or did not take them; larger than the engine allows; not come; and malformed. */
+  unsent: number;
+  tooLarge: number;
+  missed: number;
+  invalid: number;
+  /** Subscriptions that were answered before messages of other nodes came. */
+  lateSubscriptions: number;
+}
+
+/** A node of the cluster, as it says itself. */
+export interface NodeReport {
+  node: string;
+  /** It is the one that was asked. */
+  isAsked: boolean;
+  /** Under which clients reach it, the best first. */
+  urls: string[];
+  version: string;
+  startedAt: number;
+  clients: number;
+  sessions: number;
+  claims: number;
+  interest: number;
+  lagMs: number;
+  draining: boolean;
+}
+
+/** Answer to `cluster`. */
+export interface ClusterReport {
+  at: number;
+  /** Name of the cluster, and of the node that was asked; null: the broker is alone. */
+  cluster: string | null;
+  node: string | null;
+  figures: NodeFigures | null;
+  /** By their names. */
+  nodes: NodeReport[];
+  logs: LogFigures[];
 }
 
 /** Answer to `metrics`: the snapshot, with distributions of all since the start. */
@@ -361,6 +417,7 @@ export interface AdminVerbs {
     request: Record<string, never>;
     answer: { at: number; logs: LogFigures[]; freeBytes: number | null };
   };
+  cluster: { request: Record<string, never>; answer: ClusterReport };
   topics: { request: { limit?: number }; answer: { at: number; topics: TopicFigures[] } };
   /** The newest first. `log`: default `default`; `topic` and `origin`: only those on this topic, and from that one; `before`: only those below this offset; `all`: also those that were sent back. */
   'dead-letters': {

@@ -26,6 +26,7 @@ export class OperatedWorld {
       recovery: null,
       isDraining: () => this.isDraining,
       authenticates: false,
+      backplane: null,
       metrics: () => world.core.metrics(),
       storeMetrics: () => this.store,
       kick: (client, by, reason) =>

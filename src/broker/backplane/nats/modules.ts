@@ -39,3 +39,18 @@ export function failureOf(error: Error, urls: readonly string[]): JspError {
         : `NATS at ${where}: ${message}`;
   return new JspError('ERR_JSP_BACKPLANE_FAILED', `${because}.`, { cause: error });
 }
+
+/** Does something with JetStream when a broker starts: again and again for a while, for a server that has just begun answers so, too. */
+export async function patiently<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (tries === TRIES_MAX) throw error;
+      await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
+    }
+  }
+}
+
+const TRIES_MAX = 15;
+const TRY_AGAIN_MS = 200;

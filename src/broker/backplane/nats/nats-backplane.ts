@@ -17,7 +17,7 @@ import type { BackplaneOptions } from '../options.ts';
 import { NatsLine } from './line.ts';
 import { NatsLive } from './live.ts';
 import { loadNats, type NatsModules } from './modules.ts';
-import { type ClaimPort, NatsPort } from './nats-port.ts';
+import { type ClaimPort, type NatsParts, NatsPort } from './nats-port.ts';
 import { News } from './news.ts';
 import { NodeMessages } from './node-messages.ts';
 import { NatsNodes } from './nodes.ts';
@@ -56,6 +56,7 @@ interface NatsLines {
 
 export class NatsBackplane implements Backplane {
   readonly port: NatsPort;
+  readonly cluster: string;
   readonly store: StorePort | null = null;
   onTrouble: Backplane['onTrouble'] = () => {};
   private readonly news: News;
@@ -67,15 +68,13 @@ export class NatsBackplane implements Backplane {
   private isClosed = false;
 
   private constructor(
+    cluster: string,
     port: NatsPort,
     news: News,
     lines: NatsLines,
-    parts: Pick<NatsBackplane, never> & {
-      live: NatsLive;
-      messages: NodeMessages;
-      nodes: NatsNodes;
-    },
+    parts: Pick<NatsParts, 'live' | 'messages' | 'nodes'>,
   ) {
+    this.cluster = cluster;
     this.port = port;
     this.news = news;
     this.lines = lines;
@@ -106,7 +105,7 @@ export class NatsBackplane implements Backplane {
     nodes.interest = () => live.interest;
     const messages = new NodeMessages(lines.live, news, prefix, node);
     const parts = { live, messages, nodes, claims: ownClaims(news), values: NO_VALUES };
-    return new NatsBackplane(new NatsPort(node, news, parts), news, lines, parts);
+    return new NatsBackplane(cluster, new NatsPort(node, news, parts), news, lines, parts);
   }
 
   set onNews(onNews: () => void) {
@@ -116,6 +115,10 @@ export class NatsBackplane implements Backplane {
   /** What this node says of itself to the others. */
   set describe(describe: () => OwnRecord) {
     this.nodes.describe = describe;
+    this.announce();
+  }
+
+  announce(): void {
     this.nodes.writeSoon();
   }
 
@@ -130,6 +133,7 @@ export class NatsBackplane implements Backplane {
       reconnects: this.reconnects,
       nodes: this.nodes.list.length,
       interest: this.live.interest,
+      lagMs: this.nodes.lagMs,
       nodeMessagesUnsent: this.messages.unsent,
     };
   }

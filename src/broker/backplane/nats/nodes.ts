@@ -7,7 +7,7 @@ import type { KV, KvWatchEntry } from '@nats-io/kv';
 import { assert, JspError } from '../../../base/errors.ts';
 import type { NodeRecord, OwnRecord } from '../backplane.ts';
 import type { NatsLine } from './line.ts';
-import type { NatsModules } from './modules.ts';
+import { type NatsModules, patiently } from './modules.ts';
 
 export interface NodesListener {
   came(node: string): void;
@@ -26,7 +26,7 @@ interface Known {
 
 export class NatsNodes {
   /** What this node says of itself; asked at each entry. */
-  describe: () => OwnRecord = () => ({ urls: [], clients: 0, draining: false });
+  describe: () => OwnRecord = () => ({ urls: [], clients: 0, sessions: 0, claims: 0, draining: false });
   /** Filters that this node wants. */
   interest: () => number = () => 0;
   listener: NodesListener | null = null;
@@ -41,6 +41,8 @@ export class NatsNodes {
   private isReplaced = false;
   /** Monotonic, ms: when the last entry was begun that NATS has taken. */
   private writtenMs: number;
+  /** How long NATS took for it, ms. */
+  lagMs = 0;
   /** When one was begun last. */
   private begunMs = 0;
 
@@ -68,13 +70,14 @@ export class NatsNodes {
     },
   ): Promise<NatsNodes> {
     try {
-      const bucket = await new kv.Kvm(line.nats).create(`jsp_${cluster}_nodes`, {
-        ttl: LEASE_MS,
-        history: 1,
-        replicas,
+      // What was made just now, by another node perhaps, is there for everybody only after a while.
+      const nodes = await patiently(async () => {
+        const limits = { ttl: LEASE_MS, history: 1, replicas };
+        const bucket = await new kv.Kvm(line.nats).create(`jsp_${cluster}_nodes`, limits);
+        const joined = new NatsNodes(bucket, line, own, nowMs);
+        await joined.write();
+        return joined;
       });
-      const nodes = new NatsNodes(bucket, line, own, nowMs);
-      await nodes.write();
       await nodes.watch();
       nodes.timer = setInterval(() => nodes.goOn(), LOOK_MS);
       nodes.timer.unref();
@@ -153,8 +156,10 @@ export class NatsNodes {
     const began = this.nowMs();
     this.begunMs = began;
     try {
-      const record: NodeRecord = { ...this.own, ...this.describe(), interest: this.interest() };
+      const { lagMs } = this;
+      const record: NodeRecord = { ...this.own, ...this.describe(), interest: this.interest(), lagMs };
       await this.bucket.put(this.own.node, JSON.stringify(record));
+      this.lagMs = Math.round((this.nowMs() - began) * 1_000) / 1_000;
       this.writtenMs = began;
       this.look();
     } finally {
@@ -207,20 +212,20 @@ export class NatsNodes {
 function recordOf(entry: KvWatchEntry): NodeRecord | null {
   try {
     const record = entry.json<Partial<NodeRecord>>();
-    assert(record.node === entry.key && typeof record.number === 'number', 'not an entry of a node');
-    const {
+    const { number, urls = [], version = '', draining = false } = record;
+    assert(record.node === entry.key && typeof number === 'number', 'not an entry of a node');
+    assert(Array.isArray(urls) && urls.every((url) => typeof url === 'string'), 'not URLs');
+    const figures = { startedAt: 0, clients: 0, sessions: 0, claims: 0, interest: 0, lagMs: 0 };
+    for (const name of Object.keys(figures) as (keyof typeof figures)[])
+      figures[name] = Number(record[name] ?? 0);
+    return {
+      node: entry.key,
       number,
-      urls = [],
-      version = '',
-      startedAt = 0,
-      clients = 0,
-      interest = 0,
-      draining = false,
-    } = record;
-    const isRight = Array.isArray(urls) && urls.every((url) => typeof url === 'string');
-    return isRight
-      ? { node: entry.key, number, urls, version, startedAt, clients, interest, draining }
-      : null;
+      urls,
+      version: String(version),
+      draining: draining === true,
+      ...figures,
+    };
   } catch {
     return null; // somebody else has written there
   }

@@ -23,7 +23,7 @@ export class Cluster implements BackplaneEvents {
     this.listeners.push(this.interest, this.live.requests);
   }
 
-  get figures(): ClusterFigures {
+  get figures(): Omit<ClusterFigures, 'claims'> {
     const { missing: missed, invalid } = this.live;
     return { missed, invalid, lateSubscriptions: this.interest.late };
   }

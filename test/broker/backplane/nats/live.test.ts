@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Broker } from '../../../../src/broker/index.ts';
 import type { BrokerClient } from '../../../../src/client/index.ts';
 import { NatsServer, natsProgram } from '../nats-server.ts';
 import { Brokers, until } from './brokers.ts';
@@ -40,4 +41,80 @@ describe.skipIf(program === null)('live messages between brokers on NATS', () =>
     const expected = Array.from({ length: 500 }, (_, i) => String(i));
     for (const texts of all) expect(texts).toEqual(expected);
   });
+
+  test('of a shared group come to one member of all brokers [CLU-9]', async () => {
+    const { clients } = await three();
+    const texts = await Promise.all(clients.slice(1).map((client) => taken(client, '$share/workers/jobs/#')));
+    const all = await taken(clients[2], 'jobs/#');
+    for (let i = 0; i < 300; i++) clients[i % 3].publish('jobs/new', String(i));
+    await until(() => texts.flat().length >= 300 && all.length >= 300, 'all have come');
+    expect(
+      texts
+        .flat()
+        .map(Number)
+        .sort((a, b) => a - b),
+    ).toEqual(Array.from({ length: 300 }, (_, i) => i));
+    for (const each of texts) expect(each.length).toBeGreaterThan(50);
+    expect(new Set(all).size).toBe(300);
+  });
+
+  test('are answered across brokers, and refused only when nobody anywhere wants them [CLU-12]', async () => {
+    const { clients } = await three();
+    const [asking, other] = clients;
+    const served = await other.reply('add', (request) =>
+      String(request.json<number[]>().reduce((a, b) => a + b)),
+    );
+    expect((await asking.request('add', '[1,2,3]')).text()).toBe('6');
+    await served.close();
+    const refused = { code: 'ERR_JSP_NO_RESPONDERS' };
+    await expect(asking.request('add', '[1]')).rejects.toMatchObject(refused);
+    await expect(asking.request('nobody/here', '')).rejects.toMatchObject(refused);
+  });
+
+  test('reach who is here while NATS is gone, and all again when it is back, with what is missing told [CLU-5] [CLU-8]', async () => {
+    const { nodes, clients } = await three();
+    const [first, second] = clients;
+    const here = await taken(first, 'x/#');
+    const there: string[] = [];
+    const subscription = await second.subscribe('x/#', (message) => void there.push(message.text()));
+    subscription.on('missed', (count, reason) => there.push(`${count} ${reason}`));
+    first.publish('x/1', 'before');
+    await until(() => there.length === 1, 'one has come');
+    await server.stop();
+    await until(() => !nodes.some(connected), 'cut off');
+    for (let i = 0; i < 3; i++) first.publish('x/1', `meanwhile ${i}`);
+    const late = await taken(first, 'y'); // answered all the same
+    await until(() => here.length === 4, 'those who are here have all');
+    await server.start();
+    await until(() => nodes.every(connected), 'all are back', 15_000);
+    await until(
+      () => {
+        first.publish('x/1', 'after');
+        clients[2].publish('y', 'z');
+        return there.length >= 3 && late.length > 0;
+      },
+      'others get them again',
+      15_000,
+    );
+    expect(there.slice(0, 3)).toEqual(['before', '3 cluster', 'after']);
+  }, 40_000);
+
+  test('are not lost to a client whose broker stops: it is told where the others are [CLU-13]', async () => {
+    const { nodes, clients } = await three();
+    const texts = await taken(clients[0], 'news');
+    await until(() => nodes[0].metrics().clients === 1, 'connected');
+    const online = new Promise<void>((resolve) => {
+      clients[0].on('state', (state) => state === 'online' && resolve());
+    });
+    void nodes[0].close({ drainMs: 2_000 });
+    await online;
+    await until(() => nodes[1].metrics().clients + nodes[2].metrics().clients === 3, 'it is at another one');
+    clients[1].publish('news', 'still here');
+    await until(() => texts.length > 0, 'it gets messages there');
+    expect(texts).toEqual(['still here']);
+  });
+
+  function connected(broker: Broker): boolean {
+    return broker.metrics().backplane?.isConnected === true;
+  }
 });
