@@ -24,6 +24,7 @@ import { Replies } from './access/replies.ts';
 import { Turnstile } from './access/turnstile.ts';
 import { Administration } from './administration/administration.ts';
 import type { BackplanePort } from './backplane/backplane-port.ts';
+import type { ClaimedIds } from './backplane/claimed-ids.ts';
 import { Claims } from './backplane/claims.ts';
 import { Cluster } from './backplane/cluster.ts';
 import { Neighbours } from './backplane/neighbours.ts';
@@ -168,6 +169,8 @@ export class BrokerState {
   readonly claims: Claims | null;
   /** What it has to do with other nodes; null as well. */
   readonly neighbours: Neighbours | null;
+  /** Which ids of sessions were taken, in a cluster. */
+  claimedIds: ClaimedIds | null = null;
   shuttingDown = false;
   private lastClientId = 0;
   /** By each of their streams. */

@@ -4,6 +4,7 @@ import type {
   BackplaneEvents,
   BackplanePort,
   ClaimDemand,
+  ClaimEntries,
 } from '../../../src/broker/core/backplane/backplane-port.ts';
 import { type FakeValues, ValueStream } from './fake-values.ts';
 
@@ -69,7 +70,7 @@ export class FakeBackplane implements BackplanePort {
     this.asked.push(['unwant', filter]);
   }
 
-  claim(key: string, demand: ClaimDemand): void {
+  claim(key: string, demand: ClaimDemand, _mayTake?: (entries: ClaimEntries) => boolean): void {
     this.asked.push(['claim', key, demand]);
   }
 

@@ -7,13 +7,18 @@ import type { BrokerState } from '../state.ts';
 import { WILL_KEYS } from '../will/wills.ts';
 import type { ClaimEntries } from './backplane-port.ts';
 import { durableClaim, sessionClaim, willClaim } from './claim-keys.ts';
+import { ClaimedIds, IDS_KEYS } from './claimed-ids.ts';
 import type { ClaimedPart } from './claims.ts';
 
 /** To be called once; without effect for a broker that is alone. */
 export function shareByClaims(broker: BrokerState): void {
   const { claims, cluster, sessions, consumers } = broker;
   if (claims === null || cluster === null) return;
-  claims.add('s', new ClaimedSessions(broker));
+  const ids = new ClaimedIds(broker);
+  broker.claimedIds = ids;
+  broker.storeListeners.push(ids);
+  sessions.parts.push(ids);
+  claims.add('s', new ClaimedSessions(broker, ids));
   claims.add('d', new ClaimedDurables(broker));
   claims.add('w', new ClaimedWills(broker));
   sessions.parts.push({
@@ -30,15 +35,20 @@ export function shareByClaims(broker: BrokerState): void {
 /** Sessions with a name, with their wills and notes. [CLU-22] */
 class ClaimedSessions implements ClaimedPart {
   private readonly broker: BrokerState;
+  private readonly ids: ClaimedIds;
 
-  constructor(broker: BrokerState) {
+  constructor(broker: BrokerState, ids: ClaimedIds) {
     this.broker = broker;
+    this.ids = ids;
   }
 
   takeUp(name: string, entries: ClaimEntries): void {
     const { sessions, wills, notes } = this.broker;
     const absence = sessions.takeUp(name, entries.get(SESSION_KEYS + name));
-    if (absence !== null) notes.takeUp(name);
+    if (absence !== null) {
+      notes.takeUp(name);
+      this.ids.takeUp(absence.session, entries.get(IDS_KEYS + name));
+    }
     takeUpWills(this.broker, entries, (key, value) => wills.takeUp(key, value, absence));
   }
 
@@ -53,7 +63,10 @@ class ClaimedSessions implements ClaimedPart {
     }
     const finish = () => {
       const session = sessions.find(name);
-      if (session !== undefined) sessions.letGo(session);
+      if (session !== undefined) {
+        this.ids.settle(session);
+        sessions.letGo(session);
+      }
       wills.letOrphansGo(sessionClaim(name));
       done();
     };

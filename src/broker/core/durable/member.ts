@@ -20,6 +20,8 @@ export class Member implements ConsumerMember, TurnedSource {
   unackedMax: number;
   /** Those that it has. */
   unacked = 0;
+  /** In a cluster: it is given nothing yet, for its SUBSCRIBED waits, and comes first. [BRK-14] */
+  isMuted = false;
   /** It goes on where it was, or where its client has said that it was. */
   isRecovered = false;
   /** Number of its session, whose messages it does not want; 0: it wants all. */
@@ -59,7 +61,15 @@ export class Member implements ConsumerMember, TurnedSource {
     this.channel.delivery.wake();
   }
 
+  /** Its SUBSCRIBED has gone out. */
+  speak(): void {
+    if (!this.isMuted) return;
+    this.isMuted = false;
+    this.wake();
+  }
+
   next(): Uint8Array | null {
+    if (this.isMuted) return null;
     const { consumer } = this;
     const record = consumer.next(this);
     this.record = null;

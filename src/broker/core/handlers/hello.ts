@@ -148,7 +148,26 @@ function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, 
   if (broker.admission.policy.authenticates) broker.audit.tell('authenticated', client, asked.session);
   const isPresent = asked.session !== '' && enter(broker, channel, asked);
   const session = broker.sessionOf(channel);
-  // What it says of ids and of the session has to be true after a crash, too. [BRK-55]
+  const { claimedIds } = broker;
+  if (claimedIds !== null && session.number > 0) {
+    channel.hold();
+    claimedIds.whenKnown(session, () => {
+      channel.release();
+      if (client.closed) return;
+      claimedIds.begin(session);
+      welcomeWhenSafe(broker, channel, id, session, isPresent);
+    });
+  } else welcomeWhenSafe(broker, channel, id, session, isPresent);
+}
+
+/** What it says of ids and of the session has to be true after a crash, too. [BRK-55] */
+function welcomeWhenSafe(
+  broker: BrokerState,
+  channel: Channel,
+  id: number,
+  session: Session,
+  isPresent: boolean,
+): void {
   const send = () => {
     if (!channel.closed) welcome(broker, channel, id, session, isPresent);
   };
@@ -172,10 +191,14 @@ function claimFirst(
     settled: (answer) => {
       channel.release();
       if (client.closed) return;
-      if (answer === ClaimAnswer.HELD) begin(broker, channel, id, asked, principal);
-      else if (answer === ClaimAnswer.DENIED)
-        turnAway(broker, channel, id, ReasonCode.NOT_AUTHORIZED, OTHERS_SESSION);
-      else turnAway(broker, channel, id, ReasonCode.BUSY, SESSION_UNREACHABLE);
+      try {
+        if (answer === ClaimAnswer.HELD) begin(broker, channel, id, asked, principal);
+        else if (answer === ClaimAnswer.DENIED)
+          turnAway(broker, channel, id, ReasonCode.NOT_AUTHORIZED, OTHERS_SESSION);
+        else turnAway(broker, channel, id, ReasonCode.BUSY, SESSION_UNREACHABLE);
+      } catch (error) {
+        broker.failInternally(client, error); // [BRK-40] this client alone pays for it
+      }
     },
   });
 }

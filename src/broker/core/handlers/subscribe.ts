@@ -234,6 +234,7 @@ function addFilter(
       whenStands(broker, channel, filter, () => {
         channel.delivery.answer(encodeSubscribed(id, start));
         const subscription = broker.subscriptionOf(channel);
+        if (subscription !== undefined) broker.consumers.memberOf(subscription)?.speak();
         if (!isHeld && subscription?.filters.has(filter)) {
           replayRetained(broker, subscription, filter, handling);
         }

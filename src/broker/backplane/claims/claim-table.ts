@@ -1,0 +1,492 @@
+/**
+ * The claims of this node, over a bucket that all nodes see ({@link ClaimBucket}). Each is one value with a revision: whoever changes it goes on from the last change or fails, so of two
+ * that want it one gets it, and who has lost it cannot write it any more. [CLU-25]
+ *
+ *     READING ── it is free, or its holder is gone, or it is taken by force ──> TAKING ── written ──> HELD
+ *     READING ── a living node has it ──> ASKING ── it is free ──> READING          ASKING ── kept, or no answer for 2 s ──> (given up)
+ *     HELD ── its values change ──> written, one change after the other ── another node has written it ──> (lost)
+ *     HELD ── given back ──> RELEASING ── written ──> (none)
+ *
+ * What belongs to a held claim is in memory; what changes is written soon, the changes of one claim together, many claims at once, up to a bound. What is not known to be written is read again.
+ */
+
+import { Ring } from '../../../base/ring.ts';
+import type { BackplaneEvents, ClaimDemand, ClaimEntries } from '../../core/backplane/backplane-port.ts';
+import { type BucketEntry, type ClaimBucket, type ClaimTime, WriteFault } from './claim-bucket.ts';
+import { type ClaimRecord, decodeClaim, encodeClaim, type NodeRun } from './claim-record.ts';
+
+/** What a node says to another about a claim: it wants it; it is free; it stays; it has taken it. */
+export const ClaimWord = { ASK: 1, FREE: 2, KEEP: 3, TAKEN: 4 } as const;
+export type ClaimWord = (typeof ClaimWord)[keyof typeof ClaimWord];
+
+export interface ClaimSurroundings extends ClaimTime {
+  readonly bucket: ClaimBucket;
+  readonly own: NodeRun;
+  /** Whether this run of a node is one of the cluster. */
+  isAlive(run: NodeRun): boolean;
+  /** At most once. */
+  say(node: string, word: ClaimWord, key: string): void;
+  /** For the core, in order. */
+  tell(news: (events: BackplaneEvents) => void): void;
+  /** {@link ClaimTable.synced} has moved. */
+  onSynced(): void;
+}
+
+const State = { READING: 0, ASKING: 1, TAKING: 2, HELD: 3, RELEASING: 4 } as const;
+type State = (typeof State)[keyof typeof State];
+
+/** Changes of one claim that are to be written together. */
+interface Unwritten {
+  /** The first of them. */
+  readonly ticket: number;
+  isDone: boolean;
+}
+
+/** A claim whose node is gone. */
+interface Orphan {
+  readonly key: string;
+  readonly entry: BucketEntry;
+  readonly record: ClaimRecord;
+}
+
+type MayTake = (entries: ClaimEntries) => boolean;
+
+class Claim {
+  readonly key: string;
+  state: State = State.READING;
+  demand: ClaimDemand;
+  mayTake: MayTake;
+  entries = new Map<string, Uint8Array>();
+  revision = 0;
+  /** The write that is under way: its number, what it covers. */
+  writing = 0;
+  covered: Unwritten | null = null;
+  isBusy = false;
+  /** That write took it away. */
+  wasRemoved = false;
+  unwritten: Unwritten | null = null;
+  /** It waits for its turn to be written. */
+  isQueued = false;
+  /** Who has asked for it last. */
+  asker: string | null = null;
+  /** It is to be given back as soon as it is here. */
+  isUnwanted = false;
+  /** It is wanted again when it is given back. */
+  next: { readonly demand: ClaimDemand; readonly mayTake: MayTake } | null = null;
+  /** Nobody asked for it: its node is gone. */
+  readonly isOrphan: boolean;
+  cancel: (() => void) | null = null;
+  askedUntil: (() => void) | null = null;
+
+  constructor(key: string, demand: ClaimDemand, mayTake: MayTake, isOrphan = false) {
+    this.key = key;
+    this.demand = demand;
+    this.mayTake = mayTake;
+    this.isOrphan = isOrphan;
+  }
+}
+
+export class ClaimTable {
+  /** Changes of what belongs to claims. */
+  written = 0;
+  private readonly around: ClaimSurroundings;
+  private readonly claims = new Map<string, Claim>();
+  private readonly queue = new Ring<Claim>();
+  private readonly orphans = new Ring<Orphan>();
+  private readonly unwritten = new Ring<Unwritten>();
+  private writes = 0;
+  private underWay = 0;
+  private isPumping = false;
+
+  constructor(around: ClaimSurroundings) {
+    this.around = around;
+  }
+
+  /** Changes of which it is known that they are written, or will never be. */
+  get synced(): number {
+    const first = this.unwritten.peek();
+    return first === undefined ? this.written : first.ticket - 1;
+  }
+
+  /** Claims that are here, or on their way. */
+  get size(): number {
+    return this.claims.size;
+  }
+
+  has(key: string): boolean {
+    return this.claims.has(key);
+  }
+
+  /** How many further claims may be taken up from nodes that are gone. */
+  get roomForOrphans(): number {
+    return ORPHANS_MAX - this.orphans.length;
+  }
+
+  // ---- what the core asks ----
+
+  claim(key: string, demand: ClaimDemand, mayTake: MayTake): void {
+    const known = this.claims.get(key);
+    if (known === undefined) {
+      this.begin(new Claim(key, demand, mayTake));
+      return;
+    }
+    if (known.state === State.RELEASING) known.next = { demand, mayTake };
+    else if (known.state === State.HELD) this.tellClaimed(known, false, true);
+    else {
+      known.isUnwanted = false;
+      known.demand = demand;
+      known.mayTake = mayTake;
+      if (demand === 'force' && known.state === State.ASKING) this.read(known);
+    }
+  }
+
+  release(key: string): void {
+    const claim = this.claims.get(key);
+    if (claim === undefined) return;
+    if (claim.state === State.RELEASING) claim.next = null;
+    else if (claim.state === State.TAKING) claim.isUnwanted = true;
+    else if (claim.state !== State.HELD) this.drop(claim);
+    else {
+      claim.state = State.RELEASING;
+      this.enqueue(claim);
+    }
+  }
+
+  /** It stays here: whoever has asked is told. */
+  keep(key: string): void {
+    const claim = this.claims.get(key);
+    if (claim?.asker == null) return;
+    this.around.say(claim.asker, ClaimWord.KEEP, key);
+    claim.asker = null;
+  }
+
+  /** What belongs to a claim that is here; undefined: it is not. */
+  entriesOf(key: string): ReadonlyMap<string, Uint8Array> | undefined {
+    const claim = this.claims.get(key);
+    return claim?.state === State.HELD ? claim.entries : undefined;
+  }
+
+  /** All that belongs to claims that are here. */
+  *entries(): Iterable<readonly [string, Uint8Array]> {
+    for (const claim of this.claims.values()) if (claim.state === State.HELD) yield* claim.entries;
+  }
+
+  /** Changes a value of a claim that is here. Of one that is not, nothing is written. [CLU-20] */
+  put(key: string, name: string, value: Uint8Array | null): void {
+    const claim = this.claims.get(key);
+    if (claim?.state !== State.HELD) return;
+    if (value === null && !claim.entries.delete(name)) return;
+    if (value !== null) claim.entries.set(name, value);
+    this.changed(claim);
+  }
+
+  /** A claim that nobody else can have begins with its first value, and ends with its last. */
+  create(key: string, name: string, value: Uint8Array): void {
+    const claim = new Claim(key, 'force', () => true);
+    claim.state = State.HELD;
+    this.claims.set(key, claim);
+    claim.entries.set(name, value);
+    this.changed(claim);
+  }
+
+  // ---- what other nodes say ----
+
+  hear(from: string, word: ClaimWord, key: string): void {
+    const claim = this.claims.get(key);
+    switch (word) {
+      case ClaimWord.ASK:
+        if (claim === undefined) this.around.say(from, ClaimWord.FREE, key);
+        else {
+          claim.asker = from;
+          if (claim.state === State.HELD) this.around.tell((events) => events.claimAsked(key, from));
+        }
+        return;
+      case ClaimWord.FREE:
+        if (claim?.state === State.ASKING) this.read(claim);
+        return;
+      case ClaimWord.KEEP:
+        if (claim?.state === State.ASKING) this.giveUp(claim, from);
+        return;
+      case ClaimWord.TAKEN:
+        if (claim?.state === State.HELD && !claim.isBusy) this.verify(claim);
+    }
+  }
+
+  /** A node is gone, and who asks it need not wait. */
+  nodeGone(): void {
+    for (const claim of this.claims.values()) if (claim.state === State.ASKING) this.read(claim);
+  }
+
+  /** This node was cut off for so long that others take what it has: it gives that up before. [CLU-26] */
+  lapse(): void {
+    for (const claim of [...this.claims.values()]) {
+      if (claim.state === State.HELD || claim.state === State.RELEASING) this.lose(claim);
+    }
+  }
+
+  /** A claim whose node is gone is taken, where nobody else is faster. */
+  adopt(key: string, entry: BucketEntry, record: ClaimRecord): void {
+    this.orphans.push({ key, entry, record });
+    this.pumpSoon();
+  }
+
+  /** Nothing waits to be written. */
+  get isIdle(): boolean {
+    return this.underWay === 0 && this.queue.length === 0 && this.unwritten.length === 0;
+  }
+
+  // ---- how a claim comes here ----
+
+  private begin(claim: Claim): void {
+    this.claims.set(claim.key, claim);
+    this.read(claim);
+  }
+
+  private read(claim: Claim): void {
+    claim.state = State.READING;
+    claim.cancel?.();
+    claim.cancel = null;
+    this.around.bucket.read(claim.key, (found) => {
+      if (!this.isHere(claim, State.READING)) return;
+      if (found === null) this.again(claim, () => this.read(claim));
+      else this.look(claim, found);
+    });
+  }
+
+  private look(claim: Claim, entry: BucketEntry): void {
+    const { key, demand } = claim;
+    const record = entry.value === null ? null : decodeClaim(entry.value);
+    if (record === null || record.isFree || this.isOwn(record) || !this.around.isAlive(record.holder)) {
+      if (record === null || claim.mayTake(record.entries)) this.take(claim, entry, record);
+      else this.deny(claim);
+      return;
+    }
+    const { node } = record.holder;
+    if (!claim.mayTake(record.entries)) this.deny(claim);
+    else if (demand === 'force') this.take(claim, entry, record);
+    else {
+      claim.state = State.ASKING;
+      this.around.say(node, ClaimWord.ASK, key);
+      claim.askedUntil ??= this.around.after(ASK_MS, () => {
+        claim.askedUntil = null;
+        if (this.claims.get(key) === claim && claim.state <= State.ASKING) this.giveUp(claim, node);
+      });
+      this.again(claim, () => this.read(claim), ASK_AGAIN_MS); // what was said may be lost
+    }
+  }
+
+  private take(claim: Claim, entry: BucketEntry, record: ClaimRecord | null): void {
+    const { around } = this;
+    claim.state = State.TAKING;
+    claim.entries = new Map(record?.entries ?? []);
+    claim.writing = ++this.writes;
+    const taken = { holder: around.own, isFree: false, write: claim.writing, entries: claim.entries };
+    this.underWay++;
+    around.bucket.write(claim.key, encodeClaim(taken), entry.revision, (outcome) => {
+      this.underWay--;
+      this.pump();
+      if (!this.isHere(claim, State.TAKING)) return;
+      if (outcome > 0) this.taken(claim, outcome, record);
+      else if (claim.isUnwanted || (claim.isOrphan && outcome === WriteFault.CONFLICT)) this.drop(claim);
+      else if (outcome === WriteFault.CONFLICT) this.read(claim);
+      else this.again(claim, () => this.read(claim));
+    });
+  }
+
+  private taken(claim: Claim, revision: number, record: ClaimRecord | null): void {
+    claim.state = State.HELD;
+    claim.revision = revision;
+    this.stopAsking(claim);
+    const wasAlive = record === null || record.isFree;
+    if (record !== null && !record.isFree && !this.isOwn(record))
+      this.around.say(record.holder.node, ClaimWord.TAKEN, claim.key);
+    if (claim.isUnwanted) this.release(claim.key);
+    else this.tellClaimed(claim, record === null, wasAlive);
+  }
+
+  private tellClaimed(claim: Claim, isNew: boolean, wasAlive: boolean): void {
+    const entries = new Map(claim.entries);
+    this.around.tell((events) => {
+      if (this.isHere(claim, State.HELD)) events.claimed(claim.key, entries, isNew, wasAlive);
+    });
+  }
+
+  private deny(claim: Claim): void {
+    this.drop(claim);
+    this.around.tell((events) => events.claimDenied(claim.key));
+  }
+
+  private giveUp(claim: Claim, node: string): void {
+    this.drop(claim);
+    this.around.tell((events) => events.claimedByOther(claim.key, node));
+  }
+
+  // ---- how it is kept ----
+
+  private changed(claim: Claim): void {
+    this.written++;
+    if (claim.unwritten === null) {
+      claim.unwritten = { ticket: this.written, isDone: false };
+      this.unwritten.push(claim.unwritten);
+    }
+    this.enqueue(claim);
+  }
+
+  private enqueue(claim: Claim): void {
+    if (claim.isQueued || claim.isBusy) return;
+    claim.isQueued = true;
+    this.queue.push(claim);
+    this.pumpSoon();
+  }
+
+  private pumpSoon(): void {
+    if (this.isPumping) return;
+    this.isPumping = true;
+    this.around.after(0, () => {
+      this.isPumping = false;
+      this.pump();
+    });
+  }
+
+  private pump(): void {
+    while (this.underWay < UNDER_WAY_MAX) {
+      const claim = this.queue.shift();
+      if (claim === undefined) break;
+      claim.isQueued = false;
+      if (this.claims.get(claim.key) === claim && !claim.isBusy) this.write(claim);
+    }
+    while (this.underWay < UNDER_WAY_MAX) {
+      const orphan = this.orphans.shift();
+      if (orphan === undefined) return;
+      if (this.claims.has(orphan.key)) continue;
+      const claim = new Claim(orphan.key, 'ask', () => true, true);
+      this.claims.set(orphan.key, claim);
+      this.take(claim, orphan.entry, orphan.record);
+    }
+  }
+
+  private write(claim: Claim): void {
+    const { around } = this;
+    claim.isBusy = true;
+    claim.writing = ++this.writes;
+    // What was not written the last time goes with it, and is done with it.
+    if (claim.covered !== null && claim.unwritten !== null) claim.unwritten.isDone = true;
+    claim.covered ??= claim.unwritten;
+    claim.unwritten = null;
+    const isFree = claim.state === State.RELEASING;
+    const { entries } = claim;
+    const isOver = entries.size === 0 && (isFree || claim.key.startsWith('w/'));
+    claim.wasRemoved = isOver;
+    const value = isOver ? null : encodeClaim({ holder: around.own, isFree, write: claim.writing, entries });
+    this.underWay++;
+    around.bucket.write(claim.key, value, claim.revision, (outcome) => {
+      this.underWay--;
+      claim.isBusy = false;
+      this.pump();
+      if (this.claims.get(claim.key) !== claim) return;
+      if (outcome > 0) this.wrote(claim, outcome, isFree || isOver);
+      else this.verify(claim, outcome === WriteFault.UNKNOWN);
+    });
+  }
+
+  private wrote(claim: Claim, revision: number, isOver: boolean): void {
+    claim.revision = revision;
+    this.settle(claim.covered);
+    claim.covered = null;
+    if (isOver && claim.unwritten === null) this.released(claim);
+    else if (claim.unwritten !== null || claim.state === State.RELEASING) this.enqueue(claim);
+  }
+
+  private released(claim: Claim): void {
+    const { key, asker, next } = claim;
+    this.drop(claim);
+    if (asker !== null) this.around.say(asker, ClaimWord.FREE, key);
+    if (next !== null) this.begin(new Claim(key, next.demand, next.mayTake));
+  }
+
+  /** Whether a claim is still here, and what was written of it last: read again, where that is not known. */
+  private verify(claim: Claim, isLater = false): void {
+    claim.isBusy = true;
+    const look = () =>
+      this.around.bucket.read(claim.key, (found) => {
+        if (this.claims.get(claim.key) !== claim) return;
+        if (found === null) {
+          this.again(claim, look);
+          return;
+        }
+        claim.isBusy = false;
+        const record = found.value === null ? null : decodeClaim(found.value);
+        const isOver = record === null ? claim.wasRemoved : record.isFree;
+        const isWritten = record === null ? isOver : record.write === claim.writing % 2 ** 32;
+        const isOthers = record === null ? claim.revision > 0 : !this.isOwn(record);
+        if (isWritten && (record === null || this.isOwn(record))) this.wrote(claim, found.revision, isOver);
+        else if (isOthers) this.lose(claim);
+        else {
+          claim.revision = found.revision;
+          this.enqueue(claim); // it was not written
+        }
+      });
+    if (isLater) this.again(claim, look);
+    else look();
+  }
+
+  /** Another node has it, or may have it. */
+  private lose(claim: Claim): void {
+    const { key, covered, unwritten, next } = claim;
+    this.drop(claim);
+    this.around.tell((events) => {
+      events.claimLost(key);
+      // Not before: what waits for these changes is told otherwise now.
+      this.settle(covered);
+      this.settle(unwritten);
+    });
+    if (next !== null) this.begin(new Claim(key, next.demand, next.mayTake));
+  }
+
+  private settle(changes: Unwritten | null): void {
+    if (changes === null) return;
+    changes.isDone = true;
+    const before = this.synced;
+    while (this.unwritten.peek()?.isDone) this.unwritten.shift();
+    if (this.synced > before) this.around.onSynced();
+  }
+
+  private drop(claim: Claim): void {
+    this.claims.delete(claim.key);
+    this.stopAsking(claim);
+    claim.cancel?.();
+    claim.cancel = null;
+  }
+
+  private stopAsking(claim: Claim): void {
+    claim.askedUntil?.();
+    claim.askedUntil = null;
+  }
+
+  private again(claim: Claim, act: () => void, ms = AGAIN_MS): void {
+    claim.cancel?.();
+    claim.cancel = this.around.after(ms, () => {
+      claim.cancel = null;
+      if (this.claims.get(claim.key) === claim) act();
+    });
+  }
+
+  private isHere(claim: Claim, state: State): boolean {
+    return this.claims.get(claim.key) === claim && claim.state === state;
+  }
+
+  private isOwn({ holder }: ClaimRecord): boolean {
+    const { own } = this.around;
+    return holder.node === own.node && holder.number === own.number;
+  }
+}
+
+/** A holder that is asked has so long for all that it has to settle. */
+const ASK_MS = 2_000;
+const ASK_AGAIN_MS = 400;
+/** What could not be known is asked again. */
+const AGAIN_MS = 200;
+/** Writes that are under way at once. */
+const UNDER_WAY_MAX = 512;
+/** Claims without a node that wait to be taken. */
+const ORPHANS_MAX = 16_384;

@@ -1,0 +1,281 @@
+/**
+ * Which ids of a session's publishers were taken, as they go with the session from node to node: `ids/<name>` of the state. Where its node has handed it over, or its client has gone in time, they are
+ * exact. Where the node is gone they are what was known to be stored at some offset of each log; what came behind that, the logs know: they are read from there. [CLU-28]
+ */
+
+import { isAfter } from '../../../pubsub/acknowledgement.ts';
+import { SEQUENCES } from '../../../pubsub/session-commands.ts';
+import type { Sequences } from '../session/sequences.ts';
+import { type Session, SessionState } from '../session/session.ts';
+import type { LogPort, StoreEvents, StorePort } from '../store-port.ts';
+import { type Time, Timer } from '../timers.ts';
+import { sessionClaim } from './claim-keys.ts';
+
+/** Where a log was. */
+interface Place {
+  readonly log: string;
+  readonly epoch: number;
+  readonly offset: number;
+}
+
+interface Ids {
+  readonly isExact: boolean;
+  readonly last: readonly number[];
+  /** Of all logs, when that was so. */
+  readonly places: readonly Place[];
+}
+
+/** A session whose ids are to be found, or have been. */
+interface Sought {
+  readonly session: Session;
+  readonly ids: Ids;
+  readonly waiting: (() => void)[];
+}
+
+/** A stretch of a log that is read for them. */
+interface Stretch {
+  readonly log: LogPort;
+  at: number;
+  /** Where it ends; -1: that is being asked. */
+  until: number;
+}
+
+/** What it needs of the broker. */
+export interface IdsSurroundings extends Time {
+  readonly store: StorePort;
+  readonly storedAnswers: { whenLogsAreSafe(act: () => void): void };
+  readonly publishers: { coveredIds(sequences: Sequences): readonly number[] };
+  readonly claims: { holds(key: string): boolean } | null;
+  reportFault(error: unknown): void;
+}
+
+export class ClaimedIds implements Partial<StoreEvents> {
+  private readonly broker: IdsSurroundings;
+  private readonly sought = new Map<Session, Sought>();
+  /** Those that are found by the reading that is under way. */
+  private finding = new Map<number, Sought>();
+  private stretches: Stretch[] = [];
+  private readonly noted = new Map<Session, Ids>();
+  private readonly noteTimer = new Timer(() => this.noteAll());
+  private readonly readTimer = new Timer(() => this.readOn());
+
+  constructor(broker: IdsSurroundings) {
+    this.broker = broker;
+  }
+
+  /** Its client is connected: from now on more are taken. */
+  begin(session: Session): void {
+    const { timers, nowMs, storedAnswers } = this.broker;
+    storedAnswers.whenLogsAreSafe(() => {
+      if (session.state !== SessionState.PRESENT) return;
+      this.put(session, { isExact: false, last: this.covered(session), places: this.placesNow() });
+    });
+    if (this.noteTimer.heapIndex < 0) timers.set(this.noteTimer, nowMs + NOTE_MS);
+  }
+
+  /** Its client is gone: when all that it published is stored, or refused, they are exact. */
+  onAway(session: Session): void {
+    this.noted.delete(session);
+    if (session.number === 0 || session.expiryMs === 0 || this.sought.has(session)) return;
+    this.broker.storedAnswers.whenLogsAreSafe(() => {
+      if (session.state === SessionState.AWAY && this.isHere(session)) this.settle(session);
+    });
+  }
+
+  /** It is about to be handed over, and all that it published is stored, or refused. */
+  settle(session: Session): void {
+    if (session.number === 0 || this.sought.has(session)) return;
+    this.put(session, { isExact: true, last: this.covered(session), places: [] });
+  }
+
+  onBack(): void {}
+
+  onOver(session: Session): void {
+    this.forget(session);
+    if (session.number > 0) this.broker.store.state.delete(IDS_KEYS + session.name);
+  }
+
+  onMoved(session: Session): void {
+    this.forget(session);
+  }
+
+  /** A session has come here. */
+  takeUp(session: Session, bytes: Uint8Array | undefined): void {
+    const ids = bytes === undefined ? null : decodeIds(bytes);
+    session.recall(ids?.last ?? NONE);
+    if (ids !== null && !ids.isExact) this.sought.set(session, { session, ids, waiting: [] });
+  }
+
+  /** Calls `act` when it is known which of its ids were taken. */
+  whenKnown(session: Session, act: () => void): void {
+    const sought = this.sought.get(session);
+    if (sought === undefined) {
+      act();
+      return;
+    }
+    sought.waiting.push(act);
+    if (this.finding.size === 0) this.find();
+  }
+
+  loaded(): void {
+    if (this.finding.size > 0) this.readOn();
+  }
+
+  /** Reads the logs once, for all that are waited for. */
+  private find(): void {
+    this.finding = new Map();
+    for (const sought of this.sought.values()) {
+      if (sought.waiting.length > 0) this.finding.set(sought.session.number, sought);
+    }
+    if (this.finding.size === 0) return;
+    const all = [...this.finding.values()];
+    this.stretches = this.broker.store.logs.map((log) => ({
+      log,
+      at: Math.min(...all.map(({ ids }) => placeIn(log, ids.places))),
+      until: -1,
+    }));
+    this.readOn();
+  }
+
+  private readOn(): void {
+    let left = BYTES_A_TURN;
+    for (const stretch of this.stretches) {
+      const { log } = stretch;
+      if (stretch.until < 0) {
+        const head = log.elsewhere === undefined ? log.head : log.elsewhere.headNow();
+        if (head === null) continue;
+        stretch.until = Math.min(head, log.synced);
+      }
+      while (stretch.at < stretch.until && left > 0) {
+        const records = log.read(Math.max(stretch.at, log.earliest), stretch.until, READ_BYTES);
+        if (records === null) break;
+        for (const { session, sequence, id, command, offset } of records) {
+          const found = session === 0 ? undefined : this.finding.get(session);
+          const sequences = found?.session.sequences;
+          if (sequences?.isNew(sequence, id)) sequences.take(sequence, id);
+          left -= command.length;
+          stretch.at = offset + 1;
+        }
+        if (records.length === 0) stretch.at = stretch.until;
+      }
+    }
+    if (this.stretches.every(({ at, until }) => until >= 0 && at >= until)) this.found();
+    else if (left <= 0) this.broker.timers.set(this.readTimer, this.broker.nowMs);
+  }
+
+  private found(): void {
+    const { finding } = this;
+    this.finding = new Map();
+    this.stretches = [];
+    for (const { session, waiting } of finding.values()) {
+      this.sought.delete(session);
+      for (const act of waiting) {
+        try {
+          act();
+        } catch (error) {
+          this.broker.reportFault(error);
+        }
+      }
+    }
+    this.find(); // who came meanwhile
+  }
+
+  /** Now and then: so that no node has to read much of the logs when this one is gone. */
+  private noteAll(): void {
+    const { broker } = this;
+    if (this.noted.size === 0) return;
+    broker.timers.set(this.noteTimer, broker.nowMs + NOTE_MS);
+    const places = this.placesNow();
+    const due: { session: Session; last: readonly number[] }[] = [];
+    for (const [session, ids] of this.noted) {
+      const last = this.covered(session);
+      const isFar = ids.places.some(({ offset }, i) => places[i].offset - offset >= NOTE_RECORDS);
+      if (isFar && last.some((id, i) => id !== ids.last[i])) due.push({ session, last });
+    }
+    if (due.length === 0) return;
+    broker.storedAnswers.whenLogsAreSafe(() => {
+      for (const { session, last } of due) {
+        if (session.state !== SessionState.PRESENT) continue;
+        // What was refused meanwhile is not stored.
+        const now = this.covered(session);
+        if (last.every((id, i) => id === 0 || now[i] === id || isAfter(now[i], id)))
+          this.put(session, { isExact: false, last, places });
+      }
+    });
+  }
+
+  /** It is neither another node's nor about to be. */
+  private isHere({ name }: Session): boolean {
+    return this.broker.claims?.holds(sessionClaim(name as string)) === true;
+  }
+
+  private covered(session: Session): readonly number[] {
+    return this.broker.publishers.coveredIds(session.sequences);
+  }
+
+  private placesNow(): Place[] {
+    return this.broker.store.logs.map(({ name, epoch, synced }) => ({ log: name, epoch, offset: synced }));
+  }
+
+  private put(session: Session, ids: Ids): void {
+    if (!ids.isExact) this.noted.set(session, ids);
+    this.broker.store.state.put(IDS_KEYS + session.name, encodeIds(ids));
+  }
+
+  private forget(session: Session): void {
+    this.noted.delete(session);
+    this.sought.delete(session);
+  }
+}
+
+/** Where a log is to be read from: from its beginning, where it is another one than it was. */
+function placeIn(log: LogPort, places: readonly Place[]): number {
+  const place = places.find(({ log: name }) => name === log.name);
+  return place?.epoch === log.epoch ? Math.max(place.offset, log.earliest) : log.earliest;
+}
+
+/** version u8, is exact u8, last ids u32 each, then of each log: name length u8, name, epoch u64, offset u64 */
+function encodeIds({ isExact, last, places }: Ids): Uint8Array {
+  const head = Buffer.alloc(HEAD_BYTES);
+  head[0] = VERSION;
+  head[1] = isExact ? 1 : 0;
+  for (let i = 0; i < SEQUENCES; i++) head.writeUInt32BE(last[i], 2 + 4 * i);
+  const parts: Buffer[] = [head];
+  for (const { log, epoch, offset } of places) {
+    const name = Buffer.from(log);
+    const rest = Buffer.alloc(16);
+    rest.writeBigUInt64BE(BigInt(epoch));
+    rest.writeBigUInt64BE(BigInt(offset), 8);
+    parts.push(Buffer.of(name.length), name, rest);
+  }
+  return Uint8Array.from(Buffer.concat(parts));
+}
+
+/** Null: they cannot be read. */
+function decodeIds(bytes: Uint8Array): Ids | null {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (view.length < HEAD_BYTES || view[0] !== VERSION) return null;
+  const last = [0, 1, 2, 3].map((i) => view.readUInt32BE(2 + 4 * i));
+  const places: Place[] = [];
+  for (let at = HEAD_BYTES; at < view.length; ) {
+    const nameEnd = at + 1 + view[at];
+    if (view.length < nameEnd + 16) return null;
+    places.push({
+      log: view.toString('utf8', at + 1, nameEnd),
+      epoch: Number(view.readBigUInt64BE(nameEnd)),
+      offset: Number(view.readBigUInt64BE(nameEnd + 8)),
+    });
+    at = nameEnd + 16;
+  }
+  return { isExact: view[1] === 1, last, places };
+}
+
+export const IDS_KEYS = 'ids/';
+const NONE: readonly number[] = [0, 0, 0, 0];
+const VERSION = 1;
+const HEAD_BYTES = 2 + 4 * SEQUENCES;
+/** Ids of those who are connected are noted so often, and not before their logs have gone on by so many records. */
+const NOTE_MS = 10_000;
+const NOTE_RECORDS = 8_192;
+const READ_BYTES = 256 * 1_024;
+const BYTES_A_TURN = 4 * 1_024 * 1_024;

@@ -1,0 +1,316 @@
+import { describe, expect, test } from 'vitest';
+import { EVERYONE, OPEN } from '../../../src/broker/core/access/principal.ts';
+import { PublishFlag, publishPrefix, ReasonCode } from '../../../src/pubsub/command.ts';
+import { AuthMethod } from '../../../src/pubsub/session-commands.ts';
+import { Subscriber } from '../core/durable/log-world.ts';
+import { FakeClient } from '../core/fake-client.ts';
+import { type ClaimNode, ClaimWorld, LEASE_MS } from './claim-world.ts';
+
+function world(...names: string[]): ClaimWorld {
+  return new ClaimWorld(7, names);
+}
+
+/** Publishes messages of QoS 1 with these ids, each its id. */
+function publish(client: FakeClient, ...ids: number[]): void {
+  const stream = client.open();
+  for (const id of ids) {
+    stream.send(Buffer.concat([publishPrefix('log/t', PublishFlag.QOS1, id), Buffer.from(`${id}`)]));
+  }
+}
+
+function reading(node: ClaimNode, name: string | undefined, filter: string): Subscriber {
+  return new Subscriber(new FakeClient(node.core).open()).subscribe(
+    filter,
+    name === undefined ? {} : { name },
+  );
+}
+
+describe('a session with a name', () => {
+  test('is had at every node: the older client is told that it was taken, and the newer one finds it as it was left [CLU-20] [CLU-22]', () => {
+    const w = world('a', 'b');
+    const first = w.node('a').hello('x');
+    w.pass(50);
+    expect(first.welcome.isPresent).toBe(false);
+    publish(first.client, 1, 2, 3);
+    w.pass(50);
+    const second = w.node('b').hello('x');
+    w.pass(50);
+    expect(first.closedWith).toBe(ReasonCode.SESSION_TAKEN);
+    expect(second.welcome).toMatchObject({ isPresent: true, epoch: first.welcome.epoch });
+    expect(second.welcome.lastIds.reduce((sum, id) => sum + id)).toBe(3);
+    expect(w.node('a').core.metrics()).toMatchObject({ sessions: 0, sessionsAway: 0 });
+    expect(w.node('b').core.metrics()).toMatchObject({ sessions: 1, sessionsAway: 0 });
+    expect(w.faults).toEqual([]);
+  });
+
+  test('goes on at another node after its client has gone, with its will taken back and its note', () => {
+    const w = world('a', 'b');
+    const first = w.node('a').hello('x');
+    w.pass(20);
+    first.will('gone', 'x', 5_000);
+    w.node('a').core.inspection.setNote('x', Buffer.from('note'), () => {});
+    w.pass(20);
+    first.leave();
+    w.pass(1_000);
+    const second = w.node('b').hello('x');
+    w.pass(50);
+    expect(second.welcome.isPresent).toBe(true);
+    expect(Buffer.from(w.node('b').core.inspection.noteOf('x') ?? []).toString()).toBe('note');
+    w.pass(20_000);
+    for (const { core } of w.living()) expect(core.metrics().willsPublished).toBe(0);
+  });
+
+  test('begins anew at another node when its client asks for that, and its will is published there once', () => {
+    const w = world('a', 'b');
+    const first = w.node('a').hello('x');
+    w.pass(20);
+    first.will('gone', 'x', 5_000);
+    w.pass(20);
+    first.leave();
+    const second = w.node('b').hello('x', { cleanStart: true });
+    w.pass(50);
+    expect(second.welcome.isPresent).toBe(false);
+    expect(w.living().map(({ core }) => core.metrics().willsPublished)).toEqual([0, 1]);
+  });
+
+  test('which its client may not have is refused, and nobody is disturbed [CLU-22] [BRK-118]', () => {
+    const w = world('a', 'b');
+    for (const { core } of w.living()) core.admission.policy = { authenticates: true, anonymous: null };
+    const hello = (node: string, name: string) => {
+      const { core } = w.node(node);
+      const guest = w.node(node).hello('x', { method: AuthMethod.API_KEY, credentials: Buffer.from(name) });
+      core.answer({ principal: { ...EVERYONE, kind: 'apiKey', name, id: name } });
+      w.pass(50);
+      return guest;
+    };
+    const first = hello('a', 'ann');
+    expect(first.welcome.isPresent).toBe(false);
+    const thief = hello('b', 'bob');
+    expect(thief.answers).toEqual([`REFUSED 1 ${ReasonCode.NOT_AUTHORIZED}`]);
+    expect(first.closedWith).toBeNull();
+    const again = hello('b', 'ann');
+    expect(again.welcome.isPresent).toBe(true);
+    for (const { core } of w.living()) core.admission.policy = OPEN;
+  });
+
+  test('is given back when nothing of it is left, and free for every node [CLU-21]', () => {
+    const w = world('a', 'b');
+    const short = w.node('a').hello('x', { expiryMs: 0 });
+    const away = w.node('a').hello('y', { expiryMs: 5_000 });
+    w.pass(50);
+    away.leave();
+    expect(w.table.holderOf('s/x')).toBe('a');
+    expect(w.table.holderOf('s/y')).toBe('a');
+    short.leave();
+    w.pass(6_000);
+    expect([...w.table.values.keys()]).toEqual(['numbers']);
+    w.node('b').hello('x');
+    w.pass(50);
+    expect(w.table.holderOf('s/x')).toBe('b');
+  });
+
+  test('is taken by force where its node does not answer for 2 s, which closes its client with MOVED when it hears of it [CLU-22] [CLU-20]', () => {
+    const w = world('a', 'b');
+    const first = w.node('a').hello('x');
+    w.pass(50);
+    w.node('a').isDeaf = true;
+    const second = w.node('b').hello('x');
+    w.pass(1_900);
+    expect(second.control.link.delivered).toHaveLength(0);
+    w.pass(300);
+    expect(second.welcome.isPresent).toBe(true);
+    w.node('a').isDeaf = false;
+    first.will('t', 'x', 0);
+    w.pass(50);
+    expect(first.closedWith).toBe(ReasonCode.MOVED);
+    expect(w.node('a').core.metrics()).toMatchObject({ sessions: 0, willsPublished: 0 });
+    expect(second.closedWith).toBeNull();
+  });
+
+  test('that cannot be had for 6 s is refused with BUSY, and its client may try again', () => {
+    const w = world('a', 'b');
+    w.cut('b');
+    const guest = w.node('b').hello('x');
+    w.pass(6_100);
+    expect(guest.answers).toEqual([`REFUSED 1 ${ReasonCode.BUSY}`]);
+    w.pass(1_100);
+    expect(guest.closedWith).toBe(ReasonCode.BUSY);
+    w.heal('b');
+    const again = w.node('b').hello('x');
+    w.pass(500);
+    expect(again.welcome.isPresent).toBe(false);
+  });
+});
+
+describe('a node that is gone', () => {
+  test('leaves its sessions to the others, each to one: wills after their delay, and sessions end in time [CLU-24] [CLU-26]', () => {
+    const w = world('a', 'b', 'c');
+    for (let i = 0; i < 40; i++) {
+      const guest = w.node('a').hello(`s${i}`, { expiryMs: 60_000 });
+      w.pass(5);
+      guest.will('gone', `${i}`, i < 20 ? 5_000 : 600_000);
+    }
+    const nameless = w.node('a').hello('', {});
+    w.pass(5);
+    nameless.will('gone', 'nameless');
+    w.pass(100);
+    w.kill('a');
+    w.pass(LEASE_MS + 2_000);
+    const sessions = () => w.living().map(({ core }) => core.metrics().sessions);
+    expect(sessions().reduce((sum, n) => sum + n)).toBe(40);
+    expect(Math.min(...sessions())).toBeGreaterThan(5);
+    w.pass(10_000);
+    const wills = () => w.living().reduce((sum, { core }) => sum + core.metrics().willsPublished, 0);
+    expect(wills()).toBe(21);
+    w.pass(60_000);
+    expect(wills()).toBe(41);
+    expect(sessions()).toEqual([0, 0]);
+    expect([...w.table.values.keys()]).toEqual(['numbers']);
+    expect(w.faults).toEqual([]);
+  });
+
+  test('that comes back takes at once what it has left', () => {
+    const w = world('a', 'b');
+    w.node('a').hello('x');
+    w.pass(50);
+    w.kill('a');
+    w.pass(500);
+    w.start('a');
+    w.pass(200);
+    expect(w.node('a').core.metrics()).toMatchObject({ sessions: 1, sessionsAway: 1 });
+    const guest = w.node('b').hello('x');
+    w.pass(50);
+    expect(guest.welcome.isPresent).toBe(true);
+  });
+
+  test('has published what its logs say: its sessions go on behind that, though it could not say so any more [CLU-28]', () => {
+    const w = world('a', 'b');
+    const first = w.node('a').hello('x');
+    w.pass(50);
+    publish(first.client, 1, 2, 3, 4, 5);
+    w.node('a').look();
+    w.kill('a');
+    w.pass(LEASE_MS + 100);
+    const second = w.node('b').hello('x');
+    w.pass(500);
+    expect(second.welcome.isPresent).toBe(true);
+    expect(Math.max(...second.welcome.lastIds)).toBe(5);
+  });
+
+  test('only cut off gives up what it has before the others take it, and takes nothing back from them [CLU-26]', () => {
+    const w = world('a', 'b');
+    const guest = w.node('a').hello('x');
+    const nameless = w.node('a').hello('');
+    w.pass(50);
+    w.cut('a');
+    w.pass(LEASE_MS - 1_500);
+    expect(guest.closedWith).toBeNull();
+    w.pass(700);
+    expect(guest.closedWith).toBe(ReasonCode.MOVED);
+    expect(nameless.closedWith).toBeNull();
+    expect(w.table.holderOf('s/x')).toBe('a');
+    w.pass(6_000);
+    expect(w.table.holderOf('s/x')).toBe('b');
+    w.heal('a');
+    w.pass(10_000);
+    expect(w.table.holderOf('s/x')).toBe('b');
+    expect(w.node('a').core.metrics().sessions).toBe(0);
+  });
+});
+
+describe('a durable subscription', () => {
+  test('goes on at every node with its cursor and what it has not settled; whoever held it is told [CLU-23]', () => {
+    const w = world('a', 'b');
+    const publisher = new FakeClient(w.node('a').core);
+    const first = reading(w.node('a'), 'd', 'log/#');
+    w.pass(50);
+    publish(publisher, 1, 2, 3);
+    w.pass(50);
+    expect(first.messages()).toEqual(['1 log/t=1', '2 log/t=2', '3 log/t=3']);
+    first.ack(1);
+    w.pass(50);
+    const second = reading(w.node('b'), 'd', 'log/#');
+    w.pass(400);
+    expect(first.stream.link.resetWith).toBe(ReasonCode.TAKEN);
+    expect(second.take()).toEqual(['SUBSCRIBED at 4 recovered', 'POSITION 2', '2!2 log/t=2', '3!2 log/t=3']);
+    expect(w.node('a').core.durables()).toEqual([]);
+    publish(publisher, 4);
+    w.pass(50);
+    expect(second.messages()).toEqual(['4 log/t=4']);
+  });
+
+  test('whose node is gone goes on where its subscriber comes, and what may have been delivered carries REDELIVERED [CLU-23]', () => {
+    const w = world('a', 'b', 'c');
+    const first = reading(w.node('a'), 'd', 'log/#');
+    w.pass(50);
+    publish(new FakeClient(w.node('b').core), 1, 2, 3);
+    w.pass(50);
+    expect(first.messages()).toHaveLength(3);
+    w.kill('a');
+    w.pass(1_000);
+    const second = reading(w.node('c'), 'd', 'log/#');
+    w.pass(4_000); // its holder does not answer
+    expect(second.messages().map((line) => line.replace(/!\d/, '!'))).toEqual([
+      '1! log/t=1',
+      '2! log/t=2',
+      '3! log/t=3',
+    ]);
+  });
+
+  test('that another client may not have is refused, and nobody is disturbed [BRK-118]', () => {
+    const w = world('a', 'b');
+    const open = (node: string, name: string) => {
+      const { core } = w.node(node);
+      core.admission.policy = {
+        authenticates: true,
+        anonymous: { ...EVERYONE, kind: 'apiKey', name, id: name },
+      };
+      const subscriber = reading(w.node(node), 'd', 'log/#');
+      core.admission.policy = OPEN;
+      w.pass(400);
+      return subscriber;
+    };
+    const first = open('a', 'ann');
+    expect(first.take()).toEqual(['SUBSCRIBED at 1']);
+    expect(open('b', 'bob').take()).toEqual(['REFUSED NOT_AUTHORIZED']);
+    expect(first.stream.link.resetWith).toBeNull();
+    expect(open('b', 'ann').take()).toEqual(['SUBSCRIBED at 1 recovered']);
+  });
+
+  test('is over everywhere when its last filter is taken back', () => {
+    const w = world('a', 'b');
+    const first = reading(w.node('a'), 'd', 'log/#');
+    w.pass(50);
+    expect(w.table.holderOf('d/d')).toBe('a');
+    first.unsubscribe('log/#');
+    w.pass(50);
+    expect(w.table.holderOf('d/d')).toBeNull();
+  });
+
+  test('which is of a group stays where it has members, and comes to a node that asks when it has none [CLU-23]', () => {
+    const w = world('a', 'b');
+    const first = reading(w.node('a'), undefined, '$share/g/log/#');
+    w.pass(50);
+    const second = reading(w.node('b'), undefined, '$share/g/log/#');
+    w.pass(200);
+    expect(w.table.holderOf('d/$share/g/log/#')).toBe('a');
+    expect(first.stream.link.resetWith).toBeNull();
+    expect(second.take()).toEqual([]); // it is relayed to that node, which is another page's [CLU-50]
+    first.stream.end();
+    w.pass(50);
+    const third = reading(w.node('b'), undefined, '$share/g/log/#');
+    w.pass(200);
+    expect(w.table.holderOf('d/$share/g/log/#')).toBe('b');
+    expect(third.take()).toEqual(['SUBSCRIBED at 1 recovered']);
+  });
+});
+
+test('what waits in a node that knows nothing of its claims costs nothing when it is idle: no change is written [CLU-25]', () => {
+  const w = world('a', 'b');
+  w.node('a').hello('x');
+  reading(w.node('b'), 'd', 'log/#');
+  w.pass(1_000);
+  const { changes } = w.table;
+  w.pass(60_000);
+  expect(w.table.changes - changes).toBeLessThan(3);
+});
