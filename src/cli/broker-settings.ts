@@ -44,6 +44,8 @@ const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (v
     backplane: { flag: '--backplane', place: 'backplane.urls' },
     cluster: { flag: '--cluster', place: 'backplane.cluster' },
     node: { flag: '--node', place: 'backplane.node' },
+    frontSecret: { flag: '--front-secret', place: 'front.secret_file' },
+    frontId: { flag: '--front-id', place: 'front.id' },
     http: { flag: '--http', place: 'http.listen', written: listenAddressText },
     handOver: { flag: '--hand-over', place: 'broker.hand_over' },
     logLevel: { flag: '--log-level', place: 'logging.level' },

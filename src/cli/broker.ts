@@ -115,6 +115,15 @@ export function addBrokerCommand(program: Command): void {
       '--node <name>',
       'what this broker is called there; else the name of the machine, and something random',
     )
+    .option(
+      '--front-secret <file>',
+      'clients may come through a front that has the same secret ("jsp gateway --udp"); "jsp keygen --front" makes it',
+    )
+    .option(
+      '--front-id <number>',
+      'by what fronts know this broker, and no other; else by its machine and port',
+      wholeNumber(0, 2 ** 24 - 1),
+    )
     .option('--http <host:port>', 'HTTP, WebSocket and SSE as well, and the dashboard', httpAddress)
     .option(
       '--drain <time>',
@@ -223,5 +232,6 @@ Examples:
   $ JSP_BROKER_PORT=4600 jsp broker --config jsp.toml --set queues.max_messages=1000
   $ jsp broker --host 0.0.0.0 --advertise broker.example.org
   $ jsp broker --backplane nats://10.0.0.5:4222 --node broker-1
+  $ jsp broker --host 10.0.0.7 --front-secret front.secret
   $ jsp keygen --client --out robot.key >> authorized_keys && jsp broker --authorized-keys authorized_keys
 `;

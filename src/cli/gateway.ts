@@ -5,21 +5,23 @@ import { type ListenAddress, parseListenAddress } from '../broker/config/http-se
 import { loadConfig } from '../broker/config/load.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
-import { findServerUrl, qlogOption, URL_OPTION_HELP } from './arguments.ts';
+import { duration, findServerUrl, qlogOption, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
-import { listeningError } from './listening.ts';
+import { type FrontCommandOptions, runFront } from './front.ts';
+import { advertised, listeningError } from './listening.ts';
 import { ServiceSignals } from './supervisor.ts';
-import { note, print, warn } from './terminal.ts';
+import { CommandError, note, print, warn } from './terminal.ts';
 
-interface GatewayCommandOptions extends SettingOptions {
+interface GatewayCommandOptions extends SettingOptions, FrontCommandOptions {
   broker?: string;
+  http?: ListenAddress;
 }
 
 export function addGatewayCommand(program: Command): void {
   program
     .command('gateway')
     .description(
-      'run a gateway: HTTP, WebSocket and SSE for a broker elsewhere; its URL is the first line on stdout',
+      'run a gateway: HTTP, WebSocket and SSE for a broker elsewhere, or with --udp a front before several brokers; its URL is the first line on stdout',
     )
     .option('--broker <url>', URL_OPTION_HELP)
     .option(
@@ -34,8 +36,22 @@ export function addGatewayCommand(program: Command): void {
       collectSetting,
     )
     .addOption(qlogOption())
+    .optionsGroup('A front before several brokers:')
+    .option('--udp <host:port>', 'where clients come, in place of HTTP', udpAddress)
+    .option('--to <url,...>', 'the brokers, which have one identity; may be given several times', collectUrls)
+    .option('--front-secret <file>', 'what "jsp keygen --front" has made, as the brokers have it')
+    .option(
+      '--advertise <host[:port]>',
+      'what the URL names instead: where clients reach the front',
+      advertised,
+    )
+    .option('--idle <time>', 'forget clients that are silent for so long; default 60s', duration)
+    .option('--clients <number>', 'remember so many at most; default 65536', wholeNumber(1, 2 ** 22))
+    .option('--probe <time>', 'ask each broker so often how it is; default 500ms', duration)
+    .option('--status <time>', 'print how things are so often', duration)
+    .option('--json', 'print an object for each event and status')
     .addHelpText('after', HELP)
-    .action(runGateway);
+    .action(gatewayCommand);
 }
 
 /** The argument of `--http`: `host:port`, `:port` or a port alone for this machine only, `[::1]:port`. */
@@ -45,6 +61,19 @@ export function httpAddress(text: string): ListenAddress {
   throw new InvalidArgumentError(
     'It must be an address and a port, such as 127.0.0.1:4580, [::1]:4580 or 4580.',
   );
+}
+
+/** The argument of `--udp`, likewise. */
+function udpAddress(text: string): ListenAddress {
+  const address = parseListenAddress(text);
+  if (address !== null) return address;
+  throw new InvalidArgumentError(
+    'It must be an address and a port, such as 0.0.0.0:4577, [::1]:4577 or 4577.',
+  );
+}
+
+function collectUrls(text: string, before: readonly string[] = []): string[] {
+  return [...before, ...text.split(',')];
 }
 
 /** Starts a gateway, and tells of it what is worth telling. */
@@ -67,6 +96,18 @@ const ADVICE: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'This machine has no such address: choose one of its own with --http.',
   EACCES: 'Ports below 1024 need privileges: choose another with --http.',
 };
+
+async function gatewayCommand(options: GatewayCommandOptions, command: Command): Promise<void> {
+  const { udp } = options;
+  const odd = (udp === undefined ? OF_FRONTS : OF_HTTP).find((name) => options[name] !== undefined);
+  if (odd !== undefined) {
+    const option = `--${odd.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    const why = udp === undefined ? 'is for a front, and needs --udp' : 'does not go with --udp';
+    throw new CommandError('ERR_JSP_USAGE', `${option} ${why}`);
+  }
+  if (udp === undefined) await runGateway(options, command);
+  else await runFront(udp, options);
+}
 
 async function runGateway(options: GatewayCommandOptions, command: Command): Promise<void> {
   const sources = sourcesOf(options, command);
@@ -101,13 +142,21 @@ function renewCertificate(gateway: Gateway): void {
   }
 }
 
+/** Options that mean something with --udp alone, and those that mean nothing with it. */
+const OF_FRONTS = ['to', 'frontSecret', 'advertise', 'idle', 'clients', 'probe', 'status', 'json'] as const;
+const OF_HTTP = ['broker', 'http', 'config', 'set'] as const;
+
 const HELP = `
 It holds no permissions of its own: what a caller may do is what the broker allows the API key or token that he shows.
 With --config or a certificate SIGHUP has the files of the certificate read again; connections that are open stay as they are.
+
+With --udp it passes on the packets of native clients instead: each connection to the broker that has it, new ones to those that are there. It holds no key of any
+connection, and can be started anew at any time without a client noticing. The brokers have the same identity, and --front-secret.
 
 Examples:
   $ jsp gateway
   $ jsp gateway --broker jsp://...@broker.example.org:4577 --http 0.0.0.0:8080
   $ jsp gateway --http 0.0.0.0:443 --set http.tls_cert=fullchain.pem --set http.tls_key=privkey.pem
+  $ jsp gateway --udp 0.0.0.0:4577 --to jsp://...@10.0.0.7:4577,jsp://...@10.0.0.8:4577 --front-secret front.secret
   $ curl -d 'It works' http://127.0.0.1:4580/v1/topics/demo/hello
 `;

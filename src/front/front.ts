@@ -91,8 +91,8 @@ export class Front extends IsolatedEmitter<FrontEvents> {
   private timer: TimerHandle | null = null;
   private counts = { datagramsToServers: 0, bytesToServers: 0, datagramsToClients: 0, bytesToClients: 0 };
   private closing: Promise<void> | null = null;
-  /** Called when a server answers for the first time. */
-  private readonly onFirstAnswer = new Set<() => void>();
+  /** Called when all servers have answered. */
+  private onAllAnswered: (() => void) | null = null;
 
   static {
     frontOn = (socket, options, url) => new Front(socket, options, url);
@@ -155,18 +155,19 @@ export class Front extends IsolatedEmitter<FrontEvents> {
     await this.close();
   }
 
-  /** Asks the servers how they are. Resolves when one answered, or all have had the time to. */
+  /** Asks the servers how they are. Resolves when all have answered, or have had the time to. */
   async begin(): Promise<void> {
-    await Promise.all(this.upstreams.map((upstream) => upstream.open(this.clock.now())));
-    const answered = new Promise<void>((resolve) => this.onFirstAnswer.add(resolve));
-    this.look();
     const { clock } = this;
-    let timer: TimerHandle | null = null;
-    const waited = new Promise<void>((resolve) => {
-      timer = clock.setTimer(clock.now() + this.probeEvery, resolve);
+    await Promise.all(this.upstreams.map((upstream) => upstream.open(clock.now())));
+    this.look();
+    await new Promise<void>((resolve) => {
+      const timer = clock.setTimer(clock.now() + this.probeEvery, resolve);
+      this.onAllAnswered = () => {
+        clock.clearTimer(timer);
+        resolve();
+      };
     });
-    await Promise.race([answered, waited]);
-    if (timer !== null) clock.clearTimer(timer);
+    this.onAllAnswered = null;
   }
 
   // ---- packets ----
@@ -221,8 +222,7 @@ export class Front extends IsolatedEmitter<FrontEvents> {
 
   private onReport(index: number, data: Uint8Array, now: Micros): void {
     this.changing(index, () => this.routing.onReport(index, data, now));
-    for (const resolve of this.onFirstAnswer) resolve();
-    this.onFirstAnswer.clear();
+    if (this.routing.servers.every(({ presence }) => presence !== Presence.UNKNOWN)) this.onAllAnswered?.();
   }
 
   private onRefused(index: number): void {
@@ -283,7 +283,7 @@ export class Front extends IsolatedEmitter<FrontEvents> {
 }
 
 /**
- * Starts a front. Resolves when the first of its servers answered, or all have had the time to.
+ * Starts a front. Resolves when its servers have answered, or have had the time to.
  *
  * @throws JspError ERR_JSP_OPTION_INVALID, also for servers of different identities; ERR_JSP_URL_INVALID; ERR_JSP_SOCKET when the address cannot be bound; ERR_JSP_ABORTED
  */

@@ -3,6 +3,7 @@
 import { JspError } from '../../base/errors.ts';
 import { HEADER_BYTES } from '../../pubsub/command.ts';
 import { TOPIC_BYTES_MAX } from '../../pubsub/topic.ts';
+import type { BehindFrontOptions } from '../../transport/behind-front.ts';
 import type { AuthOptions } from '../auth/options.ts';
 import { type BackplaneOptions, checkBackplane } from '../backplane/options.ts';
 import type { BrokerLimits } from '../core/state.ts';
@@ -10,6 +11,7 @@ import type { LogOptions } from '../core/store-port.ts';
 import type { BrokerOptions } from '../server.ts';
 import { checkLogs } from '../store/options.ts';
 import { authOptionsOf } from './auth-settings.ts';
+import { behindFrontOf } from './front-settings.ts';
 import { type Config, ConfigError } from './load.ts';
 
 /** What a running broker can be told anew. */
@@ -56,6 +58,7 @@ export function brokerOptionsOf(config: Config): Omit<BrokerOptions, 'identity'>
           },
     logs: logsOf(config),
     backplane: backplaneOf(config),
+    front: frontOf(config),
     auth,
   };
 }
@@ -127,6 +130,14 @@ function backplaneOf({ values: { backplane }, origins }: Config): BackplaneOptio
     throw faultOf(error, line ?? place ?? '', '[backplane]');
   }
   return options;
+}
+
+function frontOf({ values, origins }: Config): BehindFrontOptions | undefined {
+  try {
+    return behindFrontOf(values.front);
+  } catch (error) {
+    throw faultOf(error, origins.get('front.secret_file') ?? '', '[front] secret_file');
+  }
 }
 
 function authOf(config: Config): AuthOptions | undefined {

@@ -13,6 +13,7 @@ import { BROKER_LIMITS } from '../core/state.ts';
 import { LOG_OPTIONS, STORE_OPTIONS } from '../store/options.ts';
 import { AUTH_SETTINGS } from './auth-settings.ts';
 import { BACKPLANE_SETTINGS } from './backplane-settings.ts';
+import { FRONT_SETTINGS } from './front-settings.ts';
 import { HTTP_SETTINGS } from './http-settings.ts';
 import { bytesOf, durationOf, listOf, numberOf, path, textOf, wordOf, yesOrNo } from './kinds.ts';
 import { optional, required, setting, table, tableList, type ValuesOf } from './setting.ts';
@@ -307,6 +308,7 @@ export const SETTINGS = table('', {
   limits,
   auth: AUTH_SETTINGS,
   http: HTTP_SETTINGS,
+  front: FRONT_SETTINGS,
   logging,
   telemetry,
 });
