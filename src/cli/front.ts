@@ -75,8 +75,9 @@ async function stopped(front: Front, signals: ServiceSignals): Promise<void> {
 }
 
 /** A broker stands otherwise than before. */
-function tellOf({ presence, rttMs, serverId, url }: FrontServer): void {
+function tellOf({ fault, presence, rttMs, serverId, url }: FrontServer): void {
   const where = hostOf(url);
+  if (fault !== null) return warn(`${where} cannot be reached: ${fault}`);
   switch (presence) {
     case 'accepting':
       return note(`${where} (broker ${serverId}) is there, ${rttMs?.toFixed(1)} ms away`);

@@ -45,6 +45,8 @@ export interface FrontServer {
   readonly rttMs: number | null;
   /** Datagrams of clients that were passed on to it. */
   readonly datagrams: number;
+  /** Why there is no way to it, such as a name that means nothing; null where there is one. */
+  readonly fault: string | null;
 }
 
 export interface FrontMetrics {
@@ -123,7 +125,8 @@ export class Front extends IsolatedEmitter<FrontEvents> {
         new Upstream(server, connectSocket ?? null, {
           onBatch: (batch) => this.fromServer(i, batch),
           onRefused: () => this.onRefused(i),
-          buffers: options,
+          receiveBufferBytes: options.receiveBufferBytes,
+          sendBufferBytes: options.sendBufferBytes,
         }),
     );
     socket.onBatch = (batch) => this.fromClients(batch);
@@ -256,7 +259,7 @@ export class Front extends IsolatedEmitter<FrontEvents> {
 
   private serverAt(index: number): FrontServer {
     const { connections, presence, rttMs, serverId } = this.routing.servers[index];
-    const { datagrams, url } = this.upstreams[index];
+    const { datagrams, fault, url } = this.upstreams[index];
     return {
       url,
       presence,
@@ -264,6 +267,7 @@ export class Front extends IsolatedEmitter<FrontEvents> {
       connections,
       rttMs,
       datagrams,
+      fault,
     };
   }
 
@@ -335,13 +339,16 @@ function identityOf(servers: readonly ServerUrl[]): { fingerprint: Uint8Array; i
 interface UpstreamHost {
   readonly onBatch: (batch: ReceiveBatch) => void;
   readonly onRefused: () => void;
-  readonly buffers: Pick<FrontOptions, 'receiveBufferBytes' | 'sendBufferBytes'>;
+  readonly receiveBufferBytes: number | undefined;
+  readonly sendBufferBytes: number | undefined;
 }
 
 /** A front's way to one server: a socket that is connected to it, which is opened anew where its name may mean another address by now. */
 class Upstream {
   readonly url: string;
   datagrams = 0;
+  /** Why there is no socket to it. */
+  fault: string | null = null;
   private readonly server: ServerUrl;
   private readonly connectSocket: FrontOptions['connectSocket'] | null;
   private readonly host: UpstreamHost;
@@ -386,14 +393,16 @@ class Upstream {
     this.isOpening = true;
     this.openedAt = now;
     const { host, port } = this.server;
+    const { receiveBufferBytes, sendBufferBytes } = this.host;
     try {
+      const connectTo = { host, port };
       const socket =
-        this.connectSocket?.({ host, port }) ??
-        (await bindDgramSocket({ connectTo: { host, port }, ...this.host.buffers }));
+        this.connectSocket?.(connectTo) ??
+        (await bindDgramSocket({ connectTo, receiveBufferBytes, sendBufferBytes }));
       if (this.isClosed) return await socket.close();
       this.use(socket);
-    } catch {
-      // A name that means nothing, or a network that is not there: the server counts as gone.
+    } catch (error) {
+      this.fault = (error as Error).message; // such as of a name that means nothing
     } finally {
       this.isOpening = false;
     }
@@ -409,6 +418,7 @@ class Upstream {
     this.droppedBefore += this.out?.dropped ?? 0;
     this.socket = socket;
     this.out = new Outgoing(socket);
+    this.fault = null;
     socket.onBatch = this.host.onBatch;
     socket.onError = (error, fatal) => {
       if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') this.host.onRefused();
