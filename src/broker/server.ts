@@ -253,6 +253,11 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.service.serve(connection);
   }
 
+  /** Names of the logs that have what a filter matches, the default one last: a subscription of QoS 1 reads one of them. [BRK-132] */
+  logsOf(filter: string): string[] {
+    return this.service.inspect((inspection) => inspection.logsOf(filter));
+  }
+
   /**
    * What a door that serves its clients here remembers of the session of this name, which is connected through it, beyond what the broker does; null: nothing. It outlives the
    * broker's end, and goes with the session to other brokers of a cluster. [BRK-130]

@@ -406,6 +406,13 @@ export function isCompressed(command: Uint8Array): boolean {
   return command[0] === Command.PUBLISH && (command[1] & PublishFlag.COMPRESSED) !== 0;
 }
 
+/** A copy of a command with these flags as well. */
+export function withFlags(command: Uint8Array, flags: number): Buffer {
+  const copy = Buffer.from(command);
+  copy[1] |= flags;
+  return copy;
+}
+
 /** End of the topic of a command, which begins at {@link HEADER_BYTES}. */
 export function topicEndOf(command: Uint8Array): number {
   return HEADER_BYTES + ((command[2] << 8) | command[3]);

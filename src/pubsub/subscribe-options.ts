@@ -32,6 +32,12 @@ export const SubscribeOption = {
   RETAINED: 12,
   /** u8 of DeliveryClass. */
   CLASS: 13,
+  /** u8, bits of {@link AsPublished}. */
+  AS_PUBLISHED: 14,
+  /** Name of the log that is read. */
+  LOG: 15,
+  /** No value: what has a name is over with the session. */
+  OF_SESSION: 16,
 } as const;
 
 /** Where a reader of a log begins. */
@@ -45,9 +51,12 @@ export const NAMED_STARTS = {
   lastPerTopic: StartKind.LAST_PER_TOPIC,
 } as const;
 
-/** When the last values of topics are sent: always, only where the subscription did not exist before, or never. */
-export const RetainedHandling = { SEND: 0, IF_NEW: 1, NONE: 2 } as const;
+/** When the last values of topics are sent: always, only where the subscription did not exist before, never, or once more where the stream has them. */
+export const RetainedHandling = { SEND: 0, IF_NEW: 1, NONE: 2, AGAIN: 3 } as const;
 export type RetainedHandling = (typeof RetainedHandling)[keyof typeof RetainedHandling];
+
+/** What a subscription is told of how messages were published: whether with RETAIN, and last values with which QoS. [BRK-131] */
+export const AsPublished = { RETAIN: 0x01, QOS: 0x02 } as const;
 
 /** What is undefined is left to the broker. */
 export interface SubscribeOptionValues {
@@ -68,6 +77,10 @@ export interface SubscribeOptionValues {
   keyOrder?: boolean | undefined;
   retained?: RetainedHandling | undefined;
   deliveryClass?: DeliveryClass | undefined;
+  /** Bits of {@link AsPublished}. */
+  asPublished?: number | undefined;
+  log?: string | undefined;
+  ofSession?: boolean | undefined;
 }
 
 export function encodeSubscribeOptions(options: SubscribeOptionValues): Buffer {
@@ -98,7 +111,8 @@ export function encodeSubscribeOptions(options: SubscribeOptionValues): Buffer {
     add(SubscribeOption.BACKOFF_MS, out);
   }
   if (options.deadLetter !== undefined) add(SubscribeOption.DEAD_LETTER, Buffer.from(options.deadLetter));
-  if (options.keyOrder === true) add(SubscribeOption.KEY_ORDER, Buffer.alloc(0));
+  if (options.log !== undefined) add(SubscribeOption.LOG, Buffer.from(options.log));
+  for (const [name, type] of FLAGS) if (options[name] === true) add(type, NO_VALUE);
   return Buffer.concat(parts);
 }
 
@@ -112,7 +126,7 @@ export function decodeSubscribeOptions(command: Uint8Array, start: number): Subs
     const type = bytes[at];
     const from = at + 3;
     at = from + bytes.readUInt16BE(at + 1);
-    if (at > bytes.length || type > SubscribeOption.CLASS || (seen & (1 << type)) !== 0) return null;
+    if (at > bytes.length || type > SubscribeOption.OF_SESSION || (seen & (1 << type)) !== 0) return null;
     seen |= 1 << type;
     if (!decodeOption(options, type, bytes.subarray(from, at))) return null;
   }
@@ -147,12 +161,16 @@ function decodeOption(options: SubscribeOptionValues, type: number, value: Buffe
     case SubscribeOption.BACKOFF_MS:
       options.backoffMs = Array.from({ length: value.length >> 2 }, (_, i) => value.readUInt32BE(4 * i));
       return value.length % 4 === 0 && value.length > 0 && value.length <= 4 * BACKOFFS_MAX;
-    case SubscribeOption.KEY_ORDER:
-      options.keyOrder = true;
-      return value.length === 0;
-    default:
-      return false;
+    case SubscribeOption.LOG:
+      options.log = value.toString();
+      return value.length >= 1 && value.length <= LOG_NAME_BYTES_MAX && isName(value);
   }
+  for (const [name, itsType] of FLAGS) {
+    if (type !== itsType) continue;
+    options[name] = true;
+    return value.length === 0;
+  }
+  return false;
 }
 
 function isName(value: Buffer): boolean {
@@ -173,10 +191,30 @@ const NUMBERS = [
   ['expiryMs', SubscribeOption.EXPIRY_MS, 4],
   ['retained', SubscribeOption.RETAINED, 1],
   ['deliveryClass', SubscribeOption.CLASS, 1],
+  ['asPublished', SubscribeOption.AS_PUBLISHED, 1],
 ] as const;
+/** Those without a value. */
+const FLAGS = [
+  ['keyOrder', SubscribeOption.KEY_ORDER],
+  ['ofSession', SubscribeOption.OF_SESSION],
+] as const;
+const NO_VALUE = Buffer.alloc(0);
 const LARGEST: Partial<Record<number, number>> = {
-  [SubscribeOption.RETAINED]: RetainedHandling.NONE,
+  [SubscribeOption.RETAINED]: RetainedHandling.AGAIN,
   [SubscribeOption.CLASS]: DeliveryClass.DURABLE,
+  [SubscribeOption.AS_PUBLISHED]: 3,
 };
 export const DURABLE_NAME_BYTES_MAX = 256;
 export const BACKOFFS_MAX = 16;
+const LOG_NAME_BYTES_MAX = 64;
+
+/** Options of a SUBSCRIBE, as they came, without the one that each filter may have another of. */
+export function sharedOptions(bytes: Uint8Array): Uint8Array {
+  for (let at = 0; at < bytes.length; ) {
+    const next = at + 3 + ((bytes[at + 1] << 8) | bytes[at + 2]);
+    if (bytes[at] === SubscribeOption.RETAINED)
+      return Buffer.concat([bytes.subarray(0, at), bytes.subarray(next)]);
+    at = next;
+  }
+  return bytes;
+}

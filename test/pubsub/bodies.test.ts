@@ -44,6 +44,7 @@ import {
   encodeSubscribeOptions,
   type RetainedHandling,
   type StartKind,
+  SubscribeOption,
   type SubscribeOptionValues,
 } from '../../src/pubsub/subscribe-options.ts';
 import { slowProperties } from './slow-command.ts';
@@ -85,8 +86,10 @@ const options = optional<SubscribeOptionValues>({
   rateMax: uint(32),
   expiryMs: uint(32),
   keyOrder: fc.constant(true),
-  retained: fc.constantFrom<RetainedHandling[]>(0, 1, 2),
+  retained: fc.constantFrom<RetainedHandling[]>(0, 1, 2, 3),
   deliveryClass: uint(2) as fc.Arbitrary<SubscribeOptionValues['deliveryClass']>,
+  ...{ asPublished: uint(2), ofSession: fc.constant(true) },
+  log: fc.string({ minLength: 1, maxLength: 20 }).filter((s) => !/\p{Cc}/u.test(s)),
 });
 
 describe('properties', () => {
@@ -177,7 +180,9 @@ describe('options of a subscription', () => {
     ['a back-off of nothing', '060000'],
     ['17 back-offs', `060044${'00000001'.repeat(17)}`],
     ['a class that there is not', '0d000104'],
-    ['a way with retained values that there is not', '0c000103'],
+    ['a way with retained values that there is not', '0c000104'],
+    ['a log without a name', '0f0000'],
+    ['a flag with a value', '10000101'],
   ])('are malformed when they are %s [BRK-45]', (_, hex) => {
     expect(decodeSubscribeOptions(Buffer.from(hex, 'hex'), 0)).toBeNull();
   });
@@ -331,6 +336,6 @@ test('the tables of the specification are those of the code [BRK-45] [BRK-48]', 
     ].map(([, type]) => +type);
   const known = Object.values(PropertyType).filter((type) => type < PropertyType.USER);
   expect(rows('Properties')).toEqual(known);
-  expect(rows('Options of a subscription')).toHaveLength(13);
+  expect(rows('Options of a subscription')).toHaveLength(Object.values(SubscribeOption).length);
   expect(HEADER_BYTES).toBe(8);
 });

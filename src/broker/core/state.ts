@@ -16,7 +16,7 @@ import {
 import { DeliveryClass } from '../../pubsub/properties.ts';
 import { Router } from '../../pubsub/router.ts';
 import type { NoticeCode } from '../../pubsub/session-commands.ts';
-import type { SubscribeOptionValues } from '../../pubsub/subscribe-options.ts';
+import { AsPublished, type SubscribeOptionValues } from '../../pubsub/subscribe-options.ts';
 import { isShared } from '../../pubsub/topic.ts';
 import { Admission } from './access/admission.ts';
 import { Audit } from './access/audit.ts';
@@ -235,6 +235,7 @@ export class BrokerState {
     this.notes = new SessionNotes(store.state);
     this.sessions.parts.push(this.wills, this.retained.presence, this.notes);
     this.consumers = new Consumers(this);
+    this.sessions.parts.push(this.consumers.bound);
     this.groups = new SharedGroups(this.limits.routesMax);
     this.storeListeners.push(this.sessions, this.storedAnswers, this.consumers);
     this.cluster =
@@ -431,7 +432,7 @@ export class BrokerState {
     channel: Channel,
     policy: QueuePolicy,
     flags: number,
-    { rateMax = 0, deliveryClass }: SubscribeOptionValues,
+    { rateMax = 0, deliveryClass, asPublished = 0 }: SubscribeOptionValues,
   ): Subscription {
     const { limits } = this;
     const takesLanes = (flags & SubscribeFlag.LANES) !== 0 && channel.link.messageBytesMax >= LANE_BYTES;
@@ -443,6 +444,8 @@ export class BrokerState {
       takesLanes ? this.openLane : null,
     );
     subscription.noLocal = (flags & SubscribeFlag.NO_LOCAL) !== 0;
+    subscription.tellsRetain = (asPublished & AsPublished.RETAIN) !== 0;
+    subscription.tellsQoS = (asPublished & AsPublished.QOS) !== 0;
     // The subscriber's bounds as far as it gives them, the broker's above all. [BRK-17]
     const messagesMax = Math.min(policy.messages || limits.queueMessagesMax, limits.queueMessagesMax);
     const bytesMax = Math.min(policy.bytes || limits.queueBytesMax, limits.queueBytesMax);

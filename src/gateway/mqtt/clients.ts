@@ -37,6 +37,7 @@ export class MqttClients implements WireOwner {
       ...{ clock, limits, counters: this.counters, onFault },
       incoming: new IncomingPublish(),
       outgoing: new OutgoingPublish(),
+      logsOf: (filter) => broker.logsOf(filter),
       notes: {
         of: (session) => broker.sessionNote(session),
         set: (session, note) => broker.setSessionNote(session, note),

@@ -67,6 +67,8 @@ export interface MqttSurroundings {
   readonly outgoing: OutgoingPublish;
   /** A new connection to the broker that says HELLO. */
   open(request: SessionRequest, listener: SessionListener): Promise<Session>;
+  /** Names of the logs that have what a filter matches. */
+  logsOf(filter: string): readonly string[];
   /** What is remembered of a session. */
   readonly notes: {
     of(session: string): Uint8Array | null;
@@ -264,7 +266,7 @@ export class MqttConnection {
     this.subscriptions = new Subscriptions(
       session,
       { deliver: (delivery) => this.deliver(delivery), onEnded: (error) => this.onEnded(error) },
-      { receiveMaximum, expiryMs },
+      { receiveMaximum, expiryMs, isKept: expiryMs > 0 || isPresent, logsOf: this.around.logsOf },
     );
     const isV5 = request.version === 5;
     const keepAliveS = isV5 ? this.serverKeepAlive(request.keepAliveS) : request.keepAliveS;

@@ -7,7 +7,7 @@ import type { GatewayTls } from '../options.ts';
 import type { MqttLimits } from './limits.ts';
 
 /** What the door needs of a broker in its process, and what it shows of it. */
-export type MqttBroker = Pick<Broker, 'serve' | 'sessionNote' | 'setSessionNote'> &
+export type MqttBroker = Pick<Broker, 'serve' | 'logsOf' | 'sessionNote' | 'setSessionNote'> &
   Partial<Pick<Broker, 'operations'>>;
 
 /** Bounds of what MQTT clients may cost. */

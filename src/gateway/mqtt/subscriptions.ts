@@ -3,6 +3,7 @@
  * identifiers of all [MQT-15]. One of QoS 1 reads a log, with a cursor that outlives the connection where the session does [MQT-14]; one that is shared has a stream of its own.
  */
 
+import { hash } from 'node:crypto';
 import type { JspError } from '../../base/errors.ts';
 import type { CommandStream } from '../../client/command-stream.ts';
 import { decodeSubscribed, offsetOf } from '../../pubsub/acknowledgement.ts';
@@ -16,8 +17,13 @@ import {
   topicOf,
 } from '../../pubsub/command.ts';
 import { SubscriptionTrie } from '../../pubsub/router.ts';
-import { encodeSubscribeOptions, type SubscribeOptionValues } from '../../pubsub/subscribe-options.ts';
-import { isShared } from '../../pubsub/topic.ts';
+import {
+  AsPublished,
+  encodeSubscribeOptions,
+  RetainedHandling,
+  type SubscribeOptionValues,
+} from '../../pubsub/subscribe-options.ts';
+import { isShared, sharedFilter } from '../../pubsub/topic.ts';
 import { payloadIn } from '../delivered.ts';
 import type { Session } from '../session.ts';
 import { acksOf } from '../settling.ts';
@@ -64,8 +70,12 @@ export interface SubscriptionsOwner {
 export interface SubscriptionTerms {
   /** Messages that the client takes before it acknowledges the first. */
   readonly receiveMaximum: number;
-  /** How long the session outlives its connection; 0: it does not. */
+  /** The session outlives connections, or has done so: what is subscribed with QoS 1 does, too. */
+  readonly isKept: boolean;
+  /** How long it outlives this one. */
   readonly expiryMs: number;
+  /** Names of the logs that have what a filter matches. */
+  logsOf(filter: string): readonly string[];
 }
 
 /** When the client gets the last values that a filter matches. */
@@ -101,18 +111,31 @@ export class Subscriptions {
    */
   subscribe(subscription: MqttSubscription, handling: number, done: (reason: number) => void): void {
     const { filter } = subscription;
-    const held = this.byFilter.get(filter);
-    const group = this.groupOf(subscription);
-    const wantsValues =
+    const before = this.byFilter.get(filter);
+    const groups = this.groupsOf(subscription);
+    const held = new Held(subscription, groups);
+    this.byFilter.set(filter, held);
+    const isWanted =
       !isShared(filter) &&
-      (handling === RetainHandling.SEND || (handling === RetainHandling.IF_NEW && held === undefined));
-    if (held !== undefined && held.group !== group) this.leave(held);
-    const now = new Held(subscription, group);
-    this.byFilter.set(filter, now);
-    group.subscribe(now, wantsValues, (reason) => {
-      if (reason >= MqttReason.UNSPECIFIED && this.byFilter.get(filter) === now) this.byFilter.delete(filter);
-      done(reason);
-    });
+      (handling === RetainHandling.SEND || (handling === RetainHandling.IF_NEW && before === undefined));
+    let awaited = groups.length;
+    let refusal = 0;
+    const answered = (reason: number): void => {
+      if (reason >= MqttReason.UNSPECIFIED) refusal = reason;
+      if (--awaited > 0) return;
+      if (refusal > 0 && this.byFilter.get(filter) === held) {
+        this.byFilter.delete(filter);
+        this.leave(held, held.groups);
+      }
+      done(refusal > 0 ? refusal : subscription.qos);
+    };
+    // Last values come by one of them, which is also the one that brings what no log has.
+    for (const group of groups) group.subscribe(held, isWanted && group === groups.at(-1), answered);
+    if (before !== undefined)
+      this.leave(
+        before,
+        before.groups.filter((group) => !groups.includes(group)),
+      );
   }
 
   /** @param done - called behind the last message for it */
@@ -123,7 +146,7 @@ export class Subscriptions {
       return;
     }
     this.byFilter.delete(filter);
-    this.leave(held, done);
+    this.leave(held, held.groups, () => done(MqttReason.SUCCESS));
   }
 
   /** The broker lets the client have this no more. */
@@ -131,7 +154,7 @@ export class Subscriptions {
     const held = this.byFilter.get(filter);
     if (held === undefined) return;
     this.byFilter.delete(filter);
-    held.group.forget(held);
+    for (const group of held.groups) group.forget(held);
   }
 
   /** The client's socket has enough. */
@@ -150,27 +173,38 @@ export class Subscriptions {
     return this.isSlow || (this.isWindowFull && group.mayBeAcknowledged);
   }
 
-  private leave(held: Held, done: (reason: number) => void = () => {}): void {
-    const { group } = held;
-    group.unsubscribe(held, (reason) => {
-      if (group.isEmpty && this.groups.get(group.key) === group) {
-        this.groups.delete(group.key);
-        group.close();
-      }
-      done(reason);
-    });
+  private leave(held: Held, groups: readonly Group[], done: () => void = () => {}): void {
+    let awaited = groups.length;
+    for (const group of groups) {
+      group.unsubscribe(held, () => {
+        if (group.isEmpty && this.groups.get(group.key) === group) {
+          this.groups.delete(group.key);
+          group.close();
+        }
+        if (--awaited === 0) done();
+      });
+    }
   }
 
-  private groupOf({ filter, qos, noLocal, retainAsPublished }: MqttSubscription): Group {
-    const kind = `${qos}${noLocal ? 'n' : ''}${retainAsPublished ? 'p' : ''}`;
+  /** The streams that bring what a filter matches: one, and where it reads several logs one for each of them. */
+  private groupsOf(subscription: MqttSubscription): Group[] {
+    const { filter, qos, noLocal } = subscription;
+    // A log does not know whose messages are those of a session that it need not remember.
+    const readsLog = qos === 1 && !(noLocal && !this.terms.isKept);
+    if (!readsLog) return [this.groupOf(subscription, null)];
+    const logs = this.terms.logsOf(isShared(filter) ? sharedFilter(filter) : filter);
+    return logs.map((log) => this.groupOf(subscription, log));
+  }
+
+  private groupOf({ filter, qos, noLocal, retainAsPublished }: MqttSubscription, log: string | null): Group {
+    const kind = `${qos}${noLocal ? 'n' : ''}${retainAsPublished ? 'p' : ''}${log === null ? '' : ` ${log}`}`;
     const key = isShared(filter) ? `${kind} ${filter}` : kind;
     let group = this.groups.get(key);
     if (group === undefined) {
-      // A log does not know whose messages are those of a session that it need not remember.
-      const readsLog = qos === 1 && !(noLocal && this.terms.expiryMs === 0);
+      const told = (retainAsPublished ? AsPublished.RETAIN : 0) | (qos === 1 ? AsPublished.QOS : 0);
       group = new Group(this.session, this.owner, key, {
-        ...{ qos, noLocal, retainAsPublished, readsLog },
-        options: this.optionsOf(readsLog),
+        ...{ qos, noLocal, log },
+        options: this.optionsOf(log, told, isShared(filter) ? null : kind),
       });
       group.setPaused(this.isPaused(group));
       this.groups.set(key, group);
@@ -178,28 +212,35 @@ export class Subscriptions {
     return group;
   }
 
-  private optionsOf(readsLog: boolean): SubscribeOptionValues {
-    if (!readsLog) return {};
-    return { unackedMax: this.terms.receiveMaximum, ackWaitMs: ACK_WAIT_MS };
+  /** @param kind - of a subscription that is to outlive the connection, where the session does: by that it is known; null: it is shared, and known by that */
+  private optionsOf(log: string | null, told: number, kind: string | null): SubscribeOptionValues {
+    const all: SubscribeOptionValues = told === 0 ? {} : { asPublished: told };
+    if (log === null) return all;
+    const { receiveMaximum: unackedMax, expiryMs, isKept } = this.terms;
+    const reading = { ...all, log, unackedMax, ackWaitMs: ACK_WAIT_MS };
+    if (kind === null || !isKept) return reading;
+    const { name, welcome } = this.session;
+    const durable = `mqtt/${name.length > NAME_CHARACTERS_MAX ? shortened(name) : name}/${welcome.epoch}/${kind}`;
+    return { ...reading, name: durable, expiryMs, ofSession: true };
   }
 }
 
 /** A filter that is subscribed. */
 class Held {
   readonly subscription: MqttSubscription;
-  readonly group: Group;
+  readonly groups: readonly Group[];
 
-  constructor(subscription: MqttSubscription, group: Group) {
+  constructor(subscription: MqttSubscription, groups: readonly Group[]) {
     this.subscription = subscription;
-    this.group = group;
+    this.groups = groups;
   }
 }
 
 interface GroupTerms {
   readonly qos: 0 | 1;
   readonly noLocal: boolean;
-  readonly retainAsPublished: boolean;
-  readonly readsLog: boolean;
+  /** Name of the log that it reads; null: none. */
+  readonly log: string | null;
   readonly options: SubscribeOptionValues;
 }
 
@@ -209,12 +250,13 @@ class Group implements SettledSource {
   private readonly session: Session;
   private readonly owner: SubscriptionsOwner;
   private readonly terms: GroupTerms;
-  private readonly options: Uint8Array;
   private stream: CommandStream | null = null;
   private readonly held = new Map<string, Held>();
   /** How many of them have an identifier; only then is it of interest which of them match. */
   private identified = 0;
   private readonly trie = new SubscriptionTrie<Held>();
+  /** How many of them read further logs behind this one, and have from there what no log has. */
+  private secondary = 0;
   /** By the id of their request: who waits for SUBSCRIBED. */
   private readonly awaiting = new Map<number, () => void>();
   private isPaused = false;
@@ -229,7 +271,6 @@ class Group implements SettledSource {
     this.owner = owner;
     this.key = key;
     this.terms = terms;
-    this.options = encodeSubscribeOptions(terms.options);
   }
 
   get isEmpty(): boolean {
@@ -250,13 +291,14 @@ class Group implements SettledSource {
 
   subscribe(held: Held, wantsValues: boolean, done: (reason: number) => void): void {
     const { filter } = held.subscription;
-    const { qos, noLocal, readsLog } = this.terms;
+    const { qos, noLocal, log } = this.terms;
+    const retained = wantsValues ? RetainedHandling.AGAIN : RetainedHandling.NONE;
+    const options = encodeSubscribeOptions({ ...this.terms.options, retained });
     const flags =
       Overflow.DROP_OLDEST |
       SubscribeFlag.COMPRESSED |
-      (readsLog ? SubscribeFlag.QOS1 : 0) |
-      (noLocal ? SubscribeFlag.NO_LOCAL : 0) |
-      (wantsValues ? 0 : SubscribeFlag.NO_RETAINED);
+      (log !== null ? SubscribeFlag.QOS1 : 0) |
+      (noLocal ? SubscribeFlag.NO_LOCAL : 0);
     this.remember(held);
     let request = 0;
     let isAnswered = false;
@@ -270,7 +312,7 @@ class Group implements SettledSource {
       .ask((id) => {
         request = id;
         this.awaiting.set(id, () => answer(qos));
-        return encodeSubscribe(id, filter, flags, 0, 0, this.options);
+        return encodeSubscribe(id, filter, flags, 0, 0, options);
       })
       .catch((error: JspError) => {
         if (this.held.get(filter) === held) this.forget(held);
@@ -278,24 +320,26 @@ class Group implements SettledSource {
       });
   }
 
-  unsubscribe(held: Held, done: (reason: number) => void): void {
+  unsubscribe(held: Held, done: () => void): void {
     const { filter } = held.subscription;
-    this.forget(held);
+    if (!this.forget(held)) {
+      done();
+      return;
+    }
     this.open()
       .ask((id) => encodeUnsubscribe(id, filter))
-      .then(
-        () => done(MqttReason.SUCCESS),
-        () => done(MqttReason.SUCCESS), // it is gone, whoever has ended it
-      );
+      .then(done, done); // it is gone, whoever has ended it
   }
 
-  /** It is subscribed no more. */
-  forget(held: Held): void {
+  /** It is subscribed no more. False: it was not, or is by another. */
+  forget(held: Held): boolean {
     const { filter, id } = held.subscription;
-    if (this.held.get(filter) !== held) return;
+    if (this.held.get(filter) !== held) return false;
     this.held.delete(filter);
     this.trie.remove(filter, held);
     if (id > 0) this.identified--;
+    if (held.groups.at(-1) !== this) this.secondary--;
+    return true;
   }
 
   close(): void {
@@ -315,6 +359,7 @@ class Group implements SettledSource {
     this.held.set(filter, held);
     this.trie.add(filter, held);
     if (id > 0) this.identified++;
+    if (held.groups.at(-1) !== this) this.secondary++;
   }
 
   private open(): CommandStream {
@@ -333,17 +378,20 @@ class Group implements SettledSource {
 
   /** Before anything comes that follows it. */
   private onSubscribed(answer: Buffer): void {
-    if (this.terms.readsLog && this.next === 0) this.next = Math.max(1, decodeSubscribed(answer)?.next ?? 1);
+    if (this.terms.log !== null && this.next === 0)
+      this.next = Math.max(1, decodeSubscribed(answer)?.next ?? 1);
     this.awaiting.get(answer.readUInt32BE(REQUEST_AT))?.();
   }
 
   private onDelivery(message: Buffer, { flags, id, topicEnd, payloadStart }: CommandReader): void {
     const isOfLog = (flags & PublishFlag.QOS1) !== 0 && id !== 0;
+    const isQoS1 = (flags & PublishFlag.QOS1) !== 0 && this.terms.qos === 1;
     let offset = -1;
     if (isOfLog) {
       offset = offsetOf(id, this.next);
       if (offset >= this.next) this.next = offset + 1;
     }
+    if (!isOfLog && this.secondary > 0 && !this.isPrimaryFor(message)) return;
     const payload = payloadIn(message, flags, payloadStart);
     if (payload === null) {
       if (isOfLog) this.settle(offset); // nobody can open it, however often it comes
@@ -351,12 +399,19 @@ class Group implements SettledSource {
     }
     this.owner.deliver({
       ...{ message, topicEnd, payload, offset },
-      qos: isOfLog ? 1 : 0,
+      qos: isQoS1 ? 1 : 0,
       isRetained: (flags & PublishFlag.RETAIN) !== 0,
       isRedelivered: (flags & PublishFlag.REDELIVERED) !== 0,
       subscriptionIds: this.identified === 0 ? NO_IDS : this.idsFor(message),
       source: isOfLog ? this : null,
     });
+  }
+
+  /** Of several streams that bring a message because it is in no log, the last one counts. [BRK-132] */
+  private isPrimaryFor(message: Buffer): boolean {
+    return this.trie
+      .match(topicOf(message))
+      .some(({ subscribers }) => subscribers.some(({ groups }) => groups.at(-1) === this));
   }
 
   private idsFor(message: Buffer): readonly number[] {
@@ -385,8 +440,15 @@ class Group implements SettledSource {
   }
 }
 
+/** A long name takes too much of that of its subscriptions. */
+function shortened(name: string): string {
+  return hash('sha256', name, 'base64url');
+}
+
 const NO_IDS: readonly number[] = [];
 /** In a command. */
 const REQUEST_AT = 4;
 /** A client of MQTT acknowledges when it likes; nothing is sent twice on one connection. [MQT-16] */
 const ACK_WAIT_MS = 0xffff_ffff;
+/** A character is up to four bytes, and the name of a durable subscription at most 256. */
+const NAME_CHARACTERS_MAX = 40;

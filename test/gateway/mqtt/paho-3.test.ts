@@ -119,7 +119,7 @@ describe('client_test.py, MQTT 3.1.1', () => {
     await taken.disconnect();
   });
 
-  test.skip('test_offline_message_queueing: what was published while the client was away waits for it, in order', async () => {
+  test('test_offline_message_queueing: what was published while the client was away waits for it, in order', async () => {
     const before = await a({ clean: false });
     await before.subscribe(WILD_TOPICS[5], 2);
     await before.disconnect();
@@ -170,7 +170,7 @@ describe('client_test.py, MQTT 3.1.1', () => {
     await heir.disconnect();
   });
 
-  test.skip('test_redelivery_on_reconnect: what was not acknowledged comes again when the client is back', async () => {
+  test('test_redelivery_on_reconnect: what was not acknowledged comes again when the client is back', async () => {
     const first = await b({ clean: false });
     await first.subscribe(WILD_TOPICS[6], 2);
     first.acknowledges = false;

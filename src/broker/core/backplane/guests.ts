@@ -88,6 +88,7 @@ class Guest implements StreamUser {
         channel,
         filter: group,
         options,
+        session: 0,
         withoutSession,
         takesCompressed,
         held: undefined,

@@ -1,7 +1,7 @@
 /** A message goes to everyone whose filters match: the innermost loop of the broker. */
 
 import { NEVER } from '../../../base/time.ts';
-import { DropReason, PublishFlag } from '../../../pubsub/command.ts';
+import { DropReason, PublishFlag, withFlags } from '../../../pubsub/command.ts';
 import type { FilterEntry } from '../../../pubsub/router.ts';
 import type { Channel, Client } from './client.ts';
 import type { HeldMessage } from './conflation.ts';
@@ -18,6 +18,8 @@ export class FanOut {
   /** Subscriptions that the latest message was for, and those of them whose queues did not take it. */
   offered = 0;
   refused = 0;
+  /** The message that is offered was published with RETAIN, which most subscriptions are not told. [BRK-131] */
+  isRetained = false;
   private readonly owner: FanOutOwner;
   /** Number of the latest message. */
   private number = 0;
@@ -43,9 +45,12 @@ export class FanOut {
     isStored: boolean,
   ): void {
     const number = ++this.number;
+    const { isRetained } = this;
     const isCompressed = (message[1] & PublishFlag.COMPRESSED) !== 0;
     /** The message as it is queued: once for all subscribers. */
     let kept: Uint8Array | null = null;
+    /** As it was published, for those who want it so. */
+    let published: Uint8Array | null = null;
     this.offered = 0;
     this.refused = 0;
     for (let i = 0; i < entries.length; i++) {
@@ -70,14 +75,17 @@ export class FanOut {
           }
           const path = subscriber.pathOf(priority, message);
           const { delivery } = path;
-          if (!delivery.offer(message)) {
-            kept ??= delivery.queue.mayKeep(message) ? message : Buffer.from(message);
-            const intake = delivery.enqueue(kept, deadlineMs);
+          const isTold = isRetained && subscriber.tellsRetain;
+          if (isTold) published ??= withFlags(message, PublishFlag.RETAIN);
+          if (!delivery.offer(isTold ? (published as Uint8Array) : message)) {
+            if (!isTold) kept ??= delivery.queue.mayKeep(message) ? message : Buffer.from(message);
+            const waiting = (isTold ? published : kept) as Uint8Array;
+            const intake = delivery.enqueue(waiting, deadlineMs);
             if (intake === Intake.REFUSED) this.refused++;
             else if (intake === Intake.WAITS && !publisher.closed) {
               // The broker itself cannot be stopped.
               if (publisher.client.waitsForMuch && publisher.client.closed) delivery.refuse();
-              else delivery.stop(publisher, kept, deadlineMs);
+              else delivery.stop(publisher, waiting, deadlineMs);
             }
           }
           if (path !== main) subscriber.onSent(path);

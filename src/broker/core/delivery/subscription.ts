@@ -40,6 +40,9 @@ export class Subscription {
   readonly filters = new Set<string>();
   /** Those of them that were to come without the last values; null: none. */
   withoutRetained: Set<string> | null = null;
+  /** What was published with RETAIN has it here; and last values have their QoS. [BRK-131] */
+  tellsRetain = false;
+  tellsQoS = false;
   /** Not all that its filters match is for it: {@link admits} says what. */
   isSelective = false;
   private isNoLocal = false;

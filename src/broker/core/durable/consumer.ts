@@ -70,6 +70,8 @@ export class Consumer implements ReaderOwner {
   options: ConsumerOptions;
   /** Who may take it, where it has a name of its own; null: whoever comes. [BRK-118] */
   principal: PrincipalId | null = null;
+  /** Number of the session with which it is over; 0: of none. */
+  boundTo = 0;
   /** Below it everything that is delivered carries REDELIVERED: it may have been before the broker began. [BRK-69] */
   suspectBelow = 0;
   /** Its cursor is of a log whose offsets mean other records now. [BRK-71] */

@@ -16,6 +16,7 @@ import { decodeNumber, encodeNumber } from '../session/session-record.ts';
 import type { NumberSource } from '../session/session-table.ts';
 import type { LogPort, StatePort, StoreEvents, StorePort } from '../store-port.ts';
 import { Timer, type Timers } from '../timers.ts';
+import { BoundDurables } from './bound-durables.ts';
 import { Consumer, type ConsumerOwner } from './consumer.ts';
 import type { ConsumerOptions } from './consumer-options.ts';
 import { DeadLetters, type Undertaker } from './dead-letter.ts';
@@ -91,6 +92,8 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private membersMade = 0;
   /** One whose member is leaving it. */
   private leaving: Consumer | null = null;
+  /** Those that go with a session: told of the life of sessions. */
+  readonly bound = new BoundDurables((name) => this.end(name));
   /** To go on when it has news, once a turn. */
   readonly deadLetters = new DeadLetters(this);
   private readonly flushTimer = new Timer(() => this.flush());
@@ -219,6 +222,25 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const consumer = new Consumer({ name, group }, feed, feed.log.head, options, this);
     if (name !== null) this.keep(consumer, { number: this.takeNumber(), reservedBelow: 0, lastBurial: 0 });
     return consumer;
+  }
+
+  /** It is over with the session of this number; 0: with none. [BRK-133] */
+  bind(consumer: Consumer, session: number): void {
+    if (consumer.name === null || consumer.boundTo === session) return;
+    this.bound.remove(consumer.boundTo, consumer.name);
+    consumer.boundTo = session;
+    this.bound.add(session, consumer.name);
+    this.changed(consumer);
+  }
+
+  /** The one of this name is over, and nothing is kept of it. */
+  private end(name: string): void {
+    const consumer = this.byName.get(name);
+    for (const { subscription } of [...(consumer?.members.values() ?? [])]) this.unsubscribe(subscription);
+    const durable = this.idle.get(name);
+    if (durable === undefined) return;
+    this.dropIdle(durable);
+    this.broker.store.forgetSession(durable.number);
   }
 
   /** Never given twice, for logs remember it. */
@@ -463,7 +485,9 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     this.kept.delete(consumer);
     this.reserving.delete(consumer);
     this.deadLetters.forget(consumer);
-    if (consumer.name !== null) this.byName.delete(consumer.name);
+    if (consumer.name === null) return;
+    this.byName.delete(consumer.name);
+    this.bound.remove(consumer.boundTo, consumer.name);
   }
 
   /** Nobody holds it: back into the store, if it has a name. */
@@ -485,6 +509,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const feed = this.feeds.find(({ log }) => log.name === record.log);
     const durable = new IdleDurable(name, feed?.log ?? null, record);
     this.idle.set(name, durable);
+    this.bound.add(record.session, name);
     this.idleUnsettled += durable.unsettled;
     // A wall clock that was set back gives it more time, never less.
     const goneMs = Math.max(0, this.wallMs - leftAt);
@@ -504,6 +529,8 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const group = name.startsWith(GROUP_PREFIX) ? name : null;
     const consumer = new Consumer({ name, group }, feed, record.position, record.options, this);
     consumer.principal = record.owner;
+    consumer.boundTo = record.session;
+    this.bound.add(record.session, name);
     for (const filter of record.filters) consumer.filters.add(filter);
     const isBehind = record.position <= feed.log.head || feed.log.elsewhere !== undefined; // where it ends there is not always known
     if (feed.log.epoch === record.epoch && isBehind) {
@@ -543,6 +570,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
       reservedBelow: kept.reservation.below,
       unsettled: inFlight.runs(),
       burials: this.deadLetters.burialsOf(consumer),
+      session: consumer.boundTo,
       owner: principal,
     };
   }
@@ -570,6 +598,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private forgetIdle(durable: IdleDurable): void {
     this.expiring.remove(durable);
     this.idle.delete(durable.name);
+    this.bound.remove(durable.session, durable.name);
     this.idleUnsettled -= durable.unsettled;
   }
 

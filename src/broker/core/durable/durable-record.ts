@@ -37,6 +37,8 @@ export interface DurableRecord {
   /** In the order of their offsets, all below {@link position}. */
   readonly unsettled: readonly Run[];
   readonly burials: readonly Burial[];
+  /** Number of the session with which it is over; 0: of none. */
+  readonly session: number;
   /** Null: nobody's in particular. */
   readonly owner: PrincipalId | null;
 }
@@ -73,6 +75,7 @@ export function encodeDurable(record: DurableRecord): Uint8Array {
     out.number(attempts);
     out.text(reason);
   });
+  out.number(record.session);
   out.raw(encodeOwner(record.owner));
   return out.finish();
 }
@@ -81,7 +84,7 @@ export function encodeDurable(record: DurableRecord): Uint8Array {
 export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
   const from = new Reader(bytes);
   const version = from.number();
-  if (version !== VERSION && version !== 1) return null;
+  if (version < 1 || version > VERSION) return null;
   const log = from.text();
   const [epoch, number, lastBurial] = [from.number(), from.number(), from.number()];
   const unackedMax = from.number();
@@ -119,11 +122,12 @@ export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
     attempts: from.number(),
     reason: from.text(),
   }));
+  const session = version >= 3 ? from.number() : 0;
   const owner = version === 1 ? firstOwnerFrom(from) : decodeOwner(from.rest());
   if (from.failed || !from.isAtEnd || owner === undefined) return null;
   return {
     ...{ log, epoch, number, lastBurial, options, filters, leftAt, position, reservedBelow },
-    ...{ unsettled, burials, owner },
+    ...{ unsettled, burials, session, owner },
   };
 }
 
@@ -233,6 +237,6 @@ class Reader {
   }
 }
 
-const VERSION = 2;
+const VERSION = 3;
 /** More than a broker lets a consumer have. */
 const UNSETTLED_MAX = 1_000_000;

@@ -12,14 +12,24 @@ export class IdleDurable implements HeapItem {
   readonly position: number;
   readonly unsettled: number;
   readonly owner: PrincipalId | null;
+  /** By which logs know its dead letters. */
+  readonly number: number;
+  /** Number of the session with which it is over; 0: of none. */
+  readonly session: number;
   deadline = Number.POSITIVE_INFINITY;
   heapIndex = -1;
 
-  constructor(name: string, log: LogPort | null, { position, unsettled, owner }: DurableRecord) {
+  constructor(
+    name: string,
+    log: LogPort | null,
+    { position, unsettled, owner, number, session }: DurableRecord,
+  ) {
     this.name = name;
     this.log = log;
     this.position = position;
     this.owner = owner;
+    this.number = number;
+    this.session = session;
     this.unsettled = unsettled.reduce((sum, { count }) => sum + count, 0);
   }
 

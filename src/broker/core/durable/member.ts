@@ -146,10 +146,18 @@ export class Member implements ConsumerMember, TurnedSource {
   private form(record: StoredRecord): Uint8Array {
     const { consumer } = this;
     const { topicEnd, expiresAt } = record;
-    const command =
-      expiresAt > 0 ? withTimeLeft(record.command, expiresAt - consumer.evenMs) : record.command;
+    const stored = this.subscription.tellsRetain ? record.command : withoutRetain(record.command);
+    const command = expiresAt > 0 ? withTimeLeft(stored, expiresAt - consumer.evenMs) : stored;
     return consumer.isSuspect(record) ? asRedelivered(command, topicEnd, consumer.attempts) : command;
   }
+}
+
+/** [BRK-131] that it became a last value is told to those who ask for it */
+function withoutRetain(command: Uint8Array): Uint8Array {
+  if ((command[1] & PublishFlag.RETAIN) === 0) return command;
+  const copy = Buffer.from(command);
+  copy[1] &= ~PublishFlag.RETAIN;
+  return copy;
 }
 
 /** A copy with REDELIVERED, and the property that says the how manieth delivery it is, in the place of one that its publisher has set. [BRK-7] */

@@ -247,7 +247,9 @@ function offer(
   // A copy that nobody gets is not made.
   const isCopied = entries.length > 0 || !broker.groups.isEmpty || cluster !== null;
   const live = isCopied ? asLive(message) : message;
+  fanOut.isRetained = (message[1] & PublishFlag.RETAIN) !== 0;
   offerLive(broker, channel, live, entries, deadlineMs, log !== null);
+  fanOut.isRetained = false;
   const { offered, refused } = fanOut;
   const isUnanswered = offered === 0 && log === null && terms.replyAt >= 0;
   const tell = isUnanswered ? () => tellNoResponders(broker, channel, message, terms.replyAt) : null;
@@ -403,7 +405,7 @@ function store(
 ): number {
   const { wallMs, evenMs, counters } = broker;
   const command = keptCopy(message);
-  command[1] = (message[1] & KEPT_FLAGS) | PublishFlag.QOS1;
+  command[1] = (message[1] & STORED_FLAGS) | PublishFlag.QOS1;
   const id = uint32(message, 4);
   const offset = log.append({
     command,
@@ -474,5 +476,7 @@ function resultOf(log: LogPort | null, isUnwanted: boolean, terms: Terms): Publi
 const NO_TERMS: Terms = { ttlMs: NEVER, deliveryClass: DeliveryClass.DURABLE, replyAt: -1 };
 /** What a message keeps of its flags. */
 const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
+/** What a log keeps of them: some of its readers want to know of RETAIN. [BRK-131] */
+const STORED_FLAGS = KEPT_FLAGS | PublishFlag.RETAIN;
 const POOLED_BYTES_MAX = 1_024;
 const DOLLAR = 0x24;

@@ -14,12 +14,15 @@ import type { LogFeed } from '../durable/reader.ts';
 import { LastPerTopicSearch, LastSearch, TimeSearch } from '../durable/start.ts';
 import { logOfFilter } from '../publishing/log-routing.ts';
 import type { BrokerState } from '../state.ts';
+import type { LogPort } from '../store-port.ts';
 
 export interface ReadRequest {
   /** As the client gives it. */
   readonly filter: string;
   readonly options: SubscribeOptionValues;
   readonly principal: Principal;
+  /** Number of the session that asks; 0: it ends with its connection. */
+  readonly session: number;
   /** Number of the session whose messages are left out; 0: of none. */
   readonly withoutSession: number;
   /** The stream's subscription, if it has one, and to make it one. */
@@ -41,7 +44,7 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   const { filter, options } = request;
   const { consumers, store, limits } = broker;
   const inner = isShared(filter) ? sharedFilter(filter) : filter;
-  const log = logOfFilter(store.logs, inner);
+  const log = options.log === undefined ? logOfFilter(store.logs, inner) : logNamed(store.logs, options.log);
   if (log === null) return ReasonCode.CONTRADICTION;
   const relay = request.held === undefined ? null : (broker.neighbours?.relays.of(request.held) ?? null);
   if (relay !== null) {
@@ -84,6 +87,7 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
     if (known.feed.log !== log) return ReasonCode.CONTRADICTION;
     known.options = asked;
     if (group === null) known.principal = ownerFor(request.principal, known.principal);
+    consumers.bind(known, boundTo(request));
     goOn(broker, request, name as string, inner);
     return ReasonCode.NO_ERROR;
   }
@@ -95,9 +99,20 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   }
   const consumer = consumers.create(name, group, feed, asked);
   if (group === null) consumer.principal = ownerFor(request.principal);
+  consumers.bind(consumer, boundTo(request));
   consumer.addFilter(inner);
   begin(broker, request, consumer, feed);
   return ReasonCode.NO_ERROR;
+}
+
+/** The number of the session with which it is over; 0: it outlives that. [BRK-133] */
+function boundTo({ options, session, filter }: ReadRequest): number {
+  return options.ofSession === true && !isShared(filter) ? session : 0;
+}
+
+/** [BRK-132] who names a log reads what of his filter is there */
+function logNamed(logs: readonly LogPort[], name: string): LogPort | null {
+  return logs.find((log) => log.name === name) ?? null;
 }
 
 /** A filter of a stream that reads a log is gone; with its last one the stream takes nothing any more, and what has a name is forgotten. */

@@ -16,6 +16,7 @@ import {
   decodeSubscribeOptions,
   RetainedHandling,
   type SubscribeOptionValues,
+  sharedOptions,
 } from '../../../pubsub/subscribe-options.ts';
 import { decodeName, filterFault, isShared, sharedFilter } from '../../../pubsub/topic.ts';
 import { Allowance } from '../access/access.ts';
@@ -185,8 +186,14 @@ function addFilter(
   }
   const isHeld = held?.filters.has(filter) === true;
   const confirm = () => settle(broker, channel, id, Command.SUBSCRIBED, ReasonCode.NO_ERROR);
+  const isUnwanted = (flags & SubscribeFlag.NO_RETAINED) !== 0;
+  const handling = isUnwanted ? RetainedHandling.NONE : (asked.values.retained ?? RetainedHandling.SEND);
   if (isHeld && !readsLog) {
-    whenStands(broker, channel, filter, confirm); // [BRK-14] it gets these already
+    // [BRK-14] it gets these already
+    whenStands(broker, channel, filter, () => {
+      confirm();
+      if (handling === RetainedHandling.AGAIN) replayRetained(broker, held, filter, handling);
+    });
     return ReasonCode.NO_ERROR;
   }
   const session = broker.sessionOf(channel);
@@ -205,8 +212,6 @@ function addFilter(
     }
     return subscription;
   };
-  const isUnwanted = (flags & SubscribeFlag.NO_RETAINED) !== 0;
-  const handling = isUnwanted ? RetainedHandling.NONE : (asked.values.retained ?? RetainedHandling.SEND);
   if (!readsLog) {
     const subscription = open();
     whenStands(broker, channel, filter, () => {
@@ -219,6 +224,7 @@ function addFilter(
     filter,
     options: asked.values,
     principal,
+    session: session.number,
     withoutSession: (flags & SubscribeFlag.NO_LOCAL) === 0 ? 0 : session.number,
     held,
     open,
@@ -235,7 +241,8 @@ function addFilter(
         channel.delivery.answer(encodeSubscribed(id, start));
         const subscription = broker.subscriptionOf(channel);
         if (subscription !== undefined) broker.consumers.memberOf(subscription)?.speak();
-        if (!isHeld && subscription?.filters.has(filter)) {
+        const isNews = !isHeld || handling === RetainedHandling.AGAIN;
+        if (isNews && subscription?.filters.has(filter)) {
           replayRetained(broker, subscription, filter, handling);
         }
       }),
@@ -286,7 +293,7 @@ function replayRetained(
   const isKnown = handling === RetainedHandling.IF_NEW && !broker.sessions.isNewFilter(session, filter);
   if (isKnown) return; // the subscriber has the values
   if (handling !== RetainedHandling.NONE) {
-    broker.replays.start(subscription, filter);
+    broker.replays.start(subscription, filter, handling === RetainedHandling.AGAIN);
     return;
   }
   subscription.withoutRetained ??= new Set();
@@ -298,7 +305,7 @@ function decodeOptions({ reader }: BrokerState, message: Uint8Array): Asked | nu
   if ((reader.flags & SubscribeFlag.OPTIONS) === 0) return { values: {}, bytes: NO_BYTES };
   const start = reader.topicEnd + QUEUE_BOUNDS_BYTES;
   const values = decodeSubscribeOptions(message, start);
-  return values === null ? null : { values, bytes: message.subarray(start) };
+  return values === null ? null : { values, bytes: sharedOptions(message.subarray(start)) };
 }
 
 /** Answers a request with `answer`, or with REFUSED. */

@@ -9,6 +9,7 @@ import type { Subscription } from '../delivery/subscription.ts';
 import type { DurableMetrics } from '../durable/consumers.ts';
 import type { Member } from '../durable/member.ts';
 import { offerStored } from '../handlers/publish.ts';
+import { logsOfFilter } from '../publishing/log-routing.ts';
 import type { Session } from '../session/session.ts';
 import type { BrokerState } from '../state.ts';
 import type { LogPort } from '../store-port.ts';
@@ -79,6 +80,11 @@ export class Inspection {
   /** All sessions that have a name. */
   sessions(): Iterable<Session> {
     return this.state.sessions.all();
+  }
+
+  /** Names of the logs that have what `filter` matches, of which a subscription reads one. [BRK-132] */
+  logsOf(filter: string): string[] {
+    return logsOfFilter(this.state.store.logs, filter).map(({ name }) => name);
   }
 
   /** What a door remembers of the session of this name. [BRK-130] */

@@ -62,5 +62,18 @@ export function logOfFilter(logs: readonly LogPort[], filter: string): LogPort |
   return logs[0];
 }
 
+/** The logs that have what `filter` matches, the default one last: all those that meet it, as far as one that covers it. [BRK-132] */
+export function logsOfFilter(logs: readonly LogPort[], filter: string): LogPort[] {
+  const levels = levelsOf(filter);
+  const found: LogPort[] = [];
+  for (const log of logs.slice(1)) {
+    const theirs = log.filters.map(levelsOf);
+    if (!theirs.some((theirLevels) => meets(theirLevels, levels))) continue;
+    found.push(log);
+    if (theirs.some((theirLevels) => covers(theirLevels, levels))) return found;
+  }
+  return [...found, logs[0]];
+}
+
 /** Topics whose log is remembered, a power of two. */
 const TOPICS_MAX = 4_096;

@@ -7,7 +7,7 @@
 
 import { Ring } from '../../../base/ring.ts';
 import { NEVER } from '../../../base/time.ts';
-import { DropReason, PublishFlag } from '../../../pubsub/command.ts';
+import { DropReason, PublishFlag, withFlags } from '../../../pubsub/command.ts';
 import { SubscriptionTrie } from '../../../pubsub/router.ts';
 import { isShared } from '../../../pubsub/topic.ts';
 import type { Channel } from '../delivery/client.ts';
@@ -24,6 +24,8 @@ interface Walk {
   readonly places: RetainedWalk<RetainedValue>;
   /** Newer ones have come as messages. */
   readonly newestAt: number;
+  /** Whatever else the subscriber has. */
+  readonly isAgain: boolean;
 }
 
 /** A value by itself, as long as nothing newer has come. */
@@ -45,9 +47,13 @@ export class RetainedReplays {
     this.time = time;
   }
 
-  /** A subscription has a new filter, and wants the values that it matches. */
-  start(subscription: Subscription, filter: string): void {
-    if (this.values.count > 0) this.of(subscription).addFilter(filter);
+  /**
+   * A subscription has a new filter, and wants the values that it matches.
+   *
+   * @param isAgain - also those that it has by another filter, or by this one [BRK-109]
+   */
+  start(subscription: Subscription, filter: string, isAgain = false): void {
+    if (this.values.count > 0) this.of(subscription).addFilter(filter, isAgain);
     this.onStart?.(subscription, filter);
   }
 
@@ -115,8 +121,9 @@ class RetainedReplay implements DeliverySource {
     subscription.main.delivery.replay = this;
   }
 
-  addFilter(filter: string): void {
-    this.walks.push({ filter, places: this.values.walk(filter), newestAt: this.values.newestAt });
+  addFilter(filter: string, isAgain: boolean): void {
+    const places = this.values.walk(filter);
+    this.walks.push({ filter, places, newestAt: this.values.newestAt, isAgain });
     this.pending.add(filter);
     this.filters.add(filter, true);
     this.subscription.main.delivery.wake();
@@ -160,8 +167,10 @@ class RetainedReplay implements DeliverySource {
     this.walks.clear();
   }
 
-  private formOf({ command, deadline }: RetainedValue): Uint8Array {
-    return deadline === NEVER ? command : withTimeLeft(command, deadline - this.time.nowMs);
+  private formOf(value: RetainedValue): Uint8Array {
+    const { command, deadline } = value;
+    const now = deadline === NEVER ? command : withTimeLeft(command, deadline - this.time.nowMs);
+    return value.isQoS1 && this.subscription.tellsQoS ? withFlags(now, PublishFlag.QOS1) : now; // [BRK-131]
   }
 
   private find(): RetainedValue | null {
@@ -195,7 +204,9 @@ class RetainedReplay implements DeliverySource {
     const walk = this.walks.peek();
     if (walk === undefined || !this.pending.has(walk.filter) || value.newestAt > walk.newestAt) return false;
     return (
-      this.filters.size < 2 || this.filters.match(value.topic).every(({ filter }) => this.pending.has(filter))
+      walk.isAgain ||
+      this.filters.size < 2 ||
+      this.filters.match(value.topic).every(({ filter }) => this.pending.has(filter))
     );
   }
 

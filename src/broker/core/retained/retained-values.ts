@@ -48,6 +48,11 @@ export class RetainedValue implements Retained, KeptValue, Expiring {
     this.newestAt = newestAt;
   }
 
+  /** It was published with QoS 1. */
+  get isQoS1(): boolean {
+    return (this.record[FLAGS_AT] & Flag.QOS1) !== 0;
+  }
+
   expire(): void {
     this.values.expire(this);
   }
@@ -273,7 +278,8 @@ function encodeRecord(message: Uint8Array, expiresAt: number, ownership: Ownersh
   const view = Buffer.from(record.buffer);
   view[0] = VERSION;
   view.writeUIntBE(expiresAt, 1, 6);
-  view[7] = ownership === null ? 0 : 1;
+  view[FLAGS_AT] =
+    (ownership === null ? 0 : Flag.OWNED) | ((message[1] & PublishFlag.QOS) !== 0 ? Flag.QOS1 : 0);
   view.writeUInt32BE(ownership?.graceMs ?? 0, 8);
   view.writeUIntBE(ownership?.session ?? 0, 12, 6);
   record.set(message, RECORD_HEAD_BYTES);
@@ -290,7 +296,7 @@ function decodeHead(record: Uint8Array): { expiresAt: number; graceMs: number | 
   const view = Buffer.from(record.buffer, record.byteOffset, record.length);
   return {
     expiresAt: view.readUIntBE(1, 6),
-    graceMs: view[7] === 0 ? null : view.readUInt32BE(8),
+    graceMs: (view[FLAGS_AT] & Flag.OWNED) === 0 ? null : view.readUInt32BE(8),
     owner: view.readUIntBE(12, 6),
   };
 }
@@ -302,6 +308,9 @@ function chargeOf(recordBytes: number, topic: string): number {
 const VERSION = 1;
 const PRIORITY_AT = 18;
 const RECORD_HEAD_BYTES = 19;
+/** In the head of a record. */
+const FLAGS_AT = 7;
+const Flag = { OWNED: 0x01, QOS1: 0x02 } as const;
 const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
 /** What a value costs beside its bytes and its topic, which is there and in the store's keys; an owned one costs some more. */
 const VALUE_CHARGE_BYTES = 576;

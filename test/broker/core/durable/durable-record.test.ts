@@ -35,6 +35,7 @@ const record: fc.Arbitrary<DurableRecord> = fc.record({
     fc.record({ id: number, offset: number, attempts: fc.nat(65_535), reason: fc.string() }),
     { maxLength: 4 },
   ),
+  session: number,
   owner: fc.option(
     fc.record({
       kind: fc.constantFrom('anonymous', 'identity', 'apiKey', 'jwt'),
@@ -75,12 +76,12 @@ describe('a durable subscription in the store', () => {
         const bytes = encodeDurable(value);
         expect(decodeDurable(bytes.subarray(0, at % bytes.length))).toBeNull();
         expect(decodeDurable(Buffer.concat([bytes, Buffer.of(0)]))).toBeNull();
-        expect(decodeDurable(Buffer.concat([Buffer.of(3), bytes.subarray(1)]))).toBeNull();
+        expect(decodeDurable(Buffer.concat([Buffer.of(4), bytes.subarray(1)]))).toBeNull();
       }),
       { numRuns: 100 },
     );
     fc.assert(
-      fc.property(fc.constantFrom(1, 2), fc.uint8Array({ maxLength: 100 }), (version, bytes) => {
+      fc.property(fc.constantFrom(1, 2, 3), fc.uint8Array({ maxLength: 100 }), (version, bytes) => {
         decodeDurable(Buffer.concat([Buffer.of(version), bytes])); // throws nothing, and ends
       }),
       { numRuns: 300 },
@@ -97,9 +98,9 @@ describe('a durable subscription in the store', () => {
 
   test('of the first version is still read, with its owner and without', () => {
     const [value] = fc.sample(record, { numRuns: 1, seed: 2 });
-    const bytes = Buffer.from(encodeDurable({ ...value, owner: null }));
-    const first = Buffer.concat([Buffer.of(1), bytes.subarray(1, -1)]);
-    expect(decodeDurable(first)).toEqual({ ...value, owner: null });
+    const bytes = Buffer.from(encodeDurable({ ...value, session: 0, owner: null }));
+    const first = Buffer.concat([Buffer.of(1), bytes.subarray(1, -2)]);
+    expect(decodeDurable(first)).toEqual({ ...value, session: 0, owner: null });
     const owned = Buffer.concat([
       first,
       Buffer.of(4, 3),
@@ -107,7 +108,11 @@ describe('a durable subscription in the store', () => {
       Buffer.of(2),
       Buffer.from('k1'),
     ]);
-    expect(decodeDurable(owned)).toEqual({ ...value, owner: { kind: 'jwt', name: 'ada', id: 'k1' } });
+    expect(decodeDurable(owned)).toEqual({
+      ...value,
+      session: 0,
+      owner: { kind: 'jwt', name: 'ada', id: 'k1' },
+    });
   });
 
   test('takes a few bytes for a window of a thousand that came one after another', () => {
@@ -119,6 +124,7 @@ describe('a durable subscription in the store', () => {
         reservedBelow: 1_002_048,
         unsettled: inFlightOf(window).runs(),
         burials: [],
+        session: 0,
         owner: null,
       },
       options: {
