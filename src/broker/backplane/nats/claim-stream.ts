@@ -147,9 +147,7 @@ export class NatsClaimStream implements ClaimBucket {
 
   private faultOf(error: unknown): number {
     const { JetStreamApiError } = this.modules.jetstream;
-    const isAnswer = error instanceof JetStreamApiError;
-    if (isAnswer && error.code === WRONG_LAST_SEQUENCE) return WriteFault.CONFLICT;
-    if (isAnswer && (error.code === NO_MESSAGE || error.code === DELETE_FAILED)) return WriteFault.CONFLICT;
+    if (error instanceof JetStreamApiError && CONFLICTS.has(error.code)) return WriteFault.CONFLICT;
     return WriteFault.UNKNOWN;
   }
 
@@ -191,6 +189,6 @@ const NOTHING: BucketEntry = { revision: 0, value: null };
 const OPEN_MS = 5_000;
 const WRITE_MS = 3_000;
 /** Codes of JetStream. */
-const WRONG_LAST_SEQUENCE = 10_071;
 const NO_MESSAGE = 10_037;
-const DELETE_FAILED = 10_057;
+/** The last sequence is another one; there is no message of this sequence, or none that can be deleted. */
+const CONFLICTS: ReadonlySet<number> = new Set([10_071, NO_MESSAGE, 10_043, 10_057]);
