@@ -7,10 +7,7 @@
  *
  * The totals begin with second `--from`; the table of seconds shows what came before.
  */
-import { fork } from 'node:child_process';
-import { extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatTable, type LatencyMicros, median } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
@@ -18,7 +15,7 @@ import { names } from './arguments.ts';
 import { type ArrivalReport, STAMP_BYTES } from './broker/arrivals.ts';
 import type { Pace } from './broker/pace.ts';
 import { type BrokerPeer, PEERS } from './broker/peer.ts';
-import type { WorkerAnswer, WorkerOrder } from './broker/worker.ts';
+import { WorkerProcess } from './broker/worker-process.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
 import { byTurns, onlyOption } from './turns.ts';
 
@@ -105,31 +102,6 @@ async function runOnce(peer: BrokerPeer, settings: Settings): Promise<RunResult>
   }
 }
 
-class WorkerProcess {
-  private readonly child = fork(WORKER);
-
-  get pid(): number {
-    return this.child.pid as number;
-  }
-
-  order(order: WorkerOrder): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const onExit = () => reject(new Error('a process of the benchmark ended'));
-      this.child.once('exit', onExit);
-      this.child.once('message', (answer: WorkerAnswer) => {
-        this.child.off('exit', onExit);
-        if ('error' in answer) reject(new Error(answer.error));
-        else resolve(answer.result);
-      });
-      this.child.send(order);
-    });
-  }
-
-  end(): void {
-    if (this.child.connected) this.child.disconnect();
-  }
-}
-
 function reportOf(settings: Settings, results: ReadonlyMap<string, readonly RunResult[]>): string {
   const { rate, size, seconds, fromSecond, how } = settings;
   const row = (title: string, cell: (runs: readonly RunResult[]) => string): string[] => [
@@ -163,9 +135,6 @@ function cpuText(runs: readonly RunResult[]): string {
 }
 
 const SETTLE_MS = 500;
-/** The same extension as this file has. */
-const WORKER = fileURLToPath(new URL(`./broker/worker${extname(import.meta.url)}`, import.meta.url));
-
 await main().catch((error: Error) => {
   console.error(error.message);
   process.exitCode = 1;

@@ -19,6 +19,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'lossy-plot': 'the picture of what that recorded, as SVG',
   'fan-out': 'deliveries a second of one publisher to 1, 8 and 100 subscribers, beside NATS over TLS',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
+  cluster:
+    'one, two and three brokers on one NATS: CPU a delivery, what a hop adds, memory; beside plain NATS',
   'request-reply': 'a request through a broker until it is answered, beside NATS over TLS',
   gateway: 'the six workloads of the Pulsar Proxy report by HTTP and WebSocket, beside Fastify with Redis',
   held: '10,000 WebSocket clients of the gateway, held for 5 minutes: memory, and a message to all of them',
