@@ -2,7 +2,7 @@
  * What brokers cost that are one by NATS. Messages of QoS 0 are published at a steady rate at the first node, and each node has one subscriber: the first gets them without a hop, the others by
  * way of NATS. Counted where they arrive. Beside it a broker that is alone, and plain NATS over TLS with as many subscribers.
  *
- *     npm run bench cluster -- [--nodes 1,2,3] [--rate 5000] [--size 256] [--seconds 4] [--runs 3] [--only jsp,'nats tls'] [--json]
+ *     npm run bench cluster -- [--nodes 1,2,3] [--rate 2000] [--size 256] [--seconds 4] [--runs 3] [--only jsp,'nats tls'] [--json]
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -63,9 +63,9 @@ interface Figures {
 async function main(): Promise<void> {
   const { json, runs, nodes, only, ...settings } = new Command()
     .option('--nodes <n,...>', 'of the cluster', wholeNumbers(1, 16), [1, 2, 3])
-    .option('--rate <n>', 'messages a second, at the first node', wholeNumber(1, 1_000_000), 5_000)
+    .option('--rate <n>', 'messages a second, at the first node', wholeNumber(1, 1_000_000), 2_000)
     .option('--size <bytes>', 'of a message', wholeNumber(12, 65_536), 256)
-    .option('--seconds <s>', 'of each run; the first of them warms up', positiveNumber, 4)
+    .option('--seconds <s>', 'of each run, behind 3 that warm up', positiveNumber, 4)
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 3)
     .addOption(onlyOption(PEERS))
     .option('--json', 'a line of JSON a setup')
@@ -119,20 +119,27 @@ async function runOnce({ peer, nodes }: Setup, { rate, size, seconds }: Settings
       await subscriber.order({ order: 'subscribe', rate, seconds: count, fromSecond: 2 });
     }
     await publisher.order({ order: 'connect', peer, address: addresses[0] });
-    const look = () => [brokers, engine === null ? [] : [engine]].map(cpuOf);
-    const before = look();
-    await publisher.order({ order: 'publish', rate, seconds: count, size, how: 'sleep' });
-    await sleep(SETTLE_MS);
-    const after = look();
-    const reports: ArrivalReport[] = [];
-    for (const each of subscribers) reports.push((await each.order({ order: 'report' })) as ArrivalReport);
-    const arrived = reports.reduce((sum, report) => sum + report.arrived, 0);
+    const look = async () => {
+      await sleep(SETTLE_MS);
+      const cpu = [brokers, engine === null ? [] : [engine]].map(cpuOf);
+      const reports: ArrivalReport[] = [];
+      for (const each of subscribers) reports.push((await each.order({ order: 'report' })) as ArrivalReport);
+      return { cpu, reports, arrived: reports.reduce((sum, report) => sum + report.arrived, 0) };
+    };
+    const publish = (time: number) =>
+      publisher.order({ order: 'publish', rate, seconds: time, size, how: 'sleep' });
+    for (let i = 0; i < WARM_UPS; i++) await publish(1); // of which latencies count from the second second on
+    const before = await look();
+    await publish(count);
+    const after = await look();
+    const { reports } = after;
+    const arrived = after.arrived - before.arrived;
     const far = reports.slice(1).map(({ total }) => total);
     return {
       deliveries: arrived / count,
       lost: rate * count * addresses.length - arrived,
-      brokers: ((after[0] - before[0]) / arrived) * 1e6,
-      engine: ((after[1] - before[1]) / arrived) * 1e6,
+      brokers: ((after.cpu[0] - before.cpu[0]) / arrived) * 1e6,
+      engine: ((after.cpu[1] - before.cpu[1]) / arrived) * 1e6,
       near: reports[0].total,
       far: far.reduce((worst, each) => (each !== null && each.p50 > (worst?.p50 ?? 0) ? each : worst), null),
       ...{ idle, memory: Math.max(...brokers.map(residentMiB)) },
@@ -236,6 +243,8 @@ function latencyText(runs: readonly (LatencyMicros | null)[]): string {
 
 const BROKER = 'broker';
 const SETTLE_MS = 500;
+/** Seconds before what is measured, for what is compiled when it is hot. */
+const WARM_UPS = 3;
 
 const [, , role, engine, node] = process.argv;
 if (role === BROKER) {
