@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { JspError } from '../../../base/errors.ts';
 import { MILLISECOND } from '../../../base/time.ts';
 import type { ValuePort } from '../../core/backplane/value-port.ts';
-import type { StorePort } from '../../core/store-port.ts';
+import { MemoryStore } from '../../core/store/memory-store.ts';
 import type {
   Backplane,
   BackplaneMetrics,
@@ -13,7 +13,9 @@ import type {
   NodeRecord,
   OwnRecord,
 } from '../backplane.ts';
+import { ClusterStore, StoreNews } from '../cluster-store.ts';
 import type { BackplaneOptions } from '../options.ts';
+import { JetStreamLogs } from './jetstream-logs.ts';
 import { NatsLine } from './line.ts';
 import { NatsLive } from './live.ts';
 import { loadNats, type NatsModules } from './modules.ts';
@@ -39,8 +41,12 @@ export async function openNats(
   try {
     // The first tells what is wrong with all.
     const live = await open('live', true);
-    const [group, store] = await Promise.all([open('groups', false), open('store', false)]);
-    return await NatsBackplane.on(modules, told, surroundings, { live, group, store });
+    const [group, store, log] = await Promise.all([
+      open('groups', false),
+      open('store', false),
+      open('logs', false),
+    ]);
+    return await NatsBackplane.on(modules, told, surroundings, { live, group, store, log });
   } catch (error) {
     await Promise.all(lines.map((line) => line.close()));
     throw error;
@@ -52,18 +58,28 @@ interface NatsLines {
   readonly live: NatsLine;
   readonly group: NatsLine;
   readonly store: NatsLine;
+  readonly log: NatsLine;
+}
+
+/** What the broker's core stands on. */
+interface StoreParts {
+  readonly logs: JetStreamLogs;
+  readonly store: ClusterStore;
+  readonly storeNews: StoreNews;
 }
 
 export class NatsBackplane implements Backplane {
   readonly port: NatsPort;
   readonly cluster: string;
-  readonly store: StorePort | null = null;
+  readonly store: ClusterStore;
   onTrouble: Backplane['onTrouble'] = () => {};
   private readonly news: News;
   private readonly lines: NatsLines;
   private readonly live: NatsLive;
   private readonly messages: NodeMessages;
   private readonly nodes: NatsNodes;
+  private readonly logs: JetStreamLogs;
+  private readonly storeNews: StoreNews;
   private reconnects = 0;
   private isClosed = false;
 
@@ -72,7 +88,7 @@ export class NatsBackplane implements Backplane {
     port: NatsPort,
     news: News,
     lines: NatsLines,
-    parts: Pick<NatsParts, 'live' | 'messages' | 'nodes'>,
+    parts: Pick<NatsParts, 'live' | 'messages' | 'nodes'> & StoreParts,
   ) {
     this.cluster = cluster;
     this.port = port;
@@ -81,16 +97,19 @@ export class NatsBackplane implements Backplane {
     this.live = parts.live;
     this.messages = parts.messages;
     this.nodes = parts.nodes;
+    this.logs = parts.logs;
+    this.store = parts.store;
+    this.storeNews = parts.storeNews;
     this.listen();
   }
 
   static async on(
     modules: NatsModules,
     options: BackplaneOptions & { node: string },
-    { clock, wallMs, version }: BackplaneSurroundings,
+    { clock, wallMs, version, logs: configured }: BackplaneSurroundings,
     lines: NatsLines,
   ): Promise<NatsBackplane> {
-    const { cluster = 'main', replicas = 1, node } = options;
+    const { cluster = 'main', replicas = 1, duplicateWindowMs = DUPLICATE_WINDOW_MS, node } = options;
     const number = randomBytes(4).readUInt32BE();
     const prefix = `jsp.${cluster}.`;
     const news = new News();
@@ -104,12 +123,28 @@ export class NatsBackplane implements Backplane {
     });
     nodes.interest = () => live.interest;
     const messages = new NodeMessages(lines.live, news, prefix, node);
-    const parts = { live, messages, nodes, claims: ownClaims(news), values: NO_VALUES };
-    return new NatsBackplane(cluster, new NatsPort(node, news, parts), news, lines, parts);
+    const storeNews = new StoreNews();
+    const troubles = { tell: (_: string) => {} };
+    const logs = await JetStreamLogs.open(configured, {
+      ...{ modules, line: lines.log, node, clock, cluster, replicas, duplicateWindowMs },
+      onTrouble: (trouble) => troubles.tell(trouble),
+      push: (tell) => storeNews.push(tell),
+      onPlaced: (record) => storeNews.placed(record),
+    });
+    const store = new ClusterStore(logs.logs, new MemoryStore(), storeNews);
+    const parts = {
+      ...{ live, messages, nodes, logs, store, storeNews },
+      ...{ claims: ownClaims(news), values: NO_VALUES },
+    };
+    const backplane = new NatsBackplane(cluster, new NatsPort(node, news, parts), news, lines, parts);
+    troubles.tell = (trouble) => backplane.onTrouble(trouble);
+    return backplane;
   }
 
   set onNews(onNews: () => void) {
     this.news.onNews = onNews;
+    this.storeNews.onNews = onNews;
+    if (this.store.hasNews) onNews();
   }
 
   /** What this node says of itself to the others. */
@@ -142,8 +177,9 @@ export class NatsBackplane implements Backplane {
     if (this.isClosed) return;
     this.isClosed = true;
     await this.nodes.close();
-    const { live, group, store } = this.lines;
-    await Promise.all([live.close(), group.close(), store.close()]);
+    this.logs.close();
+    const { live, group, store, log } = this.lines;
+    await Promise.all([live.close(), group.close(), store.close(), log.close()]);
   }
 
   private listen(): void {
@@ -163,6 +199,7 @@ export class NatsBackplane implements Backplane {
     const refused = (error: Error) => this.onTrouble(`NATS refuses something: ${error.message}`);
     const listener = { up: look, down: look, refused };
     for (const line of [lines.live, lines.group, lines.store]) line.listener = listener;
+    lines.log.listener = { up: () => this.logs.up(), down: () => this.logs.down(), refused };
     this.nodes.listener = {
       came: () => {},
       gone: (node) => news.push((events) => events.nodeGone(node)),
@@ -185,7 +222,7 @@ function nodeName(): string {
 
 /** Each node has what it asks for. */
 function ownClaims(news: News): ClaimPort {
-  let last = 0;
+  let last = randomBytes(4).readUInt32BE(); // logs know messages by it, those of other nodes too
   return {
     claim: (key) => news.push((events) => events.claimed(key, new Map(), true, true)),
     release() {},
@@ -194,4 +231,5 @@ function ownClaims(news: News): ClaimPort {
   };
 }
 
+const DUPLICATE_WINDOW_MS = 120_000;
 const NO_VALUES: ValuePort = { isComplete: true, written: 0, synced: 0, recordBytesMax: 0, put: () => 0 };

@@ -108,7 +108,7 @@ export function keyOfMessage(publish: Uint8Array, topicEnd: number): string | nu
 }
 
 /** A key without the print of the message that its name may end with. */
-function nameIn(key: string): string {
+export function nameIn(key: string): string {
   const end = key.indexOf(PRINT);
   return end < 0 ? key : key.slice(0, end);
 }

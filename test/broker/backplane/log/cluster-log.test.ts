@@ -1,0 +1,368 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ClusterLog } from '../../../../src/broker/backplane/log/cluster-log.ts';
+import {
+  AppendFault,
+  type LogRecord,
+  type StoredRecord,
+  type StoreEvents,
+} from '../../../../src/broker/core/store-port.ts';
+import { HEADER_BYTES, PublishFlag, publishPrefix } from '../../../../src/pubsub/command.ts';
+import { encodeProperties } from '../../../../src/pubsub/properties.ts';
+import { StoreClock } from '../../store/store-clock.ts';
+import { ModelEngine, ModelStream } from './model-stream.ts';
+
+interface Placed {
+  readonly offset: number;
+  readonly isDuplicate: boolean;
+}
+
+/** A node of a cluster with one log, whose news is heard at once. */
+class Node {
+  readonly stream: ModelStream;
+  readonly clock = new StoreClock();
+  readonly log: ClusterLog;
+  readonly placed: Placed[] = [];
+  readonly told: string[] = [];
+  onHead: (() => void) | null = null;
+
+  constructor(engine: ModelEngine, life = 'a') {
+    this.stream = new ModelStream(engine);
+    const events: StoreEvents = {
+      placed: (_log, _ticket, offset, isDuplicate) => this.placed.push({ offset, isDuplicate }),
+      stored: () => this.told.push('stored'),
+      loaded: () => {
+        this.told.push('loaded');
+        this.onHead?.();
+      },
+      trimmed: () => this.told.push('trimmed'),
+      stateStored: () => {},
+      storeFailed: () => {},
+    };
+    this.log = new ClusterLog({ name: 'default' }, this.stream, engine.extent, {
+      clock: this.clock,
+      life,
+      push: (tell) => tell(events),
+      onPlaced: () => {},
+    });
+  }
+
+  /** All records in [from, until), as who reads gets them that asks again when something was loaded. */
+  readAll(from: number, until = this.log.head, bytesMax = 65_536): StoredRecord[] {
+    const found: StoredRecord[] = [];
+    for (let at = from; at < until; ) {
+      const records = this.log.read(at, until, bytesMax);
+      if (records === null) {
+        if (this.stream.asked.length + this.stream.answers.length === 0) throw new Error('nothing comes');
+        this.stream.settle();
+      } else if (records.length === 0) break;
+      else {
+        found.push(...records);
+        at = records[records.length - 1].offset + 1;
+      }
+    }
+    return found;
+  }
+}
+
+const offsetsOf = (records: readonly StoredRecord[]) => records.map(({ offset }) => offset);
+
+describe('a record that is appended', () => {
+  test('is on its way until the engine has it, and is then told with its offset, in the order of appends [CLU-30]', () => {
+    const node = new Node(new ModelEngine());
+    expect([1, 2, 3].map((id) => node.log.append(recordOf('a', { id })))).toEqual([
+      AppendFault.PENDING,
+      AppendFault.PENDING,
+      AppendFault.PENDING,
+    ]);
+    expect([node.log.lastTicket, node.log.placedTicket, node.placed]).toEqual([3, 0, []]);
+    node.stream.step(2);
+    expect(node.placed).toEqual([
+      { offset: 1, isDuplicate: false },
+      { offset: 2, isDuplicate: false },
+    ]);
+    expect([node.log.head, node.log.synced, node.log.placedTicket]).toEqual([3, 3, 2]);
+  });
+
+  test('is handed over again under its name when the engine comes back, behind nothing that came later [CLU-32] [CLU-34]', () => {
+    const engine = new ModelEngine();
+    const node = new Node(engine);
+    for (const id of [1, 2, 3]) node.log.append(recordOf('a', { id }));
+    node.stream.cut(1); // the engine has the first, and nobody knows
+    node.log.append(recordOf('a', { id: 4 }));
+    node.stream.mend();
+    node.stream.settle();
+    expect(node.placed).toEqual([1, 2, 3, 4].map((offset) => ({ offset, isDuplicate: offset === 1 })));
+    expect(engine.records.map(({ name }) => name)).toEqual(['9:1:1', '9:1:2', '9:1:3', '9:1:4']);
+  });
+
+  test('is refused when no engine has answered for 8 s, and what comes then at once; it goes on when the engine answers [CLU-34]', async () => {
+    const node = new Node(new ModelEngine());
+    node.log.append(recordOf('a', { id: 1 }));
+    node.stream.cut(0);
+    await node.clock.pass(7_000);
+    expect(node.placed).toEqual([]);
+    await node.clock.pass(1_500);
+    expect(node.placed).toEqual([{ offset: AppendFault.UNREACHABLE, isDuplicate: false }]);
+    expect(node.log.append(recordOf('a', { id: 2 }))).toBe(AppendFault.UNREACHABLE);
+    node.stream.mend();
+    expect(node.log.append(recordOf('a', { id: 2 }))).toBe(AppendFault.UNREACHABLE);
+    node.stream.settle();
+    expect(node.log.append(recordOf('a', { id: 2 }))).toBe(AppendFault.PENDING);
+  });
+
+  test('of an engine that was gone for as long before is refused at once [CLU-34]', async () => {
+    const node = new Node(new ModelEngine());
+    node.stream.cut(0);
+    await node.clock.pass(9_000);
+    expect(node.log.append(recordOf('a', { id: 1 }))).toBe(AppendFault.UNREACHABLE);
+  });
+
+  test('goes again to an engine that is there and silent, and to one that did not take it for now', async () => {
+    const node = new Node(new ModelEngine());
+    node.log.append(recordOf('a', { id: 1 }));
+    node.stream.asked.length = 0; // lost on the way
+    await node.clock.pass(3_000);
+    node.stream.settle();
+    expect(node.placed).toEqual([{ offset: 1, isDuplicate: false }]);
+    node.stream.refusals = [null, null];
+    for (const id of [2, 3]) node.log.append(recordOf('a', { id }));
+    node.stream.settle();
+    expect(node.placed).toHaveLength(1);
+    await node.clock.pass(300);
+    node.stream.settle();
+    expect(node.placed.slice(1)).toEqual([
+      { offset: 2, isDuplicate: false },
+      { offset: 3, isDuplicate: false },
+    ]);
+  });
+
+  test('that was not taken is refused where one behind it of its session was: it would come out of order [CLU-34]', async () => {
+    const engine = new ModelEngine();
+    const node = new Node(engine);
+    node.stream.refusals = [null];
+    node.log.append(recordOf('a', { id: 1 }));
+    node.log.append(recordOf('a', { id: 1, session: 8 }));
+    node.log.append(recordOf('a', { id: 2 }));
+    node.stream.settle();
+    await node.clock.pass(300);
+    node.stream.settle();
+    expect(node.placed.map(({ offset }) => offset)).toEqual([AppendFault.UNREACHABLE, 1, 2]);
+  });
+
+  test('that the engine refuses for good is told so, and one that is too large for it at once', () => {
+    const node = new Node(new ModelEngine());
+    node.stream.refusals = [AppendFault.FULL];
+    node.log.append(recordOf('a', { id: 1 }));
+    node.stream.settle();
+    expect(node.placed).toEqual([{ offset: AppendFault.FULL, isDuplicate: false }]);
+    expect(node.log.append(recordOf('x'.repeat(1_000), { id: 2 }))).toBe(AppendFault.TOO_LARGE);
+  });
+
+  test('with the name of another message, at another node too, is known as its repetition, or where it is another one refused [BRK-91] [CLU-32]', () => {
+    const engine = new ModelEngine();
+    const [one, other] = [new Node(engine, 'a'), new Node(engine, 'b')];
+    for (const [node, name] of [
+      [one, 'n'],
+      [other, 'n'],
+      [one, 'p\x1f1'],
+      [other, 'p\x1f1'],
+      [other, 'p\x1f2'],
+    ] as const) {
+      node.log.append(named('x', name));
+      node.stream.settle();
+    }
+    expect(one.placed.map(({ offset }) => offset)).toEqual([1, 2]);
+    expect(other.placed).toEqual([
+      { offset: 1, isDuplicate: true },
+      { offset: 2, isDuplicate: true },
+      { offset: AppendFault.CONTRADICTION, isDuplicate: false },
+    ]);
+  });
+});
+
+describe('a log that is read', () => {
+  test('has what all nodes have written, as far back as it goes, and holes where it has dropped something [CLU-33]', () => {
+    const engine = new ModelEngine();
+    const [one, other] = [new Node(engine, 'a'), new Node(engine, 'b')];
+    for (let id = 1; id <= 20; id++)
+      (id % 2 === 0 ? one : other).log.append(recordOf(`${id}`, { id, session: id }));
+    one.stream.settle();
+    other.stream.settle();
+    const late = new Node(engine, 'c');
+    expect(offsetsOf(late.readAll(1))).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+    const { reads } = late.stream;
+    expect(offsetsOf(late.readAll(5, 9))).toEqual([5, 6, 7, 8]);
+    expect(late.stream.reads).toBe(reads); // from memory
+    engine.records.splice(9, 3);
+    expect(offsetsOf(new Node(engine, 'd').readAll(9))).toEqual([9, 13, 14, 15, 16, 17, 18, 19, 20]);
+  });
+
+  test('tells those who follow it of what others write, and where it ends whoever asks [CLU-33]', () => {
+    const engine = new ModelEngine();
+    const [one, other] = [new Node(engine, 'a'), new Node(engine, 'b')];
+    expect(one.log.headNow()).toBe(null);
+    let head: number | null = null;
+    one.onHead = () => {
+      one.onHead = null;
+      head = one.log.headNow();
+    };
+    other.log.append(recordOf('1', { id: 1 }));
+    other.stream.settle();
+    one.stream.settle();
+    expect(head).toBe(2);
+    one.log.follow(true);
+    one.stream.settle();
+    other.log.append(recordOf('2', { id: 2 }));
+    other.stream.settle();
+    expect(one.log.head).toBe(2);
+    one.stream.bring();
+    one.stream.settle();
+    expect(one.log.head).toBe(3);
+    expect(textsOf(one.readAll(2))).toEqual(['2']);
+    expect(one.stream.reads).toBe(0);
+  });
+
+  test('that is out of reach has its last known end, and those who wait for records get them when it is back [CLU-33]', () => {
+    const engine = new ModelEngine();
+    const [one, other] = [new Node(engine, 'a'), new Node(engine, 'b')];
+    other.log.append(recordOf('1', { id: 1 }));
+    other.stream.settle();
+    one.log.headNow();
+    one.stream.settle();
+    expect(one.log.read(1, 2, 0)).toBe(null);
+    one.stream.cut(0);
+    expect(one.log.headNow()).toBe(2);
+    expect(one.log.read(1, 2, 0)).toBe(null);
+    one.told.length = 0;
+    one.stream.mend();
+    expect(one.told).toContain('loaded');
+    expect(textsOf(one.readAll(1))).toEqual(['1']);
+  });
+
+  test('says what it has dropped before it goes on behind that [BRK-71]', () => {
+    const engine = new ModelEngine();
+    const node = new Node(engine);
+    for (let id = 1; id <= 10; id++) node.log.append(recordOf(`${id}`, { id }));
+    node.stream.settle();
+    engine.trim(8);
+    expect(node.log.read(3, 11, 65_536)).toBe(null);
+    node.stream.settle();
+    expect(node.told.slice(-2)).toEqual(['trimmed', 'loaded']);
+    expect(node.log.earliest).toBe(8);
+    expect(offsetsOf(node.readAll(8))).toEqual([8, 9, 10]);
+  });
+
+  test('leaves out a repetition that the engine did not know any more, for whoever reads in order [CLU-32]', () => {
+    const engine = new ModelEngine();
+    const [one, other] = [new Node(engine, 'a'), new Node(engine, 'b')];
+    for (const [node, id] of [
+      [one, 1],
+      [one, 2],
+      [other, 1],
+      [other, 2],
+      [one, 3],
+    ] as const) {
+      engine.forgetNames();
+      node.log.append(recordOf(`${id}`, { id }));
+      node.stream.settle();
+    }
+    expect(engine.records).toHaveLength(5);
+    const reader = new Node(engine, 'c');
+    expect(textsOf(reader.readAll(1))).toEqual(['1', '2', '3']);
+    expect(textsOf(reader.readAll(3))).toEqual(['3']); // again, from anywhere
+    expect(reader.log.metrics.repeated).toBe(2);
+  });
+
+  test('finds the first record of a time', () => {
+    const engine = new ModelEngine();
+    const node = new Node(engine);
+    for (const [i, publishedAt] of [100, 200, 300].entries())
+      node.log.append(recordOf('x', { id: i + 1, publishedAt }));
+    node.stream.settle();
+    for (const [timeMs, offset] of [
+      [150, 2],
+      [400, 4],
+    ] as const) {
+      expect(node.log.firstAt(timeMs)).toBe(null);
+      node.stream.settle();
+      expect(node.log.firstAt(timeMs)).toBe(offset);
+    }
+  });
+});
+
+test('whatever happens on the way, what is told as placed is in the log, once, and in the order of its session [CLU-30] [CLU-32] [CLU-34]', async () => {
+  const action = fc.tuple(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 20 }));
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { maxLength: 120 }), async (actions) => {
+      const engine = new ModelEngine();
+      const nodes = [new Node(engine, 'a'), new Node(engine, 'b')];
+      const sent: string[][] = [[], []];
+      const ids = [0, 0];
+      for (const [kind, arg] of actions) {
+        const which = arg % 2;
+        const { log, stream, clock } = nodes[which];
+        if (kind <= 4) {
+          const id = ++ids[which];
+          const text = `${which}:${id}`;
+          if (log.append(recordOf(text, { id, session: 1 + which })) === AppendFault.PENDING)
+            sent[which].push(text);
+        } else if (kind === 5) stream.step(arg);
+        else if (kind === 6) {
+          stream.refusals.length = 0; // what was not taken is told
+          stream.cut(arg);
+        } else if (kind === 7) stream.mend();
+        else if (kind === 8) stream.refusals.push(null);
+        else {
+          stream.settle(); // one that is up answers before it is taken for silent
+          await clock.pass(arg * 200);
+        }
+      }
+      for (const [which, node] of nodes.entries()) {
+        node.stream.mend();
+        for (let i = 0; i < 60; i++) {
+          node.stream.settle();
+          await node.clock.pass(250);
+        }
+        expect(node.placed).toHaveLength(sent[which].length);
+        expect(node.log.metrics.pending).toBe(0);
+      }
+      const reader = new Node(engine, 'c');
+      const read = reader.readAll(1);
+      const texts = textsOf(read);
+      expect(new Set(texts).size).toBe(texts.length);
+      for (const [which, { placed }] of nodes.entries()) {
+        for (const [i, { offset }] of placed.entries()) {
+          if (offset > 0) expect(read[offset - 1] && textsOf([read[offset - 1]])[0]).toBe(sent[which][i]);
+        }
+        const own = read.filter(({ session }) => session === 1 + which).map(({ id }) => id);
+        expect(own).toEqual([...own].sort((a, b) => a - b));
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
+
+function recordOf(text: string, of: Partial<LogRecord>): LogRecord {
+  const command = Buffer.concat([publishPrefix('t', PublishFlag.QOS1, 1), Buffer.from(text)]);
+  return {
+    command,
+    topicEnd: HEADER_BYTES + 1,
+    session: 9,
+    sequence: 1,
+    id: 0,
+    expiresAt: 0,
+    publishedAt: 1,
+    ...of,
+  };
+}
+
+function named(text: string, messageId: string): LogRecord {
+  const properties = encodeProperties({ messageId });
+  const prefix = publishPrefix('t', PublishFlag.QOS1 | PublishFlag.PROPERTIES, 1);
+  return { ...recordOf('', { session: 0 }), command: Buffer.concat([prefix, properties, Buffer.from(text)]) };
+}
+
+function textsOf(records: readonly StoredRecord[]): string[] {
+  return records.map(({ command, topicEnd }) => Buffer.from(command.subarray(topicEnd)).toString());
+}
