@@ -94,10 +94,11 @@ async function answering(child: ChildProcess, port: number): Promise<void> {
   for (;;) {
     if (failure !== null) throw failure;
     const socket = dial(port, '127.0.0.1');
-    const isThere = await Promise.race([
-      once(socket, 'connect').then(() => true),
-      once(socket, 'error').then(() => false),
-    ]);
+    // `once` rejects where there is an error.
+    const isThere = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
     socket.destroy();
     if (isThere) return;
     await sleep(50);
