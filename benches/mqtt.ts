@@ -159,8 +159,10 @@ async function underLoad(server: MqttServer, { subscribers, qos, size, seconds }
     const after = await look();
     const published = await ask(publisher, 0); // and no more
     let arrived = after.count;
-    for (let last = -1; arrived !== last; await sleep(SETTLE_MS))
+    for (let last = -1; arrived !== last; ) {
+      await sleep(SETTLE_MS);
       [last, arrived] = [arrived, await ask(receiver, 0)];
+    }
     const count = after.count - before.count;
     return {
       deliveries: (count / (after.at - before.at)) * 1_000,
@@ -268,7 +270,7 @@ const WARM_UP = 100;
 /** Messages that are published at once, and that are on their way. */
 const BATCH = 20;
 const WINDOW = 400;
-const SETTLE_MS = 500;
+const SETTLE_MS = 1_000;
 
 const [, , role, ...values] = process.argv;
 const [port, second, third] = values.map(Number);

@@ -1,15 +1,16 @@
 /**
  * A first-in first-out queue on a circular array that doubles when full. It has no bound of its own: each owner
- * says what bounds it.
+ * says what bounds it. Until something is put into it, it has no array of its own either: most of a broker's are always empty.
  */
 export class Ring<T> {
-  private items: (T | undefined)[];
+  private items: (T | undefined)[] = NOTHING;
   private head = 0;
   private count = 0;
+  private readonly firstCapacity: number;
 
   /** @param capacity - first size, a power of two */
   constructor(capacity = 8) {
-    this.items = new Array(capacity).fill(undefined);
+    this.firstCapacity = capacity;
   }
 
   get length(): number {
@@ -50,9 +51,13 @@ export class Ring<T> {
 
   private grow(): void {
     const old = this.items;
-    const grown: (T | undefined)[] = new Array(old.length * 2).fill(undefined);
+    const grown: (T | undefined)[] = new Array(old.length * 2 || this.firstCapacity).fill(undefined);
     for (let i = 0; i < this.count; i++) grown[i] = old[(this.head + i) & (old.length - 1)];
     this.items = grown;
     this.head = 0;
   }
 }
+
+/** Of the same kind to the engine as the arrays that come after it. */
+const NOTHING: undefined[] = new Array<undefined>(1).fill(undefined);
+NOTHING.length = 0;

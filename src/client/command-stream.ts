@@ -168,7 +168,8 @@ export class CommandStream {
 
 /** Requests on one stream that wait for their answer, by id. */
 export class PendingRequests {
-  private readonly pending = new Map<number, Pending>();
+  /** Null: nobody waits, as on most streams nearly always. */
+  private pending: Map<number, Pending> | null = null;
   private lastId: number;
 
   /** @param lastId - the id before the first one */
@@ -193,9 +194,10 @@ export class PendingRequests {
       const id = this.nextId();
       send(id);
       const forget = onAbort(signal, () => {
-        this.pending.delete(id);
+        this.take(id);
         reject(abortError(signal as AbortSignal));
       });
+      this.pending ??= new Map();
       this.pending.set(id, {
         resolve: (answer) => {
           forget();
@@ -211,40 +213,45 @@ export class PendingRequests {
 
   /** Nobody waits. */
   get isEmpty(): boolean {
-    return this.pending.size === 0;
+    return this.pending === null;
   }
 
   /** The answer to `id` has come. An id that is not waited for any more is ignored. */
   settle(id: number, answer: Buffer = NO_ANSWER): void {
-    const waiting = this.pending.get(id);
-    this.pending.delete(id);
-    waiting?.resolve(answer);
+    this.take(id)?.resolve(answer);
   }
 
   /** False: nobody waits for an answer to `id`. */
   refuse(id: number, error: Error): boolean {
-    const waiting = this.pending.get(id);
-    this.pending.delete(id);
+    const waiting = this.take(id);
     waiting?.reject(error);
     return waiting !== undefined;
   }
 
   settleAll(): void {
-    const all = [...this.pending.values()];
-    this.pending.clear();
-    for (const waiting of all) waiting.resolve(NO_ANSWER);
+    for (const waiting of this.takeAll()) waiting.resolve(NO_ANSWER);
   }
 
   failAll(error: Error): void {
-    const all = [...this.pending.values()];
-    this.pending.clear();
-    for (const waiting of all) waiting.reject(error);
+    for (const waiting of this.takeAll()) waiting.reject(error);
+  }
+
+  private take(id: number): Pending | undefined {
+    const waiting = this.pending?.get(id);
+    if (this.pending?.delete(id) === true && this.pending.size === 0) this.pending = null;
+    return waiting;
+  }
+
+  private takeAll(): Iterable<Pending> {
+    const all = this.pending?.values() ?? [];
+    this.pending = null;
+    return all;
   }
 
   /** Ids go round, and none is used that waits. */
   private nextId(): number {
     do this.lastId = this.lastId >= ID_MAX ? 1 : this.lastId + 1;
-    while (this.pending.has(this.lastId));
+    while (this.pending?.has(this.lastId) === true);
     return this.lastId;
   }
 }

@@ -96,7 +96,9 @@ describe.each([4, 5] as const)('mqtt.js with protocol version %i', (protocolVers
         await jsp.publish(`${base}/breaks/jsp`, `${round}.${i}`, { qos: 1 });
       }
       const back = heardOnce(client, 'connect');
+      const gone = heardOnce(client, 'close');
       way.cut();
+      await gone; // what is written into a socket that breaks is the affair of mqtt.js
       const own = client.publishAsync(`${base}/breaks/own`, `${round}`, { qos: 1 });
       await back;
       await own;
