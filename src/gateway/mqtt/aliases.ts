@@ -3,11 +3,11 @@
 import { HEADER_BYTES } from '../../pubsub/command.ts';
 
 export class TopicAliases {
-  /** Those of the client. */
-  private readonly defined = new Map<number, Buffer>();
+  /** Those of the client; null: it has none, as most. */
+  private defined: Map<number, Buffer> | null = null;
   /** Ours: given to the topics that come first. */
-  private readonly given = new Map<string, number>();
-  private readonly told = new Set<number>();
+  private given: Map<string, number> | null = null;
+  private told: Set<number> | null = null;
   private readonly givenMax: number;
 
   /**
@@ -20,18 +20,20 @@ export class TopicAliases {
 
   /** The client says what an alias stands for from now on. */
   define(alias: number, topic: Buffer): void {
+    this.defined ??= new Map();
     const known = this.defined.get(alias);
     if (known === undefined || !known.equals(topic)) this.defined.set(alias, Buffer.from(topic));
   }
 
   topicOf(alias: number): Buffer | undefined {
-    return this.defined.get(alias);
+    return this.defined?.get(alias);
   }
 
   /** The alias of the topic of a message to the client; 0: it has none. */
   aliasFor(message: Buffer, topicEnd: number): number {
     if (this.givenMax === 0 || topicEnd - HEADER_BYTES <= SHORT_BYTES) return 0;
     const topic = message.toString('latin1', HEADER_BYTES, topicEnd);
+    this.given ??= new Map();
     const known = this.given.get(topic);
     if (known !== undefined) return known;
     if (this.given.size >= this.givenMax) return 0;
@@ -41,11 +43,12 @@ export class TopicAliases {
   }
 
   isTold(alias: number): boolean {
-    return this.told.has(alias);
+    return this.told?.has(alias) === true;
   }
 
   /** A packet that says what it stands for was sent. */
   tell(alias: number): void {
+    this.told ??= new Set();
     this.told.add(alias);
   }
 }

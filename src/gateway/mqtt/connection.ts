@@ -123,6 +123,10 @@ export class MqttConnection {
   /** Bytes have come. */
   received(bytes: Buffer): void {
     if (this.state >= State.LEAVING) return;
+    if (this.state === State.CONNECTING && this.reader.keptBytes === 0 && bytes[0] !== CONNECT_HEAD) {
+      this.cut(); // [MQT-5] whatever that is, its length would not be one
+      return;
+    }
     this.reader.push(bytes);
     this.readOn();
   }
@@ -259,7 +263,7 @@ export class MqttConnection {
     const { isPresent, expiryMs } = session.welcome;
     this.receipts = new Receipts((packet) => this.send(packet));
     this.inFlight = new InFlightMessages(Math.min(request.receiveMaximum, limits.inFlightMax));
-    if (request.topicAliasMaximum > 0 || limits.topicAliasMax > 0) {
+    if (request.version === 5 && (request.topicAliasMaximum > 0 || limits.topicAliasMax > 0)) {
       this.aliases = new TopicAliases(limits.topicAliasMax, request.topicAliasMaximum);
     }
     const receiveMaximum = Math.min(request.receiveMaximum, limits.inFlightMax);
@@ -662,6 +666,7 @@ const forgotten = (): void => {};
 const NO_NOTE: MqttNote = { subscriptions: [], taken: [] };
 /** Of PUBLISHED: nobody is subscribed. */
 const NO_SUBSCRIBER = 2;
+const CONNECT_HEAD = PacketType.CONNECT << 4;
 /** Who has not said who it is sends no more: room for a will of the largest kind. */
 const CONNECT_BYTES_MAX = 256 * 1024;
 /** Answers that a client does not take. */

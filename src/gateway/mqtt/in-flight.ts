@@ -12,7 +12,8 @@ interface InFlight {
 }
 
 export class InFlightMessages {
-  private readonly messages = new Map<number, InFlight>();
+  /** Null: no message of QoS 1 has come. */
+  private messages: Map<number, InFlight> | null = null;
   private readonly max: number;
   private last = 0;
 
@@ -22,15 +23,16 @@ export class InFlightMessages {
   }
 
   get count(): number {
-    return this.messages.size;
+    return this.messages?.size ?? 0;
   }
 
   get isFull(): boolean {
-    return this.messages.size >= this.max;
+    return this.count >= this.max;
   }
 
   /** Gives a message its identifier. There is room for it. */
   add(source: SettledSource | null, offset: number): number {
+    this.messages ??= new Map();
     let id = source === null ? (this.last % IDS) + 1 : (offset % IDS) + 1;
     while (this.messages.has(id)) id = (id % IDS) + 1;
     if (source === null) this.last = id;
@@ -40,15 +42,15 @@ export class InFlightMessages {
 
   /** The client has acknowledged it. False: there is none of this identifier. */
   settle(packetId: number): boolean {
-    const message = this.messages.get(packetId);
+    const message = this.messages?.get(packetId);
     if (message === undefined) return false;
-    this.messages.delete(packetId);
+    this.messages?.delete(packetId);
     message.source?.settle(message.offset);
     return true;
   }
 
   clear(): void {
-    this.messages.clear();
+    this.messages = null;
   }
 }
 

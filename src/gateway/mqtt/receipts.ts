@@ -23,8 +23,8 @@ export class Receipt {
 
 export class Receipts {
   private readonly waiting = new Ring<Receipt>(4);
-  /** Identifiers of QoS 2 that were taken and not released. */
-  private readonly unreleased = new Set<number>();
+  /** Identifiers of QoS 2 that were taken and not released; null: no message of QoS 2 has come. */
+  private unreleased: Set<number> | null = null;
   private readonly send: (packet: Buffer) => void;
 
   /** @param send - sends an answer to the client */
@@ -34,22 +34,23 @@ export class Receipts {
 
   /** Messages that are not answered, or not released. */
   get pending(): number {
-    return this.waiting.length + this.unreleased.size;
+    return this.waiting.length + (this.unreleased?.size ?? 0);
   }
 
   /** Of QoS 2: what was taken before a connection broke and may come again. */
   get taken(): readonly number[] {
-    return [...this.unreleased];
+    return [...(this.unreleased ?? [])];
   }
 
   /** An earlier connection of the session has taken these. */
   restore(taken: readonly number[]): void {
-    for (const packetId of taken) this.unreleased.add(packetId);
+    if (taken.length > 0) this.unreleased = new Set(taken);
   }
 
   /** A message has come. Null: it was taken before, and is answered again, or will be. */
   begin(packetId: number, isExactlyOnce: boolean): Receipt | null {
     if (isExactlyOnce) {
+      this.unreleased ??= new Set();
       if (this.unreleased.has(packetId)) {
         if (!this.isWaiting(packetId)) this.send(writeAnswer(PacketType.PUBREC, packetId));
         return null;
@@ -77,7 +78,7 @@ export class Receipts {
 
   /** The client has heard that a message of QoS 2 was taken. */
   release(packetId: number): void {
-    this.unreleased.delete(packetId);
+    this.unreleased?.delete(packetId);
     this.send(writeAnswer(PacketType.PUBCOMP, packetId));
   }
 

@@ -254,11 +254,12 @@ class Group implements SettledSource {
   private readonly held = new Map<string, Held>();
   /** How many of them have an identifier; only then is it of interest which of them match. */
   private identified = 0;
-  private readonly trie = new SubscriptionTrie<Held>();
+  /** Where that is of interest: which of them match what; null: it never was. */
+  private trie: SubscriptionTrie<Held> | null = null;
   /** How many of them read further logs behind this one, and have from there what no log has. */
   private secondary = 0;
-  /** By the id of their request: who waits for SUBSCRIBED. */
-  private readonly awaiting = new Map<number, () => void>();
+  /** By the id of their request: who waits for SUBSCRIBED; null: nobody does. */
+  private awaiting: Map<number, () => void> | null = null;
   private isPaused = false;
   /** The next offset that may come for the first time. */
   private next = 0;
@@ -305,12 +306,13 @@ class Group implements SettledSource {
     const answer = (reason: number): void => {
       if (isAnswered) return;
       isAnswered = true;
-      this.awaiting.delete(request);
+      if (this.awaiting?.delete(request) === true && this.awaiting.size === 0) this.awaiting = null;
       done(reason);
     };
     this.open()
       .ask((id) => {
         request = id;
+        this.awaiting ??= new Map();
         this.awaiting.set(id, () => answer(qos));
         return encodeSubscribe(id, filter, flags, 0, 0, options);
       })
@@ -336,7 +338,7 @@ class Group implements SettledSource {
     const { filter, id } = held.subscription;
     if (this.held.get(filter) !== held) return false;
     this.held.delete(filter);
-    this.trie.remove(filter, held);
+    this.trie?.remove(filter, held);
     if (id > 0) this.identified--;
     if (held.groups.at(-1) !== this) this.secondary--;
     return true;
@@ -357,7 +359,7 @@ class Group implements SettledSource {
     const before = this.held.get(filter);
     if (before !== undefined) this.forget(before);
     this.held.set(filter, held);
-    this.trie.add(filter, held);
+    this.trie?.add(filter, held);
     if (id > 0) this.identified++;
     if (held.groups.at(-1) !== this) this.secondary++;
   }
@@ -380,7 +382,7 @@ class Group implements SettledSource {
   private onSubscribed(answer: Buffer): void {
     if (this.terms.log !== null && this.next === 0)
       this.next = Math.max(1, decodeSubscribed(answer)?.next ?? 1);
-    this.awaiting.get(answer.readUInt32BE(REQUEST_AT))?.();
+    this.awaiting?.get(answer.readUInt32BE(REQUEST_AT))?.();
   }
 
   private onDelivery(message: Buffer, { flags, id, topicEnd, payloadStart }: CommandReader): void {
@@ -409,17 +411,25 @@ class Group implements SettledSource {
 
   /** Of several streams that bring a message because it is in no log, the last one counts. [BRK-132] */
   private isPrimaryFor(message: Buffer): boolean {
-    return this.trie
+    return this.routes()
       .match(topicOf(message))
       .some(({ subscribers }) => subscribers.some(({ groups }) => groups.at(-1) === this));
   }
 
   private idsFor(message: Buffer): readonly number[] {
     const ids: number[] = [];
-    for (const { subscribers } of this.trie.match(topicOf(message))) {
+    for (const { subscribers } of this.routes().match(topicOf(message))) {
       for (const { subscription } of subscribers) if (subscription.id > 0) ids.push(subscription.id);
     }
     return ids;
+  }
+
+  private routes(): SubscriptionTrie<Held> {
+    if (this.trie === null) {
+      this.trie = new SubscriptionTrie();
+      for (const [filter, held] of this.held) this.trie.add(filter, held);
+    }
+    return this.trie;
   }
 
   private onClosed(error: Error | null): void {
