@@ -166,4 +166,36 @@ describe('messages between nodes', () => {
       { numRuns: 150 },
     );
   });
+
+  test('that were not wanted for a while are not missed, whatever else is given up [CLU-8]', () => {
+    const sender = new Wire();
+    const { live: from } = liveOn(sender, 1);
+    const receiver = new Wire();
+    const { news, live: to } = liveOn(receiver, 2);
+    const told: string[] = [];
+    const publish = (topic: string, comes: boolean) => {
+      const prefix = publishPrefix(topic);
+      from.publish(prefix, prefix.length, 2, Number.POSITIVE_INFINITY, 0);
+      const { bytes } = sender.sent[sender.sent.length - 1];
+      if (comes) for (const take of receiver.callbacks.values()) take(null, { data: bytes });
+      while (!news.isEmpty)
+        news.tell({
+          message: () => told.push(topic),
+          missed: (count: number) => told.push(`missed ${count}`),
+        } as never);
+    };
+    to.want('a/+');
+    to.want('b');
+    publish('a/1', true);
+    publish('b', true);
+    to.unwant('b');
+    publish('a/1', false);
+    publish('b', false);
+    to.want('b');
+    publish('a/1', true);
+    publish('b', true);
+    publish('b', false);
+    publish('b', true);
+    expect(told).toEqual(['a/1', 'b', 'missed 1', 'a/1', 'b', 'missed 1', 'b']);
+  });
 });

@@ -1,5 +1,5 @@
 /**
- * A connection to NATS, which comes back by itself for as long as it is not closed. What is sent while it is down is lost, but for what the client library does again
+ * A connection to NATS, which comes back by itself for as long as it is not closed. [CLU-14] What is sent while it is down is lost, but for what the client library does again
  * on its own: subscriptions. Nobody may send without looking at {@link NatsLine.isUp}, nor more than {@link NatsLine.hasRoom} says, for the library keeps what the server
  * does not take, however much that is.
  */
@@ -149,6 +149,7 @@ function identityOf(
   servers: readonly URL[],
 ): { authenticator?: Authenticator; user?: string; pass?: string; token?: string } {
   if (credentials !== undefined) {
+    readFileSync(credentials); // or it is told at once
     // Read again at each attempt, for they are renewed.
     return { authenticator: (nonce) => transport.credsAuthenticator(readFileSync(credentials))(nonce) };
   }

@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import type { Subscription } from '@nats-io/transport-node';
 import { NEVER } from '../../../base/time.ts';
 import { HEADER_BYTES } from '../../../pubsub/command.ts';
+import { levelsOf, matches } from '../../../pubsub/filters.ts';
 import { decodeName, isShared, sharedFilter, TopicTable } from '../../../pubsub/topic.ts';
 import type { LiveFigures } from '../backplane.ts';
 import type { NatsLine } from './line.ts';
@@ -47,8 +48,9 @@ export class NatsLive {
   private unconfirmed = new Set<Want>();
   private isConfirming = false;
   private sequence = 0;
-  /** Changes when messages may not come any more that came before: from then on counts begin anew. */
-  private generation = 0;
+  /** Filters that are not wanted any more: how many, and the last of them, each at its number modulo {@link UNWANTED_MAX}. */
+  private unwantedCount = 0;
+  private readonly unwanted: string[][] = [];
   /** What the answers to requests begin with that nobody wants. */
   private readonly answers: string;
 
@@ -112,7 +114,7 @@ export class NatsLive {
     if (want === undefined) return;
     this.wants.delete(filter);
     this.unconfirmed.delete(want);
-    this.generation++;
+    if (!isShared(filter)) this.unwanted[this.unwantedCount++ % UNWANTED_MAX] = levelsOf(filter);
     for (const subscription of want.subscriptions) subscription.unsubscribe();
   }
 
@@ -175,17 +177,28 @@ export class NatsLive {
     const topicEnd = HEADER_BYTES + ((message[2] << 8) | message[3]);
     if (topicEnd > message.length) return; // the core finds it malformed
     const seen = source.topics.lookup(message, HEADER_BYTES, topicEnd);
+    const { unwantedCount } = this;
     if (seen === undefined) {
-      source.topics.store(message, HEADER_BYTES, topicEnd, { count, generation: this.generation });
+      source.topics.store(message, HEADER_BYTES, topicEnd, { count, unwantedCount });
       return;
     }
     const missing = count - seen.count - 1;
-    if (missing > 0 && seen.generation === this.generation) {
+    if (missing > 0 && !this.wasUnwanted(message, topicEnd, seen.unwantedCount)) {
       this.metrics.missed += missing;
       this.parts.news.push((events) => events.missed(missing, message));
     }
     seen.count = count;
-    seen.generation = this.generation;
+    seen.unwantedCount = unwantedCount;
+  }
+
+  /** Whether the topic may have been one that nobody here wanted, some time since so many filters were unwanted. */
+  private wasUnwanted(message: Uint8Array, topicEnd: number, since: number): boolean {
+    if (this.unwantedCount - since > UNWANTED_MAX) return true;
+    const topic = levelsOf(decodeName(message, HEADER_BYTES, topicEnd) ?? '');
+    for (let i = since; i < this.unwantedCount; i++) {
+      if (matches(this.unwanted[i % UNWANTED_MAX], topic)) return true;
+    }
+    return false;
   }
 
   private remember(message: Uint8Array, topicEnd: number): SentTopic {
@@ -221,7 +234,7 @@ interface SentTopic {
 interface Source {
   /** Of the last message that came. */
   sequence: number;
-  readonly topics: TopicTable<{ count: number; generation: number }>;
+  readonly topics: TopicTable<{ count: number; unwantedCount: number }>;
 }
 
 interface Want {
@@ -237,5 +250,6 @@ function queueOf(group: string): string {
 /** Topics, of this node and of each other, whose messages are counted. */
 const TOPICS_MAX = 8_192;
 const SOURCES_MAX = 256;
+const UNWANTED_MAX = 1_024;
 const COUNT_MAX = 0xffff_ffff;
 const NO_RESPONDERS = 503;

@@ -1,0 +1,146 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { NatsLine } from '../../../../src/broker/backplane/nats/line.ts';
+import { loadNats, type NatsModules } from '../../../../src/broker/backplane/nats/modules.ts';
+import type { BackplaneOptions } from '../../../../src/broker/backplane/options.ts';
+import { CERTIFICATES } from '../../../cli/certificates.ts';
+import { freePort, NatsServer, natsProgram } from '../nats-server.ts';
+import { TcpWay } from '../tcp-way.ts';
+import { until } from './brokers.ts';
+
+const program = natsProgram();
+
+describe.skipIf(program === null)('a line to NATS', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'jsp-test-line-'));
+  const file = (name: string) => join(folder, name);
+  const servers: NatsServer[] = [];
+  const lines: NatsLine[] = [];
+  let modules: NatsModules;
+  let guarded: NatsServer;
+  let encrypted: NatsServer;
+
+  beforeAll(async () => {
+    writeFileSync(file('one.pem'), CERTIFICATES.one.cert);
+    writeFileSync(file('two.pem'), CERTIFICATES.two.cert);
+    writeFileSync(file('one-key.pem'), CERTIFICATES.one.key);
+    const tls = `tls { cert_file: "${file('one.pem')}", key_file: "${file('one-key.pem')}" }`;
+    guarded = await NatsServer.start(program as string, {
+      config: 'authorization { user: jsp, password: "s3cret@" }',
+    });
+    encrypted = await NatsServer.start(program as string, {
+      config: `authorization { token: t0ken }\n${tls}`,
+    });
+    servers.push(guarded, encrypted);
+    modules = await loadNats();
+  });
+  afterAll(async () => {
+    for (const line of lines) await line.close();
+    for (const server of servers) await server.remove();
+    rmSync(folder, { recursive: true });
+  });
+
+  async function open(options: Partial<BackplaneOptions>): Promise<NatsLine> {
+    const line = await NatsLine.open(
+      modules,
+      { kind: 'nats', ...options },
+      { purpose: 'test', noEcho: true },
+    );
+    lines.push(line);
+    return line;
+  }
+
+  test.each([
+    ['as the options say', () => ({ urls: [guarded.url], user: 'jsp', password: 's3cret@' })],
+    ['as the URL says', () => ({ urls: [guarded.url.replace('//', '//jsp:s3cret%40@')] })],
+    [
+      'with a token, encrypted, where it trusts the certificate',
+      () => ({ urls: [encrypted.url], token: 't0ken', tls: { ca: file('one.pem') } }),
+    ],
+    [
+      'by the next URL where the first one fails',
+      async () => ({
+        urls: [`nats://127.0.0.1:${await freePort()}`, guarded.url],
+        user: 'jsp',
+        password: 's3cret@',
+      }),
+    ],
+  ])('is let in %s [CLU-14]', async (_, options) => {
+    const line = await open(await options());
+    expect(await line.settled()).toBe(true);
+    expect([line.isUp, line.hasRoom]).toEqual([true, true]);
+  });
+
+  test.each([
+    [
+      'a wrong password',
+      () => ({ urls: [guarded.url], user: 'jsp', password: 'wrong' }),
+      /does not let this broker in/,
+    ],
+    ['none', () => ({ urls: [guarded.url] }), /does not let this broker in/],
+    [
+      'a certificate that nobody vouches for',
+      () => ({ urls: [encrypted.url], token: 't0ken', tls: { ca: file('two.pem') } }),
+      /certificate|self.signed/i,
+    ],
+    [
+      'no server',
+      async () => ({ urls: [`nats://127.0.0.1:${await freePort()}`] }),
+      /start it \(nats-server -js\)/,
+    ],
+    [
+      'credentials that are not there',
+      () => ({ urls: [guarded.url], credentials: file('none.creds') }),
+      /none\.creds/,
+    ],
+  ])('says what is wrong, and no secret of the URL: %s [CLU-14]', async (_, options, message) => {
+    const given = await options();
+    const urls = given.urls.map((url) => url.replace('//', '//x:hidden@'));
+    const isNamed = 'user' in given || 'token' in given;
+    const failure = await open({
+      ...(given as Partial<BackplaneOptions>),
+      ...(isNamed ? {} : { urls }),
+    }).catch((error: unknown) => error);
+    expect(failure).toMatchObject({
+      code: 'ERR_JSP_BACKPLANE_FAILED',
+      message: expect.stringMatching(message),
+    });
+    expect((failure as Error).message).not.toContain('hidden');
+  });
+
+  test('is down while nothing comes by it, and up again by itself [CLU-14]', async () => {
+    const way = await TcpWay.to(guarded.port);
+    try {
+      const line = await open({ urls: [`nats://jsp:s3cret%40@127.0.0.1:${way.port}`] });
+      const told: string[] = [];
+      line.listener = { up: () => told.push('up'), down: () => told.push('down'), refused: () => {} };
+      await guarded.stop();
+      await until(() => told.length === 1, 'it is down');
+      expect([line.isUp, await line.settled()]).toEqual([false, false]);
+      await guarded.start();
+      await until(() => told.length === 2, 'it is up again', 10_000);
+      expect([told, await line.settled()]).toEqual([['down', 'up'], true]);
+    } finally {
+      await way.close();
+    }
+  });
+
+  test('has no room when the server takes nothing, so that nobody fills memory [CLU-5]', async () => {
+    const line = await open({ urls: [guarded.url], user: 'jsp', password: 's3cret@' });
+    process.kill(guarded.pid, 'SIGSTOP');
+    try {
+      const bytes = Buffer.alloc(1_000_000);
+      let sent = 0;
+      while (line.hasRoom && sent < 100) {
+        line.nats.publish('x', bytes);
+        line.count(bytes.length);
+        sent++;
+      }
+      expect(sent).toBe(34); // 32 MiB
+    } finally {
+      process.kill(guarded.pid, 'SIGCONT');
+    }
+    await until(() => line.hasRoom, 'it has taken what was sent', 15_000);
+  });
+});
