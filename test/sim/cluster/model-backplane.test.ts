@@ -43,6 +43,7 @@ class Nodes {
       nodeGone: say('nodeGone'),
       valueChanged: ({ topic, record, number }) =>
         say('value')(topic, record === null ? '-' : Buffer.from(record), number),
+      valuesReread: say('valuesReread'),
       valuesComplete: say('valuesComplete'),
       valuesStored: say('valuesStored'),
       received: (from, bytes) => say('received')(from, Buffer.from(bytes).toString()),

@@ -4,7 +4,6 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { JspError } from '../../../base/errors.ts';
 import { MILLISECOND } from '../../../base/time.ts';
-import type { ValuePort } from '../../core/backplane/value-port.ts';
 import { MemoryStore } from '../../core/store/memory-store.ts';
 import type {
   Backplane,
@@ -23,6 +22,7 @@ import { type ClaimPort, type NatsParts, NatsPort } from './nats-port.ts';
 import { News } from './news.ts';
 import { NodeMessages } from './node-messages.ts';
 import { NatsNodes } from './nodes.ts';
+import { NatsValues } from './values.ts';
 
 /** @throws {JspError} ERR_JSP_BACKPLANE_UNAVAILABLE, ERR_JSP_BACKPLANE_FAILED */
 export async function openNats(
@@ -80,6 +80,7 @@ export class NatsBackplane implements Backplane {
   private readonly nodes: NatsNodes;
   private readonly logs: JetStreamLogs;
   private readonly storeNews: StoreNews;
+  private readonly values: NatsValues;
   private reconnects = 0;
   private isClosed = false;
 
@@ -88,7 +89,7 @@ export class NatsBackplane implements Backplane {
     port: NatsPort,
     news: News,
     lines: NatsLines,
-    parts: Pick<NatsParts, 'live' | 'messages' | 'nodes'> & StoreParts,
+    parts: Pick<NatsParts, 'live' | 'messages' | 'nodes'> & StoreParts & { readonly values: NatsValues },
   ) {
     this.cluster = cluster;
     this.port = port;
@@ -100,6 +101,7 @@ export class NatsBackplane implements Backplane {
     this.logs = parts.logs;
     this.store = parts.store;
     this.storeNews = parts.storeNews;
+    this.values = parts.values;
     this.listen();
   }
 
@@ -131,10 +133,15 @@ export class NatsBackplane implements Backplane {
       push: (tell) => storeNews.push(tell),
       onPlaced: (record) => storeNews.placed(record),
     });
+    const values = await NatsValues.open({
+      ...{ modules, line: lines.store, news, cluster, replicas, duplicateWindowMs },
+      ...{ node, run: number, nowMs, wallMs },
+      onTrouble: (trouble) => troubles.tell(trouble),
+    });
     const store = new ClusterStore(logs.logs, new MemoryStore(), storeNews);
     const parts = {
       ...{ live, messages, nodes, logs, store, storeNews },
-      ...{ claims: ownClaims(news), values: NO_VALUES },
+      ...{ claims: ownClaims(news), values },
     };
     const backplane = new NatsBackplane(cluster, new NatsPort(node, news, parts), news, lines, parts);
     troubles.tell = (trouble) => backplane.onTrouble(trouble);
@@ -176,6 +183,7 @@ export class NatsBackplane implements Backplane {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
+    await this.values.close();
     await this.nodes.close();
     this.logs.close();
     const { live, group, store, log } = this.lines;
@@ -198,8 +206,20 @@ export class NatsBackplane implements Backplane {
     };
     const refused = (error: Error) => this.onTrouble(`NATS refuses something: ${error.message}`);
     const listener = { up: look, down: look, refused };
-    for (const line of [lines.live, lines.group, lines.store]) line.listener = listener;
     lines.log.listener = { up: () => this.logs.up(), down: () => this.logs.down(), refused };
+    lines.live.listener = listener;
+    lines.group.listener = listener;
+    lines.store.listener = {
+      refused,
+      up: () => {
+        look();
+        this.values.lineChanged(true);
+      },
+      down: () => {
+        look();
+        this.values.lineChanged(false);
+      },
+    };
     this.nodes.listener = {
       came: () => {},
       gone: (node) => news.push((events) => events.nodeGone(node)),
@@ -231,5 +251,5 @@ function ownClaims(news: News): ClaimPort {
   };
 }
 
+/** For so long a change that comes again is known. */
 const DUPLICATE_WINDOW_MS = 120_000;
-const NO_VALUES: ValuePort = { isComplete: true, written: 0, synced: 0, recordBytesMax: 0, put: () => 0 };

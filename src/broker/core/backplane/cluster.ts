@@ -92,6 +92,10 @@ export class Cluster implements BackplaneEvents {
     this.hear((listener) => listener.valueChanged?.(change));
   }
 
+  valuesReread(): void {
+    this.hear((listener) => listener.valuesReread?.());
+  }
+
   valuesComplete(): void {
     this.hear((listener) => listener.valuesComplete?.());
   }

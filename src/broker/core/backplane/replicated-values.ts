@@ -32,6 +32,8 @@ export class ReplicatedValues implements ValueKeeper, Awaited, Partial<Backplane
   private readonly pending = new Map<string, number>();
   /** Topics whose owner has left, and which this node wants to take away: the number of that change; 0: when their own change has its place. */
   private readonly leaving = new Map<string, number>();
+  /** While everything is told once more: topics of which nothing was told yet. */
+  private untold: Set<string> | null = null;
   /** Streams that are not read until everything is there, each with what it does then. */
   private readonly waiting = new Map<Stoppable, () => void>();
   private readonly timer = new Timer(() => this.goOn());
@@ -103,12 +105,14 @@ export class ReplicatedValues implements ValueKeeper, Awaited, Partial<Backplane
 
   valueChanged(change: ValueChange): void {
     const { topic, number, revision } = change;
+    this.untold?.delete(topic);
     const { retained } = this.owner;
     const awaited = this.pending.get(topic);
     if (awaited !== undefined) {
       if (number === awaited) this.settle(topic, revision);
       return; // ours is behind it in the order
     }
+    if (change.record !== null && retained.get(topic)?.revision === revision) return; // told once more
     const left = this.leaving.get(topic);
     this.leaving.delete(topic);
     if (number > 0 && number === left) retained.left(topic);
@@ -116,7 +120,13 @@ export class ReplicatedValues implements ValueKeeper, Awaited, Partial<Backplane
     else if (!this.isAlive(topic, change)) retained.remove(topic);
   }
 
+  valuesReread(): void {
+    this.untold = new Set(this.owner.retained.topics());
+  }
+
   valuesComplete(): void {
+    for (const topic of this.untold ?? []) if (!this.pending.has(topic)) this.owner.retained.remove(topic);
+    this.untold = null;
     const { presence } = this.owner.retained;
     for (const node of [...presence.nodes]) if (!this.hasNode(node)) presence.abandon(node, RETURN_MS);
     this.goOn();

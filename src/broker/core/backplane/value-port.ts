@@ -24,6 +24,8 @@ export interface ValuePort {
 export interface ValueEvents {
   /** A topic has another value, or none: the next change in the order. */
   valueChanged(change: ValueChange): void;
+  /** Everything is told once more, for changes may not have come: what is not told until `valuesComplete` is not there any more. {@link ValuePort.isComplete} is false until then. */
+  valuesReread(): void;
   /** {@link ValuePort.isComplete} has become true. */
   valuesComplete(): void;
   /** {@link ValuePort.synced} has moved. */

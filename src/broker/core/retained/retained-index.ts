@@ -79,6 +79,15 @@ export class RetainedIndex<T extends Retained> {
     }
   }
 
+  /** Of all values, also those that no wildcard matches. */
+  *topics(): Iterable<string> {
+    const nodes = [this.root];
+    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
+      if (node.value !== null) yield node.value.topic;
+      if (node.children !== null) nodes.push(...node.children.values());
+    }
+  }
+
   /** A walk over the values whose topics `filter` matches. [BRK-11] */
   walk(filter: string): RetainedWalk<T> {
     return new RetainedWalk(this.root, filter);

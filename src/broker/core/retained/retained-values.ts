@@ -173,6 +173,11 @@ export class RetainedValues {
     return value;
   }
 
+  /** Of all values. */
+  topics(): Iterable<string> {
+    return this.index.topics();
+  }
+
   /** The topic has no value any more: that is known already to whoever keeps it. */
   remove(topic: string): void {
     const value = this.index.get(topic);

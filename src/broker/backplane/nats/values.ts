@@ -1,0 +1,372 @@
+/**
+ * Last values of all nodes, as a stream of JetStream with one message a subject: its order is that of the changes, and what a node has not heard of it reads from where it was.
+ * [CLU-40] [CLU-44]
+ *
+ * A change of this node is sent again until JetStream has answered, or the change itself has come back. One that a later change of the same topic replaces before it was sent is not
+ * sent at all; so what waits while NATS cannot be reached is no more than there are values.
+ */
+
+import type { ConsumerMessages, JetStreamManager, StreamConfig } from '@nats-io/jetstream';
+import type { Msg } from '@nats-io/transport-node';
+import { JspError } from '../../../base/errors.ts';
+import type { ValuePort } from '../../core/backplane/value-port.ts';
+import type { NatsLine } from './line.ts';
+import type { NatsModules } from './modules.ts';
+import type { News } from './news.ts';
+import { subjectOf, topicOf } from './subjects.ts';
+import { decodeChange, encodeChange, type PlacedChange } from './value-form.ts';
+
+export interface ValueSurroundings {
+  readonly modules: NatsModules;
+  readonly line: NatsLine;
+  readonly news: News;
+  readonly cluster: string;
+  readonly replicas: number;
+  readonly duplicateWindowMs: number;
+  readonly node: string;
+  /** Random, of each run of the node. */
+  readonly run: number;
+  readonly nowMs: () => number;
+  readonly wallMs: () => number;
+  /** NATS refuses something that it should not. */
+  onTrouble(message: string): void;
+}
+
+/** A change of this node that JetStream has not answered for. */
+interface Put {
+  readonly number: number;
+  readonly topic: string;
+  readonly body: Uint8Array;
+  readonly ifRevision: number;
+  /** Monotonic, ms; null: it waits. */
+  sentMs: number | null;
+}
+
+/** That a topic has nothing, which is not kept for ever. */
+interface Marker {
+  readonly revision: number;
+  readonly atMs: number;
+}
+
+export class NatsValues implements ValuePort {
+  isComplete = false;
+  written = 0;
+  synced = 0;
+  private readonly around: ValueSurroundings;
+  private readonly manager: JetStreamManager;
+  private readonly stream: string;
+  private readonly prefix: string;
+  private readonly inbox: string;
+  /** Changes in their order, and the latest of each topic. */
+  private readonly puts = new Map<number, Put>();
+  private readonly latest = new Map<string, Put>();
+  private sentBytes = 0;
+  private markers: Marker[] = [];
+  private messages: ConsumerMessages | null = null;
+  /** How often reading has begun. */
+  private attempts = 0;
+  /** The latest change that was heard of. */
+  private heard = 0;
+  /** With this one everything has been heard of that there was when reading began. */
+  private completeAt = 0;
+  private downSinceMs: number | null = null;
+  private readonly timer: NodeJS.Timeout;
+  private isClosed = false;
+
+  private constructor(around: ValueSurroundings, manager: JetStreamManager) {
+    const { cluster, modules, line } = around;
+    this.around = around;
+    this.manager = manager;
+    this.stream = `JSP_${cluster.replaceAll('_', '%5F')}_retained`;
+    this.prefix = `jsp.${cluster}.r.`;
+    this.inbox = modules.transport.createInbox();
+    line.nats.subscribe(`${this.inbox}.*`, {
+      callback: (error, message) => {
+        if (error === null) this.onAnswer(message);
+      },
+    });
+    this.timer = setInterval(() => this.look(), LOOK_MS);
+    this.timer.unref();
+  }
+
+  /** Makes or finds the stream, and begins to read it. @throws {JspError} ERR_JSP_BACKPLANE_FAILED */
+  static async open(around: ValueSurroundings): Promise<NatsValues> {
+    const { modules, line } = around;
+    const manager = await modules.jetstream.jetstreamManager(line.nats, { timeout: OPEN_MS });
+    const values = new NatsValues(around, manager);
+    try {
+      await values.makeStream();
+      await values.read();
+    } catch (error) {
+      void values.close();
+      throw new JspError(
+        'ERR_JSP_BACKPLANE_FAILED',
+        `NATS does not let this broker keep last values (stream ${values.stream}): ${(error as Error).message}.`,
+        { cause: error },
+      );
+    }
+    return values;
+  }
+
+  get recordBytesMax(): number {
+    return (this.around.line.nats.info?.max_payload ?? PAYLOAD_BYTES_MAX) - OVERHEAD_BYTES_MAX;
+  }
+
+  put(topic: string, record: Uint8Array | null, ifRevision: number): number {
+    const { node, run } = this.around;
+    const number = ++this.written;
+    const body = encodeChange({ node, run, number, isConditional: ifRevision > 0, record });
+    const put: Put = { number, topic, body, ifRevision, sentMs: null };
+    const before = this.latest.get(topic);
+    if (before?.sentMs === null) this.puts.delete(before.number);
+    this.puts.set(number, put);
+    this.latest.set(topic, put);
+    this.send();
+    return number;
+  }
+
+  /** NATS can be reached again, or cannot. */
+  lineChanged(isUp: boolean): void {
+    const now = this.around.nowMs();
+    if (!isUp) {
+      this.downSinceMs ??= now;
+      this.sentBytes = 0;
+      for (const put of this.puts.values()) put.sentMs = null; // whether it is there is not known
+      return;
+    }
+    const downMs = this.downSinceMs === null ? 0 : now - this.downSinceMs;
+    this.downSinceMs = null;
+    void this.takeUp(downMs > REREAD_MS).catch((error) =>
+      this.around.onTrouble(`last values: ${(error as Error).message}`),
+    );
+  }
+
+  /** Resolves when JetStream has answered for all changes, or does not in time. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    this.stopReading();
+    clearInterval(this.timer);
+    const { nowMs, line } = this.around;
+    for (const endMs = nowMs() + CLOSE_MS; this.puts.size > 0 && line.isUp && nowMs() < endMs; ) {
+      await new Promise((resolve) => setTimeout(resolve, CLOSE_LOOK_MS));
+    }
+  }
+
+  /** Sends what waits, as far as it may. */
+  private send(): void {
+    const { line, nowMs } = this.around;
+    for (const put of this.puts.values()) {
+      if (!line.isUp || !line.hasRoom || this.sentBytes >= SENT_BYTES_MAX) return;
+      if (put.sentMs !== null) continue;
+      if (this.latest.get(put.topic) !== put) {
+        this.settle(put.number); // it is replaced already, and would come behind what has replaced it
+        continue;
+      }
+      put.sentMs = nowMs();
+      this.sentBytes += put.body.length;
+      this.publish(put);
+    }
+  }
+
+  private publish({ number, topic, body, ifRevision }: Put): void {
+    const { line, modules, run } = this.around;
+    const headers = modules.transport.headers();
+    headers.set('Nats-Msg-Id', `${run}:${number}`);
+    if (ifRevision > 0) headers.set('Nats-Expected-Last-Subject-Sequence', `${ifRevision}`);
+    try {
+      line.nats.publish(this.prefix + subjectOf(topic), body, { headers, reply: `${this.inbox}.${number}` });
+      line.count(body.length);
+    } catch {
+      // the line has just gone down, and it waits
+    }
+  }
+
+  private onAnswer(message: Msg): void {
+    const number = Number(message.subject.slice(this.inbox.length + 1));
+    if ((message.headers?.code ?? 0) !== 0) return; // nobody keeps the stream now: it is sent again
+    let answer: { error?: { err_code?: number; description?: string } };
+    try {
+      answer = message.json();
+    } catch {
+      return;
+    }
+    const { error } = answer;
+    if (error === undefined || error.err_code === WRONG_LAST_SEQUENCE) this.settle(number);
+    else if (PASSING.has(error.err_code ?? 0)) this.around.onTrouble(`last values: ${error.description}`);
+    else {
+      this.around.onTrouble(`a last value was not kept: ${error.description}`);
+      this.settle(number);
+    }
+  }
+
+  /** Nothing more is to be done for a change. */
+  private settle(number: number): void {
+    const put = this.puts.get(number);
+    if (put === undefined) return;
+    this.puts.delete(number);
+    if (put.sentMs !== null) this.sentBytes = Math.max(0, this.sentBytes - put.body.length);
+    if (this.latest.get(put.topic) === put) this.latest.delete(put.topic);
+    const [first] = this.puts.keys();
+    const synced = (first ?? this.written + 1) - 1;
+    if (synced > this.synced) {
+      this.synced = synced;
+      this.around.news.push((events) => events.valuesStored());
+    }
+    if (put.sentMs !== null) this.send();
+  }
+
+  /** What was not answered is sent again, and markers go that everybody has heard of. */
+  private look(): void {
+    const { line, nowMs, wallMs } = this.around;
+    if (!line.isUp) return;
+    const now = nowMs();
+    for (const put of this.puts.values()) {
+      if (put.sentMs === null || now - put.sentMs < ANSWER_MS) continue;
+      put.sentMs = null;
+      this.sentBytes = Math.max(0, this.sentBytes - put.body.length);
+    }
+    this.send();
+    const due = this.markers.filter(({ atMs }, i) => wallMs() - atMs > MARKER_MS || i >= MARKERS_MAX);
+    if (due.length === 0) return;
+    this.markers = this.markers.filter((marker) => !due.includes(marker));
+    // Another change of the topic may have taken its place.
+    for (const { revision } of due)
+      this.manager.streams.deleteMessage(this.stream, revision, false).catch(ignore);
+  }
+
+  private async makeStream(): Promise<void> {
+    const { modules, replicas, duplicateWindowMs } = this.around;
+    const { DiscardPolicy, RetentionPolicy, StorageType } = modules.jetstream;
+    const config: Partial<StreamConfig> & { name: string } = {
+      name: this.stream,
+      description: 'JetStreamProto last values',
+      subjects: [`${this.prefix}>`],
+      max_msgs_per_subject: 1,
+      num_replicas: replicas,
+      retention: RetentionPolicy.Limits,
+      discard: DiscardPolicy.Old,
+      storage: StorageType.File,
+      duplicate_window: duplicateWindowMs * NANOS_A_MS,
+    };
+    try {
+      const { config: found } = await this.manager.streams.info(this.stream);
+      if (found.num_replicas !== replicas)
+        await this.manager.streams.update(this.stream, { num_replicas: replicas });
+    } catch {
+      // Or another node is faster.
+      await this.manager.streams.add(config).catch(async (error) => {
+        await this.manager.streams.info(this.stream).catch(() => {
+          throw error;
+        });
+      });
+    }
+  }
+
+  /** The line is up again. */
+  private async takeUp(isLong: boolean): Promise<void> {
+    this.send();
+    this.stopReading();
+    if (isLong) {
+      // What says that something was taken away meanwhile may be gone: everything is read anew.
+      this.heard = 0;
+      this.around.news.push((events) => {
+        this.isComplete = false;
+        events.valuesReread();
+      });
+    }
+    await this.read();
+  }
+
+  /** Reads on from what was heard of; JetStream's client begins anew where it was, when something is lost. */
+  private async read(): Promise<void> {
+    this.stopReading();
+    const attempt = ++this.attempts;
+    const { modules } = this.around;
+    const { DeliverPolicy } = modules.jetstream;
+    const { state } = await this.manager.streams.info(this.stream);
+    this.completeAt = state.messages === 0 ? 0 : state.last_seq;
+    if (this.heard >= this.completeAt) this.complete();
+    const from = this.heard + 1;
+    const consumer = await this.manager.jetstream().consumers.get(this.stream, {
+      deliver_policy: DeliverPolicy.StartSequence,
+      opt_start_seq: from,
+    });
+    const messages = await consumer.consume({ max_messages: MESSAGES_MAX });
+    if (this.isClosed || attempt !== this.attempts) messages.stop();
+    else {
+      this.messages = messages;
+      void this.listen(messages);
+    }
+  }
+
+  private stopReading(): void {
+    const { messages } = this;
+    this.messages = null;
+    messages?.stop();
+  }
+
+  private async listen(messages: ConsumerMessages): Promise<void> {
+    try {
+      for await (const message of messages) {
+        if (messages !== this.messages) return;
+        this.heard = message.seq;
+        this.take(message.subject, message.data, message.seq, message.time.getTime());
+        if (!this.isComplete && message.seq >= this.completeAt) this.complete();
+      }
+    } catch (error) {
+      this.around.onTrouble(`last values: ${(error as Error).message}`);
+    }
+    if (messages === this.messages) this.readLater();
+  }
+
+  private readLater(): void {
+    setTimeout(() => {
+      if (!this.isClosed && this.around.line.isUp) this.read().catch(() => this.readLater());
+    }, LOOK_MS).unref();
+  }
+
+  private take(subject: string, body: Uint8Array, revision: number, atMs: number): void {
+    const { news, run } = this.around;
+    const topic = subject.startsWith(this.prefix) ? topicOf(subject.slice(this.prefix.length)) : null;
+    const change: PlacedChange | null = decodeChange(body);
+    if (topic === null || change === null) return; // of somebody else, or a later version
+    const { node, record, isConditional } = change;
+    const number = change.run === run ? change.number : 0;
+    if (record === null && (number > 0 || this.around.wallMs() - atMs > MARKER_MS)) {
+      this.markers.push({ revision, atMs });
+    }
+    if (number > 0) this.settle(number);
+    news.push((events) => events.valueChanged({ topic, record, revision, node, number, isConditional }));
+  }
+
+  private complete(): void {
+    this.around.news.push((events) => {
+      if (this.isComplete) return;
+      this.isComplete = true;
+      events.valuesComplete();
+    });
+  }
+}
+
+function ignore(): void {}
+
+const OPEN_MS = 5_000;
+const CLOSE_MS = 1_000;
+const CLOSE_LOOK_MS = 5;
+const LOOK_MS = 1_000;
+/** A change that JetStream has not answered for so long is sent again, with the id that it had. */
+const ANSWER_MS = 3_000;
+/** Bytes of changes that are on their way. */
+const SENT_BYTES_MAX = 8 * 1_024 * 1_024;
+/** So long it is kept that a topic has nothing any more, for nodes that are cut off; one that was for longer than half of it reads everything anew. */
+const MARKER_MS = 3_600_000;
+const REREAD_MS = MARKER_MS / 2;
+const MARKERS_MAX = 100_000;
+const MESSAGES_MAX = 500;
+const PAYLOAD_BYTES_MAX = 1_024 * 1_024;
+/** Headers, and what a change has beside its record. */
+const OVERHEAD_BYTES_MAX = 512;
+const NANOS_A_MS = 1_000_000;
+const WRONG_LAST_SEQUENCE = 10_071;
+/** No room now, no leader now. */
+const PASSING: ReadonlySet<number> = new Set([10_008, 10_023, 10_074, 10_077, 10_047]);

@@ -1,0 +1,120 @@
+import fc from 'fast-check';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { decodeChange, encodeChange } from '../../../../src/broker/backplane/nats/value-form.ts';
+import type { Broker } from '../../../../src/broker/index.ts';
+import { NatsServer, natsProgram } from '../nats-server.ts';
+import { Brokers, until } from './brokers.ts';
+
+const program = natsProgram();
+
+describe.skipIf(program === null)('last values of brokers on NATS', () => {
+  let server: NatsServer;
+  let brokers: Brokers;
+
+  beforeAll(async () => {
+    server = await NatsServer.start(program as string);
+  });
+  afterAll(() => server.remove());
+  afterEach(() => brokers.close());
+
+  /** What a new subscriber of a broker has as last values of `filter` when so many have come. */
+  async function valuesOf(broker: Broker, filter: string, count: number): Promise<string[]> {
+    const client = await brokers.client(broker);
+    const values: string[] = [];
+    await client.subscribe(filter, (message) => {
+      if (message.retained) values.push(`${message.topic}=${message.text()}`);
+    });
+    await until(() => values.length >= count, `${count} values of ${filter}`);
+    client.destroy();
+    return values.sort();
+  }
+
+  test('are everywhere, also on a broker that comes later, and are gone where they are taken away [CLU-44]', async () => {
+    brokers = new Brokers(() => server.url);
+    const [a, b] = await Promise.all([brokers.start('a'), brokers.start('b')]);
+    const client = await brokers.client(a);
+    for (const [topic, text] of [
+      ['x/1', 'one'],
+      ['x//%2', 'two'],
+      ['x/3', 'three'],
+    ]) {
+      await client.publish(topic, text, { retain: true, qos: 1 });
+    }
+    await until(() => b.metrics().retainedMessages === 3, 'three values on b');
+    expect(await valuesOf(b, 'x/#', 3)).toEqual(['x//%2=two', 'x/1=one', 'x/3=three']);
+    await client.publish('x/3', '', { retain: true, qos: 1 });
+    await until(() => b.metrics().retainedMessages === 2, 'two values on b');
+    const late = await brokers.start('c');
+    expect(await valuesOf(late, 'x/1', 1)).toEqual(['x/1=one']);
+  });
+
+  test('survive NATS, and what is kept while that is gone is everywhere when it is back [CLU-44]', async () => {
+    brokers = new Brokers(() => server.url);
+    const [a, b] = await Promise.all([brokers.start('a'), brokers.start('b')]);
+    const [clientOfA, clientOfB] = [await brokers.client(a), await brokers.client(b)];
+    clientOfA.publish('kept', 'before', { retain: true });
+    await until(() => b.metrics().retainedMessages === 1, 'the value on b');
+    await server.stop('SIGKILL');
+    for (let i = 0; i < 20; i++) {
+      clientOfA.publish(`a/${i}`, 'meanwhile', { retain: true });
+      clientOfB.publish(`b/${i}`, 'meanwhile', { retain: true });
+      clientOfA.publish('kept', `after ${i}`, { retain: true });
+    }
+    await until(() => a.metrics().retainedMessages === 21, 'all values here');
+    await server.start();
+    await until(
+      () => a.metrics().retainedMessages === 41 && b.metrics().retainedMessages === 41,
+      'all values',
+      15_000,
+    );
+    await until(() => b.metrics().retainedMessages === 41, 'all values', 15_000);
+    const late = await brokers.start('c');
+    expect(await valuesOf(late, 'kept', 1)).toEqual(['kept=after 19']);
+    expect(await valuesOf(b, 'kept', 1)).toEqual(['kept=after 19']);
+  }, 30_000);
+
+  test('of who is there leave with the broker of its client, and that is told once [CLU-43]', async () => {
+    brokers = new Brokers(() => server.url);
+    const [a, b, c] = await Promise.all([brokers.start('a'), brokers.start('b'), brokers.start('c')]);
+    const client = await brokers.client(a);
+    client.publish('here/1', 'me', { retain: true, owned: { graceMs: 200 } });
+    const told: string[] = [];
+    for (const broker of [b, c]) {
+      await until(() => broker.metrics().retainedMessages === 1, 'the value');
+      const watcher = await brokers.client(broker);
+      await watcher.subscribe('here/+', (message) => void told.push(message.text()));
+    }
+    await until(() => told.length === 2, 'both have the value');
+    client.destroy();
+    await a.close({ drainMs: 0 });
+    await until(() => told.length >= 4, 'both hear that it is gone');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(told).toEqual(['me', 'me', '', '']);
+    expect([b.metrics().retainedMessages, c.metrics().retainedMessages]).toEqual([0, 0]);
+  });
+});
+
+test('a change has one form, and what is cut or of another version is none [CLU-44]', () => {
+  const change = {
+    node: 'node-1',
+    run: 0xfedcba98,
+    number: 2 ** 40 + 7,
+    isConditional: true,
+    record: Buffer.from('record'),
+  };
+  const bytes = encodeChange(change);
+  expect(Buffer.from(bytes).toString('hex')).toBe(
+    '01030666e6f64652d31fedcba98010000000007'.replace('0666e', '066e') +
+      Buffer.from('record').toString('hex'),
+  );
+  expect(decodeChange(bytes)).toEqual({ ...change, record: Uint8Array.from(change.record) });
+  const none = { ...change, isConditional: false, record: null };
+  expect(decodeChange(encodeChange(none))).toEqual(none);
+  for (let length = 0; length < 19; length++) expect(decodeChange(bytes.subarray(0, length))).toBeNull();
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 40 }), (any) => {
+      const decoded = decodeChange(any);
+      if (decoded !== null) expect(decodeChange(encodeChange(decoded))).toEqual(decoded);
+    }),
+  );
+});
