@@ -70,15 +70,19 @@ function trafficTable({ figures }: ClusterReport): string {
 }
 
 function logTable({ logs }: ClusterReport): string {
-  const rows = logs.map(({ name, state, earliest, head, bytes }) => [
+  const rows = logs.map(({ name, state, earliest, head, bytes, cluster }) => [
     shown(name),
     state,
     whole(earliest),
     whole(head),
     whole(head - earliest),
     (bytes / MIB).toFixed(1),
+    whole(cluster?.pending ?? 0),
+    whole(cluster?.resent ?? 0),
+    whole(cluster?.unreachable ?? 0),
   ]);
-  return formatTable(['log', 'state', 'from', 'to', 'messages', 'MiB'], rows);
+  const header = ['log', 'state', 'from', 'to', 'messages', 'MiB', 'pending', 'resent', 'refused'];
+  return formatTable(header, rows);
 }
 
 function since({ startedAt }: NodeReport, at: number): string {

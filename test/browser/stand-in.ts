@@ -442,6 +442,7 @@ function logOf(name: string, at: number, messages: number, bytes: number): Snaps
     bytes,
     segments: Math.ceil(bytes / 67e6),
     state: 'open',
+    cluster: null,
     oldestAt: at - 86_400_000 * 2,
     lastSyncAt: at - 1_000,
   };

@@ -38,6 +38,8 @@ export interface BackplaneMetrics extends LiveFigures {
   lagMs: number;
   /** Messages to other nodes that could not be sent. */
   nodeMessagesUnsent: number;
+  /** The logs of the cluster, as this node has to do with them. */
+  logs: readonly ClusterLogFigures[];
 }
 
 /** What an engine needs to begin. */
@@ -75,6 +77,26 @@ export interface NodeRecord {
 
 /** What a node says of itself now. */
 export type OwnRecord = Pick<NodeRecord, 'urls' | 'clients' | 'sessions' | 'claims' | 'draining'>;
+
+/** What a node has to do with a log of its cluster; counters are since it began. */
+export interface ClusterLogFigures {
+  readonly name: string;
+  /** It takes records: the engine has answered lately. */
+  readonly isReachable: boolean;
+  /** Records on their way to it, and their bytes. */
+  readonly pending: number;
+  readonly pendingBytes: number;
+  /** Records that were handed over once more, that it had already, and that were refused because it could not be reached. */
+  readonly resent: number;
+  readonly duplicates: number;
+  readonly unreachable: number;
+  /** Stretches that were fetched for those who read, and bytes of records that are in memory for them. */
+  readonly fetched: number;
+  readonly cachedBytes: number;
+  /** What was left out: repetitions that it has, and what is no record. */
+  readonly repeated: number;
+  readonly unreadable: number;
+}
 
 /** Counters since it began. */
 export interface LiveFigures {

@@ -322,13 +322,17 @@ export class Observation {
 
   private logFigures(inspection: Inspection): LogFigures[] {
     const onDisk = new Map(this.broker.storeMetrics()?.logs.map((log) => [log.name, log]));
+    const ofCluster = new Map(this.broker.backplane?.metrics().logs.map((log) => [log.name, log]));
     return inspection.logs.map((log) => {
       const { name, isDurable: durable, epoch, earliest, head, synced, bytes } = log;
-      const { segments = 0, life: state = 'open' } = onDisk.get(name) ?? {};
+      const cluster = ofCluster.get(name) ?? null;
+      const { segments = 0, life = 'open' } = (cluster === null ? onDisk.get(name) : undefined) ?? {};
+      const state = cluster?.isReachable === false ? 'unreachable' : life;
       const oldestAt = this.oldestAt(inspection, log);
       const storedAt = inspection.storedAt(log);
       const lastSyncAt = storedAt === null ? null : Math.round(storedAt);
-      return { name, durable, epoch, earliest, head, synced, bytes, segments, state, oldestAt, lastSyncAt };
+      const offsets = { earliest, head, synced, bytes, segments };
+      return { name, durable, epoch, ...offsets, state, oldestAt, lastSyncAt, cluster };
     });
   }
 

@@ -206,6 +206,21 @@ const SERIES: readonly Series[] = [
     ofLogs(({ state }) => (state === 'open' ? 1 : 0)),
   ),
   gauge(
+    'jsp_log_pending_messages',
+    'Records on their way to a log of the cluster.',
+    ofLogs(({ cluster }) => cluster?.pending ?? null),
+  ),
+  counter(
+    'jsp_log_resent_total',
+    'Records handed once more to a log of the cluster.',
+    ofLogs(({ cluster }) => cluster?.resent ?? null),
+  ),
+  counter(
+    'jsp_log_unreachable_total',
+    'Records refused because a log of the cluster could not be reached.',
+    ofLogs(({ cluster }) => cluster?.unreachable ?? null),
+  ),
+  gauge(
     'jsp_log_oldest_age_seconds',
     'Age of the oldest record of a log.',
     ofLogs(({ oldestAt }, at) => (oldestAt === null ? null : Math.max(0, at - oldestAt) / S)),

@@ -4,6 +4,7 @@
  */
 
 import type { LinkFigures } from '../../pubsub/message-stream.ts';
+import type { ClusterLogFigures } from '../backplane/backplane.ts';
 
 /** Whether it takes messages: all of them; none any more, because it closes; or none that is to be stored, because a log or the state is full or has failed. */
 export type BrokerStatus = 'ready' | 'draining' | 'readOnly';
@@ -59,11 +60,13 @@ export interface LogFigures {
   synced: number;
   bytes: number;
   segments: number;
-  state: 'open' | 'full' | 'failed' | 'closed';
+  state: 'open' | 'full' | 'failed' | 'closed' | 'unreachable';
   /** When its oldest record was published; null: it is empty, or that is not known yet. */
   oldestAt: number | null;
   /** When something was stored last; null: never. */
   lastSyncAt: number | null;
+  /** What this node has to do with it, where it is a log of a cluster. */
+  cluster: ClusterLogFigures | null;
 }
 
 /** A broker at a moment. One is published each second on `$sys/feed` while somebody subscribes to it. [OPS-2] */

@@ -15,7 +15,8 @@ import {
   type StoredRecord,
   type StoreEvents,
 } from '../../core/store-port.ts';
-import { Appends, type AppendsMetrics } from './appends.ts';
+import type { ClusterLogFigures } from '../backplane.ts';
+import { Appends } from './appends.ts';
 import type { LogExtent, LogStream, LogStreamListener } from './log-stream.ts';
 import { SeenIds } from './seen-ids.ts';
 import { Windows } from './windows.ts';
@@ -30,18 +31,6 @@ export interface ClusterLogSurroundings {
   push(news: Tell): void;
   /** A record of this node has been placed. */
   onPlaced(record: LogRecord): void;
-}
-
-export interface ClusterLogMetrics extends AppendsMetrics {
-  /** Bytes of records that are kept in memory for those who read. */
-  cachedBytes: number;
-  /** Stretches that were fetched. */
-  fetched: number;
-  /** What was left out: repetitions that the log has, and what is no record. */
-  repeated: number;
-  unreadable: number;
-  isFollowed: boolean;
-  isReachable: boolean;
 }
 
 export class ClusterLog implements LogPort, LogElsewhere {
@@ -127,16 +116,20 @@ export class ClusterLog implements LogPort, LogElsewhere {
     return this.appends.placedTicket;
   }
 
-  get metrics(): ClusterLogMetrics {
-    const { windows, fetched, unreadable, repeats } = this;
+  get figures(): ClusterLogFigures {
+    const { name, windows, fetched, unreadable, repeats } = this;
+    const { pending, pendingBytes, resent, duplicates, unreachable } = this.appends.metrics;
     return {
-      ...this.appends.metrics,
-      cachedBytes: windows.bytes,
-      fetched,
-      repeated: repeats,
-      unreadable,
-      isFollowed: windows.tailNext >= 0,
-      isReachable: this.appends.isReachable,
+      ...{
+        name,
+        isReachable: this.appends.isReachable,
+        pending,
+        pendingBytes,
+        resent,
+        duplicates,
+        unreachable,
+      },
+      ...{ fetched, cachedBytes: windows.bytes, repeated: repeats, unreadable },
     };
   }
 

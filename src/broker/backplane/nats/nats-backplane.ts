@@ -177,6 +177,7 @@ export class NatsBackplane implements Backplane {
       interest: this.live.interest,
       lagMs: this.nodes.lagMs,
       nodeMessagesUnsent: this.messages.unsent,
+      logs: this.store.logs.map((log) => log.figures),
     };
   }
 

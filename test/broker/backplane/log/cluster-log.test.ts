@@ -271,7 +271,7 @@ describe('a log that is read', () => {
     const reader = new Node(engine, 'c');
     expect(textsOf(reader.readAll(1))).toEqual(['1', '2', '3']);
     expect(textsOf(reader.readAll(3))).toEqual(['3']); // again, from anywhere
-    expect(reader.log.metrics.repeated).toBe(2);
+    expect(reader.log.figures.repeated).toBe(2);
   });
 
   test('finds the first record of a time', () => {
@@ -325,7 +325,7 @@ test('whatever happens on the way, what is told as placed is in the log, once, a
           await node.clock.pass(250);
         }
         expect(node.placed).toHaveLength(sent[which].length);
-        expect(node.log.metrics.pending).toBe(0);
+        expect(node.log.figures.pending).toBe(0);
       }
       const reader = new Node(engine, 'c');
       const read = reader.readAll(1);

@@ -70,4 +70,15 @@ describe.skipIf(program === null)('two brokers on one NATS', () => {
       offsets.push((await client.publish('orders/1', 'x', { qos: 1 })).offset);
     expect(offsets).toEqual([1, 2, 3]);
   });
+
+  test('a log is in the figures of each node, with what that has to do with it', async () => {
+    const one = await clientOf(0);
+    await one.publish('figures', 'x', { qos: 1 });
+    const { logs } = brokers[0].operations.snapshot();
+    const [log] = logs;
+    expect(log).toMatchObject({ name: 'default', durable: true, state: 'open' });
+    expect(log.cluster).toMatchObject({ isReachable: true, pending: 0, resent: 0, unreachable: 0 });
+    expect(log.head).toBeGreaterThan(1);
+    expect(logs.map(({ name }) => name)).toEqual(['default', 'orders']);
+  });
 });
