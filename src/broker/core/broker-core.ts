@@ -300,6 +300,12 @@ export class BrokerCore implements StoreEvents {
     this.hear((listener) => listener.trimmed?.(log));
   }
 
+  begunAnew(log: LogPort): void {
+    this.hear((listener) => listener.begunAnew?.(log));
+    // Where they were means nothing any more: they come back, and are told so. [BRK-71]
+    for (const client of this.state.consumers.readersOf(log)) this.state.dismiss(client, ReasonCode.MOVED);
+  }
+
   storeFailed(log: LogPort | null, failure: StoreFailure): void {
     this.hear((listener) => listener.storeFailed?.(log, failure));
     this.state.notify(NoticeCode.STORE_READ_ONLY, 0, log?.name ?? '');

@@ -133,6 +133,8 @@ export interface StoreEvents {
   loaded(log: LogPort): void;
   /** {@link LogPort.earliest} has moved. */
   trimmed(log: LogPort): void;
+  /** {@link LogPort.epoch} has changed while the broker runs: of a log that is kept elsewhere, which was lost there, or is shorter than it was. */
+  begunAnew?(log: LogPort): void;
   /** A log, or the state (null), takes nothing more; of a log, what was not stored yet is gone, and {@link LogPort.head} is {@link LogPort.synced} again. */
   storeFailed(log: LogPort | null, failure: StoreFailure): void;
 }

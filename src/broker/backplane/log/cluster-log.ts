@@ -41,10 +41,12 @@ export class ClusterLog implements LogPort, LogElsewhere {
   private readonly stream: LogStream;
   private readonly surroundings: ClusterLogSurroundings;
   private readonly appends: Appends;
-  private readonly windows = new Windows();
-  private readonly seen = new SeenIds();
+  private windows = new Windows();
+  private seen = new SeenIds();
   private extent: LogExtent;
   private storedBelow: number;
+  /** What the engine has acknowledged before it was gone: it has to be there when it is back. */
+  private storedBefore = 0;
   /** Stretches that are being fetched, by where they begin. */
   private readonly fetching = new Set<number>();
   /** Stretches that came while it is asked whether the log has dropped what is missing before them. */
@@ -220,6 +222,7 @@ export class ClusterLog implements LogPort, LogElsewhere {
   }
 
   private down(): void {
+    this.storedBefore = Math.max(this.storedBefore, this.storedBelow);
     this.appends.down();
     this.fetching.clear();
     this.asked = 'no';
@@ -256,10 +259,30 @@ export class ClusterLog implements LogPort, LogElsewhere {
   }
 
   private take(extent: LogExtent): void {
-    const { earliest } = this.extent;
+    const { earliest, epoch } = this.extent;
+    if (extent.epoch !== epoch) {
+      this.beginAnew(extent);
+      return;
+    }
+    if (extent.head < this.storedBefore) this.stream.beginAnew(); // it has lost what it had acknowledged
+    this.storedBefore = 0;
     this.extent = extent;
     if (extent.earliest > earliest) this.surroundings.push((events) => events.trimmed(this));
     this.stored(extent.head);
+  }
+
+  /** The log is another one. Nothing of it is known. [CLU-36] */
+  private beginAnew(extent: LogExtent): void {
+    this.extent = extent;
+    this.storedBelow = extent.head;
+    this.storedBefore = 0;
+    this.windows = new Windows();
+    this.seen = new SeenIds();
+    this.fetching.clear();
+    this.held.length = 0;
+    if (this.isRead) this.begin(extent.head);
+    else this.stream.follow(null);
+    this.surroundings.push((events) => events.begunAnew?.(this));
   }
 
   private onRead(from: number, records: readonly StoredRecord[] | null, next: number): void {

@@ -11,6 +11,8 @@ export interface LogStream {
   readonly recordBytesMax: number;
   /** Takes a record, in the order of the calls; `answered` follows, if nothing is lost. */
   append(ticket: number, body: Uint8Array, name: string): void;
+  /** What readers know of offsets is not so any more: the log gets another epoch, which `looked` tells. */
+  beginAnew(): void;
   /** Asks where the log begins and ends: `looked` follows. */
   look(): void;
   /** Asks for records in [from, until), which is stored; about so many bytes of them: `read` follows. */

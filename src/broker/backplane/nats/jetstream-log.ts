@@ -11,6 +11,7 @@ import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
 import {
   codeOf,
+  descriptionOf,
   epochOf,
   openStream,
   STREAM_NOT_FOUND,
@@ -97,6 +98,18 @@ export class JetStreamLog implements LogStream {
 
   look(): void {
     void this.ask().then((extent) => this.listener?.looked(extent));
+  }
+
+  beginAnew(): void {
+    const { manager, onTrouble } = this.surroundings;
+    const description = descriptionOf(this.log.name, newEpoch());
+    onTrouble(
+      `log "${this.log.name}": NATS has lost records that it had acknowledged; its readers begin anew`,
+    );
+    manager.streams.update(this.stream, { description }).then(
+      () => this.look(),
+      (error) => onTrouble(`log "${this.log.name}": ${(error as Error).message}`),
+    );
   }
 
   read(from: number, until: number, bytesMax: number): void {

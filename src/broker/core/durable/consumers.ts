@@ -9,6 +9,7 @@
 import { DeadlineHeap } from '../../../base/time.ts';
 import { isAfter, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
 import type { PrincipalId } from '../access/principal.ts';
+import type { Client } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Latencies } from '../operations/latencies.ts';
 import type { BrokerCounters } from '../output.ts';
@@ -445,6 +446,21 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     for (const consumer of this.held) if (consumer.feed.log === log) consumer.trimmed();
   }
 
+  begunAnew(log: LogPort): void {
+    this.feedOf(log).beginAnew();
+    for (const consumer of this.held) if (consumer.feed.log === log) consumer.isLost = true;
+  }
+
+  /** Whose streams read this log. */
+  readersOf(log: LogPort): Set<Client> {
+    const readers = new Set<Client>();
+    for (const { feed, members } of this.held) {
+      if (feed.log !== log) continue;
+      for (const { subscription } of members.values()) readers.add(subscription.main.client);
+    }
+    return readers;
+  }
+
   storeFailed(log: LogPort | null): void {
     if (log === null) return;
     this.latencies.lost(log);
@@ -560,7 +576,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const position = Math.min(consumer.position, feed.log.synced);
     return {
       log: feed.log.name,
-      epoch: feed.log.epoch,
+      epoch: consumer.isLost ? 0 : feed.log.epoch, // 0: none that there is
       number: kept.number,
       lastBurial: kept.lastBurial,
       options,

@@ -87,6 +87,11 @@ export class LogFeed {
     this.stored();
   }
 
+  /** The log is another one: nothing of it was handed out. */
+  beginAnew(): void {
+    this.fedUpTo = this.log.synced;
+  }
+
   /** True where it has to be asked first where the log ends, which others write as well: `act` is called when that is known. [CLU-33] */
   awaitHead(act: () => void): boolean {
     const { elsewhere } = this.log;

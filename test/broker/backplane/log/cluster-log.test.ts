@@ -36,6 +36,7 @@ class Node {
         this.onHead?.();
       },
       trimmed: () => this.told.push('trimmed'),
+      begunAnew: () => this.told.push('begun anew'),
       stateStored: () => {},
       storeFailed: () => {},
     };
@@ -272,6 +273,30 @@ describe('a log that is read', () => {
     expect(textsOf(reader.readAll(1))).toEqual(['1', '2', '3']);
     expect(textsOf(reader.readAll(3))).toEqual(['3']); // again, from anywhere
     expect(reader.log.figures.repeated).toBe(2);
+  });
+
+  test('that was removed, or has lost what it had acknowledged, is another one for all that is known of it [CLU-36]', () => {
+    for (const isRemoved of [true, false]) {
+      const engine = new ModelEngine();
+      const node = new Node(engine);
+      for (const id of [1, 2, 3]) node.log.append(recordOf(`${id}`, { id }));
+      node.log.follow(true);
+      node.stream.settle();
+      expect(offsetsOf(node.readAll(1))).toEqual([1, 2, 3]);
+      const { epoch } = node.log;
+      node.stream.cut(0);
+      engine.lose(isRemoved ? 1 : 3);
+      if (isRemoved) engine.epoch = 99;
+      node.told.length = 0;
+      node.stream.mend();
+      node.stream.settle();
+      expect(node.told.filter((each) => each === 'begun anew')).toHaveLength(1);
+      expect(node.log.epoch).not.toBe(epoch);
+      expect(node.log.head).toBe(isRemoved ? 1 : 3);
+      node.log.append(recordOf('new', { id: 3 }));
+      node.stream.settle();
+      expect(textsOf(node.readAll(1)).at(-1)).toBe('new');
+    }
   });
 
   test('finds the first record of a time', () => {

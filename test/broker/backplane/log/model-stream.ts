@@ -34,6 +34,13 @@ export class ModelEngine {
     this.names.clear();
   }
 
+  /** It ends at `head` now, though it had acknowledged more. */
+  lose(head: number): void {
+    this.head = head;
+    while ((this.records.at(-1)?.offset ?? 0) >= head) this.records.pop();
+    this.forgetNames();
+  }
+
   trim(earliest: number): void {
     this.earliest = Math.max(this.earliest, earliest);
     while (this.records.length > 0 && this.records[0].offset < this.earliest) this.records.shift();
@@ -77,6 +84,13 @@ export class ModelStream implements LogStream {
     this.ask(() => {
       const { extent } = this.engine;
       this.answers.push(() => this.listener?.looked(extent));
+    });
+  }
+
+  beginAnew(): void {
+    this.ask(() => {
+      this.engine.epoch++;
+      this.look();
     });
   }
 

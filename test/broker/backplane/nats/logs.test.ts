@@ -123,6 +123,21 @@ describe.skipIf(program === null)('logs on NATS', () => {
     expect(node.placed.map(({ offset }) => offset)).toEqual([1, 2, AppendFault.FULL]);
   });
 
+  test('whose stream is removed while it is in use are made anew, with another epoch [CLU-36]', async () => {
+    const node = await open('a', [], 'removed');
+    node.log.append(recordOf('t', 'x'));
+    await node.until(() => node.placed.length === 1);
+    const { epoch } = node.log;
+    const manager = await jetstreamManager(nats);
+    await manager.streams.delete('JSP_removed_default');
+    node.log.headNow();
+    await node.until(() => node.log.epoch !== epoch);
+    expect([node.log.earliest, node.log.head]).toEqual([1, 1]);
+    node.log.append(recordOf('t', 'y'));
+    await node.until(() => node.placed.length === 2);
+    expect((await node.readAll(1, 2)).map(textOf)).toEqual(['y']);
+  });
+
   test('leave out what somebody else has published there [CLU-31]', async () => {
     const node = await open('a', [], 'strange');
     node.log.append(recordOf('t', 'ours'));

@@ -45,7 +45,7 @@ export class RemoteStore implements StorePort {
 export class RemoteLog implements LogPort, LogElsewhere {
   readonly name: string;
   readonly filters: readonly string[];
-  readonly epoch = 1;
+  epoch = 1;
   readonly isDurable = true;
   readonly elsewhere = this;
   readonly earliest = 1;
@@ -118,6 +118,14 @@ export class RemoteLog implements LogPort, LogElsewhere {
     const topicEnd = HEADER_BYTES + topic.length;
     this.store({ command, topicEnd, session: 0, sequence: 0, id: 0, expiresAt: 0, publishedAt: 0 });
     if (this.isFollowed) this.news.push((events) => events.stored(this));
+  }
+
+  /** What it had is gone: it is another log. */
+  loseAll(epoch: number): void {
+    this.epoch = epoch;
+    this.records.length = 0;
+    this.synced = 1;
+    this.news.push((events) => events.begunAnew?.(this));
   }
 
   /** It is known where it ends, and that is so until what comes of it has been done. */
