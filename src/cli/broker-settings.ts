@@ -14,6 +14,7 @@ import {
 import { Addresses } from '../gateway/caller.ts';
 import type { GatewayOptions } from '../gateway/options.ts';
 import { Origins } from '../gateway/origin.ts';
+import { mqttLimitsOf } from './mqtt.ts';
 
 /** Of each option that is a setting: its name on the command line, its place, and its value as a file would have it. */
 const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (value: never) => Written }>> =
@@ -47,6 +48,10 @@ const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (v
     frontSecret: { flag: '--front-secret', place: 'front.secret_file' },
     frontId: { flag: '--front-id', place: 'front.id' },
     http: { flag: '--http', place: 'http.listen', written: listenAddressText },
+    tlsCert: { flag: '--tls-cert', place: 'http.tls_cert' },
+    tlsKey: { flag: '--tls-key', place: 'http.tls_key' },
+    mqtt: { flag: '--mqtt', place: 'mqtt.listen', written: listenAddressText },
+    mqttTls: { flag: '--mqtt-tls', place: 'mqtt.tls_listen', written: listenAddressText },
     handOver: { flag: '--hand-over', place: 'broker.hand_over' },
     logLevel: { flag: '--log-level', place: 'logging.level' },
     logFormat: { flag: '--log-format', place: 'logging.format' },
@@ -93,9 +98,11 @@ export function collectSetting(
  * @throws ConfigError
  */
 export function gatewayOptionsOf(
-  { values: { http }, origins }: Config,
-  listen = http.listen,
+  config: Config,
+  listen = config.values.http.listen,
 ): Omit<GatewayOptions, 'broker'> | null {
+  const { values, origins } = config;
+  const { http } = values;
   if (listen === undefined) return null;
   const told = (name: string, attempt: () => unknown): void => {
     try {
@@ -119,6 +126,7 @@ export function gatewayOptionsOf(
     origins: http.origins,
     trustedProxies: http.trusted_proxies,
     dashboard: http.dashboard,
+    mqtt: mqttLimitsOf(config),
     limits: {
       payloadBytesMax: http.max_payload_bytes,
       bulkBytesMax: http.max_bulk_bytes,

@@ -14,6 +14,7 @@ import { collect, duration, profileOption, qlogOption, wholeNumber } from './arg
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
 import { httpAddress } from './gateway.ts';
 import { advertised } from './listening.ts';
+import { mqttOptionsOf } from './mqtt.ts';
 import { runBroker } from './running-broker.ts';
 import { CommandError, note, print, printJson } from './terminal.ts';
 
@@ -126,6 +127,14 @@ export function addBrokerCommand(program: Command): void {
     )
     .option('--http <host:port>', 'HTTP, WebSocket and SSE as well, and the dashboard', httpAddress)
     .option(
+      '--mqtt <host:port>',
+      'MQTT as well, by TCP; with --http also on the WebSocket /mqtt',
+      httpAddress,
+    )
+    .option('--mqtt-tls <host:port>', 'MQTT by TLS', httpAddress)
+    .option('--tls-cert <file>', 'certificate for --mqtt-tls, and for --http, which is HTTPS then')
+    .option('--tls-key <file>', 'its private key')
+    .option(
       '--drain <time>',
       'how long a broker that is stopped may deliver what is queued, such as 30s; default 5s',
       duration,
@@ -173,6 +182,7 @@ async function checkConfiguration(config: Config, file: string | undefined): Pro
   }
   const tls = gatewayOptionsOf(config)?.tls;
   if (tls !== undefined) assertPair(tls, config);
+  for (const [, door] of mqttOptionsOf(config)) if (door.tls !== undefined) assertPair(door.tls, config);
   for (const text of config.notes) note(text);
   print(`${file ?? 'the configuration'} is in order`);
 }
@@ -227,6 +237,8 @@ Examples:
   $ jsp broker --port 0 --state /var/lib/jsp
   $ jsp broker --store /var/lib/jsp/store
   $ jsp broker --http 127.0.0.1:4580
+  $ jsp broker --mqtt 127.0.0.1:1883 && mosquitto_sub -t 'demo/#'
+  $ jsp broker --mqtt-tls 0.0.0.0:8883 --tls-cert fullchain.pem --tls-key privkey.pem
   $ jsp broker --print-config > jsp.toml
   $ jsp broker --config jsp.toml --check-config
   $ JSP_BROKER_PORT=4600 jsp broker --config jsp.toml --set queues.max_messages=1000

@@ -8,12 +8,13 @@ import { placedSettings } from '../broker/config/setting.ts';
 import { SETTINGS } from '../broker/config/settings.ts';
 import type { Log } from '../broker/operations/log.ts';
 import type { Broker } from '../broker/server.ts';
-import type { Gateway } from '../gateway/index.ts';
+import type { Gateway, MqttDoor } from '../gateway/index.ts';
 
 /** What goes by the configuration, beside the log. */
 export interface Configured {
   readonly broker: Broker;
   readonly gateway: Gateway | null;
+  readonly mqtt: readonly MqttDoor[];
 }
 
 export class Reloading {
@@ -73,7 +74,7 @@ export class Reloading {
   }
 
   /** Everything that can fail comes before anything that changes. */
-  private async take(next: Config, { broker, gateway }: Configured): Promise<string[]> {
+  private async take(next: Config, { broker, gateway, mqtt }: Configured): Promise<string[]> {
     const { log } = this;
     const changed = changesBetween(this.current, next);
     assertReloads(changed, next);
@@ -84,6 +85,7 @@ export class Reloading {
     try {
       log.reopen();
       gateway?.reload();
+      for (const door of mqtt) door.reload();
     } catch (error) {
       prepared.drop();
       throw error;

@@ -7,11 +7,12 @@ import type { LogOptions } from '../broker/core/store-port.ts';
 import { type Log, type LogLevel, openLog } from '../broker/operations/log.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
 import { textOf } from '../broker/store/findings.ts';
-import type { Gateway } from '../gateway/index.ts';
+import type { Gateway, MqttDoor } from '../gateway/index.ts';
 import type { TelemetryApi } from '../pubsub/tracing.ts';
 import { gatewayOptionsOf } from './broker-settings.ts';
 import { startedGateway } from './gateway.ts';
 import { listeningError } from './listening.ts';
+import { startedMqtt } from './mqtt.ts';
 import { Reloading } from './reloading.ts';
 import { StateDirectory } from './state-directory.ts';
 import { recoveryLine } from './store.ts';
@@ -38,7 +39,11 @@ export interface BrokerOrder {
  */
 export async function runBroker(order: BrokerOrder): Promise<void> {
   const { values } = order.config;
-  const reloads = order.file !== undefined || values.auth !== undefined || values.http.tls_cert !== undefined;
+  const reloads =
+    order.file !== undefined ||
+    values.auth !== undefined ||
+    values.http.tls_cert !== undefined ||
+    values.mqtt.tls_cert !== undefined;
   const signals = new ServiceSignals(reloads);
   const log = await openLog(values.logging, { note, warn });
   try {
@@ -63,14 +68,17 @@ async function runUntilStopped(order: BrokerOrder, signals: ServiceSignals, log:
   });
   const reloading = new Reloading(config, order.load, log);
   let gateway: Gateway | null = null;
+  let mqtt: MqttDoor[] = [];
   try {
     gateway = await gatewayOf(broker, order);
+    mqtt = await startedMqtt(broker, config);
     state.writeUrl(broker.url);
     tellOf(broker, log, config.values.auth !== undefined);
     process.stdout.on('error', () => {}); // who started it does not read any more; the URL is in the state directory
     print(broker.url);
     if (gateway !== null)
       log.write('info', `dashboard and HTTP: ${gateway.url}`, { event: 'http', url: gateway.url });
+    for (const { url } of mqtt) log.write('info', `MQTT: ${url}`, { event: 'mqtt', url });
     if (order.firstSteps) printFirstSteps();
     log.write(
       'info',
@@ -82,7 +90,7 @@ async function runUntilStopped(order: BrokerOrder, signals: ServiceSignals, log:
         port: broker.port,
       },
     );
-    signals.begin(() => reloading.reload({ broker, gateway }));
+    signals.begin(() => reloading.reload({ broker, gateway, mqtt }));
     tellSupervisor('READY=1', `listens on ${broker.host}, UDP port ${broker.port}`);
     const signal = await Promise.race([signals.stopped, broker.closed.then(() => null)]);
     tellSupervisor('STOPPING=1', 'delivers what is queued');
@@ -90,7 +98,7 @@ async function runUntilStopped(order: BrokerOrder, signals: ServiceSignals, log:
       log.write('info', `${signal}: delivering what is queued, then closing`, { event: 'draining', signal });
   } finally {
     signals.end();
-    await close(broker, gateway, reloading.config);
+    await close(broker, gateway, mqtt, reloading.config);
     state.close();
   }
   const failure = await broker.closed;
@@ -188,11 +196,18 @@ function tellOf(broker: Broker, log: Log, asksWho: boolean): void {
 }
 
 /** Both within the time that is given for it: callers of the gateway first, for their requests go to the broker. */
-async function close(broker: Broker, gateway: Gateway | null, { values }: Config): Promise<void> {
+async function close(
+  broker: Broker,
+  gateway: Gateway | null,
+  mqtt: readonly MqttDoor[],
+  { values }: Config,
+): Promise<void> {
   const { drain, hand_over: handOverTo } = values.broker;
   const endsAt = performance.now() + drain;
   await gateway?.close({ drainMs: drain });
+  // The broker itself lets the clients of MQTT go, or it would publish their wills. [BRK-102]
   await broker.close({ drainMs: Math.max(0, endsAt - performance.now()), handOverTo });
+  await Promise.all(mqtt.map((door) => door.close({ drainMs: MQTT_DRAIN_MS })));
 }
 
 /** Below the URL, what to paste in another terminal, in the same folder. */
@@ -206,6 +221,8 @@ function faultText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
+/** For the last words to clients of MQTT. */
+const MQTT_DRAIN_MS = 500;
 /** Events of clients, and how important they are. */
 const LEVELS: Readonly<Record<string, LogLevel | undefined>> = {
   authenticated: 'debug',

@@ -13,6 +13,7 @@ import {
 } from '../base/options.ts';
 import type { Broker } from '../broker/index.ts';
 import { type Clock, TIMEOUT_MS_MAX } from '../udp/clock.ts';
+import { MQTT_LIMITS, type MqttLimitOptions } from './mqtt/limits.ts';
 
 /** Bounds of what callers may cost a gateway. */
 export interface GatewayLimits {
@@ -49,7 +50,8 @@ export interface GatewayTls {
 }
 
 /** What a gateway needs of a broker in its process, and what it shows of it. */
-export type LocalBroker = Pick<Broker, 'serve'> & Partial<Pick<Broker, 'operations'>>;
+export type LocalBroker = Pick<Broker, 'serve'> &
+  Partial<Pick<Broker, 'operations' | 'logsOf' | 'sessionNote' | 'setSessionNote'>>;
 
 export interface GatewayOptions {
   /** The broker in this process, or the URLs of one elsewhere. */
@@ -70,6 +72,8 @@ export interface GatewayOptions {
   limits?: GatewayLimits | undefined;
   /** Serves the dashboard at `/`. Default true. */
   dashboard?: boolean | undefined;
+  /** Bounds of clients that speak MQTT on the WebSocket `/mqtt`, where the broker is in this process; false: there are none. */
+  mqtt?: MqttLimitOptions | false | undefined;
   /** Where it takes its time from. Default: the machine's. */
   clock?: Clock | undefined;
 }
@@ -164,6 +168,12 @@ const GATEWAY_OPTIONS: OptionTable<GatewayOptions> = {
     return null;
   },
   dashboard: flag,
+  mqtt: (value) => {
+    if (value === false) return null;
+    if (anObject(value) !== null) return 'an object, or false';
+    checkOptions('startGateway: mqtt', value as MqttLimitOptions, MQTT_LIMITS);
+    return null;
+  },
   clock: anObject,
 };
 const TLS: OptionTable<GatewayTls> = { cert: text, key: text };

@@ -9,6 +9,8 @@ import { DeliveryTexts } from './delivery-text.ts';
 import { EventStreams } from './event-streams.ts';
 import { IdempotencyKeys } from './idempotency.ts';
 import { Load } from './load.ts';
+import type { MqttLimitOptions } from './mqtt/limits.ts';
+import type { MqttBroker } from './mqtt/options.ts';
 import { DEFAULT_LIMITS, type GatewayOptions, type GivenLimits, type LocalBroker } from './options.ts';
 import { Origins } from './origin.ts';
 import { OutgoingTurn } from './outgoing.ts';
@@ -49,6 +51,8 @@ export class GatewayState {
   readonly load: Load;
   /** What the broker tells of itself, where it is in this process. */
   readonly operations: LocalBroker['operations'] | null;
+  /** The broker as MQTT needs it, and bounds of its clients; null: there are to be none here. */
+  readonly mqtt: { readonly broker: MqttBroker; readonly limits: MqttLimitOptions } | null;
   readonly counters = new GatewayCounters();
   /** Those who are connected for long. */
   readonly guests = new Set<Guest>();
@@ -70,6 +74,7 @@ export class GatewayState {
     this.load = new Load(this.limits, this.clock);
     const { broker } = options;
     this.operations = typeof broker === 'object' && 'serve' in broker ? (broker.operations ?? null) : null;
+    this.mqtt = mqttOf(options);
     this.onFault = onFault;
   }
 
@@ -84,6 +89,11 @@ export class GatewayState {
       inFlight: load.inFlight,
     };
   }
+}
+
+function mqttOf({ broker, mqtt = {} }: GatewayOptions): GatewayState['mqtt'] {
+  const isHere = mqtt !== false && typeof broker === 'object' && 'sessionNote' in broker;
+  return isHere ? { broker: broker as MqttBroker, limits: mqtt } : null;
 }
 
 /** The name that it was told to listen on is one of its own. */

@@ -427,6 +427,7 @@ function snapshotOf(at: number, startedAt: number, clients: number): Snapshot {
       eventStreams: 3,
       inFlight: 1,
     },
+    mqtt: null,
     cluster: null,
   };
 }

@@ -15,7 +15,7 @@ import { ROOT } from './project.ts';
 const IDEAS: Readonly<Record<string, string>> = {
   cli: 'the jsp command: one file a command',
   bench: 'what jsp bench runs',
-  gateway: 'HTTP, WebSocket and SSE for a broker',
+  gateway: 'HTTP, WebSocket, SSE and MQTT for a broker',
   web: 'the client in a browser: one ES module',
   broker: 'core/ without I/O, and the server around it',
   client: 'publish, subscribe, request',

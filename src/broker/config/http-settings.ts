@@ -27,7 +27,7 @@ export function listenAddressText({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-const address: Kind<ListenAddress> = {
+export const listenAddress: Kind<ListenAddress> = {
   take(written) {
     const parsed = parseListenAddress(String(written));
     if (parsed === null)
@@ -42,7 +42,7 @@ const MIB = 1_024 * 1_024;
 const SECOND = 1_000;
 
 export const HTTP_SETTINGS = table('HTTP, WebSocket and SSE in this process, and the dashboard.', {
-  listen: optional(address, '"127.0.0.1:4580"', 'Where it listens. By default it does not.'),
+  listen: optional(listenAddress, '"127.0.0.1:4580"', 'Where it listens. By default it does not.'),
   tls_cert: optional(
     path,
     '"/etc/jsp/tls/fullchain.pem"',

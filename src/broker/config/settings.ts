@@ -16,6 +16,7 @@ import { BACKPLANE_SETTINGS } from './backplane-settings.ts';
 import { FRONT_SETTINGS } from './front-settings.ts';
 import { HTTP_SETTINGS } from './http-settings.ts';
 import { bytesOf, durationOf, listOf, numberOf, path, textOf, wordOf, yesOrNo } from './kinds.ts';
+import { MQTT_SETTINGS } from './mqtt-settings.ts';
 import { optional, required, setting, table, tableList, type ValuesOf } from './setting.ts';
 
 const KIB = 1_024;
@@ -308,6 +309,7 @@ export const SETTINGS = table('', {
   limits,
   auth: AUTH_SETTINGS,
   http: HTTP_SETTINGS,
+  mqtt: MQTT_SETTINGS,
   front: FRONT_SETTINGS,
   logging,
   telemetry,

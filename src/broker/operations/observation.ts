@@ -28,6 +28,7 @@ import type {
   LatencyFigures,
   LogFigures,
   MetricsReport,
+  MqttFigures,
   Snapshot,
   StatusReport,
 } from './snapshot.ts';
@@ -69,6 +70,8 @@ export interface Readiness {
 export class Observation {
   /** Figures of the gateway of this process; null: there is none. */
   gateway: (() => GatewayFigures) | null = null;
+  /** Of each door for MQTT of this process. */
+  readonly mqtt = new Set<() => MqttFigures>();
   /** Which release this is. */
   readonly version: string;
   readonly startedAt: number;
@@ -301,6 +304,7 @@ export class Observation {
       cpu,
       loopDelay,
       http: this.gateway?.() ?? null,
+      mqtt: sumOf([...this.mqtt].map((figures) => figures())),
       cluster: nodeFiguresOf(broker),
     };
     this.latest = snapshot;
@@ -400,3 +404,13 @@ const LATENCY_BOUNDS_MS = [
   0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000,
 ];
 const GROUP_BOUNDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000];
+
+/** Null: of nothing. */
+function sumOf(all: readonly MqttFigures[]): MqttFigures | null {
+  if (all.length === 0) return null;
+  const sum: MqttFigures = { ...all[0] };
+  for (const figures of all.slice(1)) {
+    for (const name of Object.keys(sum) as (keyof MqttFigures)[]) sum[name] += figures[name];
+  }
+  return sum;
+}

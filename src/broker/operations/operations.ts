@@ -5,7 +5,14 @@ import type { Happening } from './event-log.ts';
 import { Observation, type Operated, type Readiness } from './observation.ts';
 import { type Exposition, PrometheusExport } from './prometheus.ts';
 import { type Answer, type Asker, OperatorRequests } from './requests.ts';
-import type { EventRecord, GatewayFigures, MetricsReport, Snapshot, StatusReport } from './snapshot.ts';
+import type {
+  EventRecord,
+  GatewayFigures,
+  MetricsReport,
+  MqttFigures,
+  Snapshot,
+  StatusReport,
+} from './snapshot.ts';
 
 export class Operations {
   private readonly observation: Observation;
@@ -61,6 +68,12 @@ export class Operations {
   /** The gateway of this process tells its figures; null: it is gone. */
   setGateway(figures: (() => GatewayFigures) | null): void {
     this.observation.gateway = figures;
+  }
+
+  /** A door for MQTT of this process tells its figures, until what is returned is called. */
+  addMqtt(figures: () => MqttFigures): () => void {
+    this.observation.mqtt.add(figures);
+    return () => this.observation.mqtt.delete(figures);
   }
 
   close(): void {

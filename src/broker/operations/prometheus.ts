@@ -237,6 +237,31 @@ const SERIES: readonly Series[] = [
   gauge('jsp_http_in_flight', 'Requests that the gateway is answering.', (r) => r.http?.inFlight ?? null),
   gauge('jsp_websockets', 'Open WebSocket connections.', (r) => r.http?.webSockets ?? null),
   gauge('jsp_event_streams', 'Open streams of server-sent events.', (r) => r.http?.eventStreams ?? null),
+  gauge('jsp_mqtt_clients', 'Clients of MQTT that are connected.', (r) => r.mqtt?.connected ?? null),
+  counter('jsp_mqtt_packets_total', 'Packets of MQTT.', {
+    label: 'direction',
+    each: ({ mqtt }) => [
+      ['in', mqtt?.packetsIn ?? null],
+      ['out', mqtt?.packetsOut ?? null],
+    ],
+  }),
+  counter('jsp_mqtt_messages_total', 'Messages of clients of MQTT, by what became of them.', {
+    label: 'what',
+    each: ({ mqtt }) => [
+      ['published', mqtt?.published ?? null],
+      ['refused', mqtt?.refused ?? null],
+      ['delivered', mqtt?.delivered ?? null],
+      ['tooLarge', mqtt?.tooLarge ?? null],
+    ],
+  }),
+  counter('jsp_mqtt_disconnects_total', 'Clients of MQTT that were not let in, or let go, by why.', {
+    label: 'reason',
+    each: ({ mqtt }) => [
+      ['refused', mqtt?.refusedConnects ?? null],
+      ['protocol', mqtt?.protocolErrors ?? null],
+      ['keepAlive', mqtt?.keepAliveTimeouts ?? null],
+    ],
+  }),
   gauge('jsp_cluster_connected', 'Whether the engine behind the broker can be reached.', ({ cluster }) =>
     cluster === null ? null : Number(cluster.connected),
   ),

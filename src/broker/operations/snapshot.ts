@@ -115,6 +115,8 @@ export interface Snapshot {
   loopDelay: { p50: number | null; p99: number | null; max: number | null };
   /** Of the gateway; null: none runs in this process. */
   http: GatewayFigures | null;
+  /** Of clients of MQTT, by all ways together; null: there is no such way. */
+  mqtt: MqttFigures | null;
   /** Of this broker as a node of its cluster; null: it is alone. */
   cluster: NodeFigures | null;
 }
@@ -184,6 +186,26 @@ export interface Distribution {
   counts: number[];
   count: number;
   sum: number;
+}
+
+/** Since the doors for MQTT were opened, and now. */
+export interface MqttFigures {
+  /** Clients that are connected, and sockets that are open. */
+  connected: number;
+  connections: number;
+  /** Packets that came and went. */
+  packetsIn: number;
+  packetsOut: number;
+  /** Messages that clients published, and those of them that were not taken. */
+  published: number;
+  refused: number;
+  /** Messages that clients were sent, and those that were larger than a client takes. */
+  delivered: number;
+  tooLarge: number;
+  /** Clients that were not let in, that broke the protocol, and of which nothing was heard for too long. */
+  refusedConnects: number;
+  protocolErrors: number;
+  keepAliveTimeouts: number;
 }
 
 /** Since the gateway began, and now. */

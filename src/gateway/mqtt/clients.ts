@@ -1,6 +1,7 @@
 /** All MQTT clients of a door, or of a gateway's WebSockets: what they share, and what has to be looked after while time passes. */
 
 import { MILLISECOND } from '../../base/time.ts';
+import type { MqttFigures } from '../../broker/operations/snapshot.ts';
 import type { ConnectionFacts } from '../../pubsub/message-stream.ts';
 import type { Clock, TimerHandle } from '../../udp/clock.ts';
 import { LocalBackend } from '../backend.ts';
@@ -22,6 +23,8 @@ export class MqttClients implements WireOwner {
   private readonly backend: LocalBackend;
   private readonly clients = new Set<MqttClient>();
   private readonly slow = new Set<MqttClient>();
+  /** The broker shows their figures no more. */
+  readonly stopTelling: () => void;
   private partialBytes = 0;
   private timer: TimerHandle | null = null;
   private whenEmpty: (() => void) | null = null;
@@ -31,6 +34,7 @@ export class MqttClients implements WireOwner {
     this.clock = clock;
     this.limits = limits;
     this.onFault = onFault;
+    this.stopTelling = broker.operations?.addMqtt(() => this.figures()) ?? (() => {});
     this.turn = new OutgoingTurn(clock);
     this.backend = new LocalBackend(broker, onFault);
     this.around = {
@@ -43,6 +47,12 @@ export class MqttClients implements WireOwner {
         set: (session, note) => broker.setSessionNote(session, note),
       },
     };
+  }
+
+  /** What the broker shows of them. */
+  figures(): MqttFigures {
+    const { deliveredQos1: _, ...figures } = this.counters;
+    return { ...figures, connections: this.clients.size };
   }
 
   get size(): number {
@@ -112,7 +122,7 @@ export class MqttClients implements WireOwner {
   }
 }
 
-/** What the broker is told of a client. Who publishes too fast is not read for a while. */
+/** What the broker is told of a client, which it shows as one of this door. [MQT-24] Who publishes too fast is not read for a while. */
 function factsOf(address: string): ConnectionFacts {
   return { door: 'mqtt', address, overLimit: 'wait', exporter: () => null, link: () => null };
 }

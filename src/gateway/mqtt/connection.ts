@@ -341,6 +341,7 @@ export class MqttConnection {
       return;
     }
     if (isV5 && receipts.pending >= limits.receiveMax) {
+      // [MQT-19] more than it was told
       throw new MqttFault(
         MqttReason.RECEIVE_MAXIMUM_EXCEEDED,
         `at most ${limits.receiveMax} messages may be unanswered`,

@@ -10,13 +10,12 @@ import { IsolatedEmitter } from '../../transport/listeners.ts';
 import { type Clock, systemClock } from '../../udp/clock.ts';
 import { type GatewayTls, readTls } from '../options.ts';
 import { MqttClients } from './clients.ts';
-import type { MqttCounters } from './limits.ts';
+import { limitsOf, type MqttCounters } from './limits.ts';
 import {
   checkMqttOptions,
   DEFAULT_MQTT_HOST,
   DEFAULT_MQTT_PORT,
   DEFAULT_MQTT_TLS_PORT,
-  limitsOf,
   type MqttOptions,
 } from './options.ts';
 import { TcpClient } from './wire.ts';
@@ -178,6 +177,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
     await clients.leave();
     clock.clearTimer(timer);
     await closed;
+    clients.stopTelling();
     this.tell('close');
   }
 }

@@ -1,5 +1,6 @@
 /** All that a gateway serves by HTTP: a line for each. */
 
+import { mqttUpgrade } from '../mqtt/websockets.ts';
 import type { Route, Upgrade } from '../router.ts';
 import { adminRoute } from './admin.ts';
 import { bulkRoute } from './bulk.ts';
@@ -19,4 +20,7 @@ export const ROUTES: readonly Route[] = [
 ];
 
 /** What takes connections over, by path. */
-export const UPGRADES: Readonly<Record<string, Upgrade>> = { '/v1/ws': webSocketUpgrade };
+export const UPGRADES: Readonly<Record<string, Upgrade>> = {
+  '/v1/ws': webSocketUpgrade,
+  '/mqtt': mqttUpgrade,
+};
