@@ -67,6 +67,23 @@ describe.skipIf(chromiumPath() === null)('the dashboard', () => {
     await expect.poll(() => page.locator('#view').textContent(), POLL).toContain('Nobody is connected.');
   });
 
+  test('shows the nodes of a cluster, and nothing of one where the broker is alone', async () => {
+    const world = busyWorld();
+    const alone = await open(world);
+    await expect.poll(() => alone.locator('.panels').textContent(), POLL).toContain('disk');
+    expect(await alone.getByText('this broker').count()).toBe(0);
+    const none = { messages: 0, bytes: 0 };
+    const figures = { connected: true, reconnects: 0, lagMs: 1.2, nodes: 2, interest: 118, claims: 16 };
+    const lost = { unsent: 0, tooLarge: 0, missed: 0, invalid: 0, lateSubscriptions: 0 };
+    world.snapshot = { ...world.snapshot, cluster: { ...figures, ...lost, in: none, out: none } };
+    const page = await open(world);
+    await expect
+      .poll(() => page.locator('.panels').textContent(), POLL)
+      .toContain('north-140 clients, 8 sessions, 16 claims, 1.2 ms to store, for 2 h, this broker');
+    expect(await page.locator('.panels .warn .name').last().textContent()).toContain('closing');
+    expect(await page.locator('.panels b:not(.bars b)').count()).toBe(0);
+  });
+
   test('stays fluid with 5,000 clients: it makes the rows that are seen, and asks for those', async () => {
     const page = await open(busyWorld(5_000), 'clients');
     const rows = page.locator('.sizer .row:not([hidden])');

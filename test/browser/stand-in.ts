@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import {
   type AdminVerbs,
   type ClientFigures,
+  type ClusterReport,
   type DeadLetterFigures,
   type DropFigures,
   type DurableFigures,
@@ -176,6 +177,8 @@ export class StandIn {
         return { at, logs, freeBytes };
       case 'topics':
         return { at, topics: world.topics.slice(0, request.limit ?? 100) };
+      case 'cluster':
+        return clusterOf(world.snapshot);
       case 'dead-letters':
         return { at, items: world.deadLetters, next: null };
       case 'redrive':
@@ -430,6 +433,25 @@ function snapshotOf(at: number, startedAt: number, clients: number): Snapshot {
     mqtt: null,
     cluster: null,
   };
+}
+
+/** This broker and another one, which is closing; of one that is alone, nothing. */
+function clusterOf({ at, cluster }: Snapshot): ClusterReport {
+  const node = {
+    ...{ node: 'north-1', isAsked: true, urls: ['jsp://AAAA@north.example:4433'], version: '0.1.0' },
+    ...{
+      startedAt: at - 7_200_000,
+      clients: 40,
+      sessions: 8,
+      claims: 16,
+      interest: 118,
+      lagMs: 1.2,
+      draining: false,
+    },
+  };
+  const other = { ...node, node: 'south<b>1</b>', isAsked: false, clients: 3, draining: true };
+  const nodes = cluster === null ? [] : [node, other];
+  return { at, cluster: cluster && 'main', node: cluster && 'north-1', figures: cluster, nodes, logs: [] };
 }
 
 function logOf(name: string, at: number, messages: number, bytes: number): Snapshot['logs'][number] {

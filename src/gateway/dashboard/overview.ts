@@ -2,6 +2,7 @@
 import type { HistoryFigure, LogFigures, Snapshot } from '../../broker/operations/snapshot.ts';
 import { BusiestTopics } from './busiest-topics.ts';
 import { Chart, type ChartOptions } from './chart.ts';
+import { ClusterNodes } from './cluster-nodes.ts';
 import { foreign, h, show } from './dom.ts';
 import { eventSentence, eventTone } from './event-list.ts';
 import { bytes, count, duration, ms, percent, timeOfDay, whole } from './format.ts';
@@ -23,12 +24,14 @@ export class Overview implements View {
   private readonly page: Page;
   private readonly plots: readonly Plot[];
   private readonly topics: BusiestTopics;
+  private readonly nodes: ClusterNodes;
   private readonly logs = h('ul', { class: 'lines' });
   private readonly events = h('ol', { class: 'lines' });
 
   constructor(page: Page) {
     this.page = page;
     this.topics = new BusiestTopics(page.gateway, TOPICS_SHOWN);
+    this.nodes = new ClusterNodes(page.gateway);
     this.plots = PLOTS.map(({ exact, figures, note, ...options }) => ({
       chart: new Chart(options),
       exact,
@@ -47,12 +50,14 @@ export class Overview implements View {
         panel('Busiest topics', 'topics', this.topics.element),
         panel('Logs', 'storage', this.logs),
         panel('Latest events', 'events', this.events),
+        this.nodes.element,
       ),
     );
   }
 
   shown(): void {
     this.topics.shown();
+    this.nodes.shown();
     this.update();
   }
 
@@ -79,6 +84,7 @@ export class Overview implements View {
     if (snapshot !== null) fill(this.logs, storeLines(snapshot));
     this.showEvents();
     void this.topics.update();
+    void this.nodes.update(snapshot);
   }
 
   recolour(): void {
