@@ -203,7 +203,7 @@ export class LocalConnection extends EventEmitter implements MessageConnection, 
 }
 
 /** One end of a stream: what was sent to it and not read yet waits in it. */
-export class LocalStream extends EventEmitter implements MessageStream, Worker {
+export class LocalStream implements MessageStream, Worker {
   readonly id: number;
   readonly label: string;
   readonly ordered = true;
@@ -229,13 +229,18 @@ export class LocalStream extends EventEmitter implements MessageStream, Worker {
   private isOver = false;
   /** What the peer has reset it with, until it is told. */
   private resetBy: JspError | null = null;
+  // Who listens. There are four of these streams for each client of a door, and an EventEmitter would have a table for each.
+  private onMessage: ((message: Buffer) => void) | null = null;
+  private onEnd: Listener | null = null;
+  private onDrain: Listener | null = null;
+  private onError: ((error: JspError) => void) | null = null;
+  private onClose: Listener | null = null;
 
   constructor(
     connection: LocalConnection,
     id: number,
     { label, priority }: { label: string; priority: StreamPriority },
   ) {
-    super();
     this.connection = connection;
     this.id = id;
     this.label = label;
@@ -245,6 +250,30 @@ export class LocalStream extends EventEmitter implements MessageStream, Worker {
   /** Makes `peer` its other end: only of {@link LocalConnection.openStream}. */
   join(peer: LocalStream): void {
     this.peer = peer;
+  }
+
+  on(event: 'message', listener: (message: Buffer) => void): this;
+  on(event: 'error', listener: (error: JspError) => void): this;
+  on(event: 'end' | 'drain' | 'close', listener: () => void): this;
+  on(event: 'message' | 'end' | 'drain' | 'error' | 'close', listener: (value: never) => void): this {
+    switch (event) {
+      case 'message':
+        this.onMessage = both(this.onMessage, listener as (message: Buffer) => void);
+        break;
+      case 'end':
+        this.onEnd = both(this.onEnd, listener as Listener);
+        break;
+      case 'drain':
+        this.onDrain = both(this.onDrain, listener as Listener);
+        break;
+      case 'error':
+        this.onError = both(this.onError, listener as (error: JspError) => void);
+        break;
+      case 'close':
+        this.onClose = both(this.onClose, listener as Listener);
+        break;
+    }
+    return this;
   }
 
   get queuedBytes(): number {
@@ -326,8 +355,8 @@ export class LocalStream extends EventEmitter implements MessageStream, Worker {
     this.unreadBytes = 0;
     this.connection.forget(this);
     this.connection.telling(() => {
-      if (error !== null && this.listenerCount('error') > 0) this.emit('error', error);
-      this.emit('close');
+      if (error !== null) this.onError?.(error);
+      this.onClose?.();
     });
   }
 
@@ -341,7 +370,7 @@ export class LocalStream extends EventEmitter implements MessageStream, Worker {
 
   private tellMessage(message: Uint8Array): void {
     try {
-      this.emit('message', asBuffer(message));
+      this.onMessage?.(asBuffer(message));
     } catch (error) {
       this.connection.telling(() => {
         throw error;
@@ -353,12 +382,12 @@ export class LocalStream extends EventEmitter implements MessageStream, Worker {
   private readOn(): void {
     if (!this.awaitsDrain || this.isOver || this.queuedBytes * 2 > this.highWaterMark) return;
     this.awaitsDrain = false;
-    this.connection.telling(() => this.emit('drain'));
+    this.connection.telling(() => this.onDrain?.());
   }
 
   private readEnd(): void {
     this.isRead = true;
-    this.connection.telling(() => this.emit('end'));
+    this.connection.telling(() => this.onEnd?.());
     const { peer } = this;
     if (!this.hasEnded || peer === null || !peer.isRead) return;
     this.finish(null);
@@ -370,6 +399,20 @@ export class LocalStream extends EventEmitter implements MessageStream, Worker {
     this.isCalled = true;
     this.connection.call(this);
   }
+}
+
+type Listener = () => void;
+
+/** One after the other. */
+function both<T extends unknown[]>(
+  first: ((...args: T) => void) | null,
+  second: (...args: T) => void,
+): (...args: T) => void {
+  if (first === null) return second;
+  return (...args) => {
+    first(...args);
+    second(...args);
+  };
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
