@@ -62,6 +62,17 @@ async function settled(): Promise<void> {
 }
 
 describe('a connection within the process', () => {
+  test('tells all who listen, in the order in which they came', async () => {
+    const { near, far } = pair();
+    const { stream, peer, told } = await opened(near, far);
+    peer.on('message', (message: Buffer) => told.push(`again ${message}`));
+    peer.on('end', () => told.push('ended'));
+    stream.send(Buffer.from('x'));
+    stream.end();
+    await settled();
+    expect(told).toEqual(['x', 'again x', 'end', 'ended']);
+  });
+
   test('hands what was sent over in a later turn, in order, as the very same bytes', async () => {
     const { near, far } = pair();
     const { stream, peer } = await opened(near, far);
