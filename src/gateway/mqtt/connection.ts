@@ -30,7 +30,8 @@ import {
 import { type ConnectRequest, connectRequestOf, expiryMsOf, expirySecondsOf } from './connect.ts';
 import { InFlightMessages } from './in-flight.ts';
 import type { MqttCounters, MqttLimits } from './limits.ts';
-import { decodeNote, encodeNote, type MqttNote } from './note.ts';
+import { decodeNote, type MqttNote } from './note.ts';
+import { NoteKeeper } from './note-keeper.ts';
 import { PacketReader } from './packet-reader.ts';
 import {
   type ClientPacket,
@@ -97,9 +98,8 @@ export class MqttConnection {
   private changing = 0;
   private isSlow = false;
   private isReading = true;
-  /** The note that the broker has is not what it would be now. */
-  private isNoteDue = false;
-  private isWritingNote = false;
+  /** Null: the session ends with its connection. */
+  private note: NoteKeeper | null = null;
   /** When a packet came last, or it could be that one came and was not read. */
   private heardAt: Micros;
   private keepAlive: Micros = 0;
@@ -278,11 +278,14 @@ export class MqttConnection {
     this.heardAt = this.around.clock.now();
     const { subscriptions, taken } = isPresent ? decodeNote(this.around.notes.of(request.clientId)) : NO_NOTE;
     this.receipts.restore(taken);
+    if (expiryMs > 0) this.note = this.noteKeeper();
     // Said before CONNACK is sent, so that nothing is missed that comes from then on; what comes of it comes later. [MQT-14]
     for (const subscription of subscriptions) {
       this.subscriptions.subscribe(subscription, RetainHandling.NONE, () => {});
     }
     this.state = State.OPEN;
+    // Until the connection is over identifiers are kept here: one that was released and still stood in the note would be taken for another's.
+    if (taken.length > 0) this.remember();
     this.around.counters.connected++;
     this.send(
       writeConnack(
@@ -422,9 +425,12 @@ export class MqttConnection {
       if (--awaited > 0) return;
       this.changing--;
       if (this.state !== State.OPEN) return;
-      this.send(writeSuback(messageId, codes, this.version));
-      this.remember();
-      this.setReading();
+      this.remember((isKept) => {
+        if (this.state !== State.OPEN) return;
+        if (!isKept) this.unmake(asked, codes);
+        this.send(writeSuback(messageId, codes, this.version));
+        this.setReading();
+      });
     };
     const isBridge = this.request?.isBridge === true;
     for (const [place, { topic: filter, qos, nl = isBridge, rap = isBridge, rh = 0 }] of asked.entries()) {
@@ -458,10 +464,21 @@ export class MqttConnection {
         if (--awaited > 0) return;
         this.changing--;
         if (this.state !== State.OPEN) return;
-        this.send(writeUnsuback(messageId, codes, this.version));
-        this.remember();
-        this.setReading();
+        this.remember(() => {
+          if (this.state !== State.OPEN) return;
+          this.send(writeUnsuback(messageId, codes, this.version));
+          this.setReading();
+        });
       });
+    }
+  }
+
+  /** There is no room to remember what was subscribed: so it is not. */
+  private unmake(asked: ISubscribePacket['subscriptions'], codes: number[]): void {
+    for (const [place, { topic }] of asked.entries()) {
+      if (codes[place] >= MqttReason.UNSPECIFIED) continue;
+      codes[place] = this.version === 5 ? MqttReason.QUOTA_EXCEEDED : MqttReason.UNSPECIFIED;
+      this.subscriptions?.unsubscribe(topic, () => {});
     }
   }
 
@@ -570,23 +587,19 @@ export class MqttConnection {
   }
 
   /** [MQT-14] what it has subscribed to outlives the connection, where the session does */
-  private remember(): void {
-    if (this.session === null || this.session.welcome.expiryMs === 0) return;
-    this.isNoteDue = true;
-    if (!this.isWritingNote) void this.writeNotes();
+  private remember(settled: (isKept: boolean) => void = () => {}): void {
+    if (this.note === null) settled(true);
+    else this.note.keep(settled);
   }
 
-  private async writeNotes(): Promise<void> {
-    this.isWritingNote = true;
-    while (this.isNoteDue) {
-      this.isNoteDue = false;
-      const note = encodeNote({
+  private noteKeeper(): NoteKeeper {
+    return new NoteKeeper(
+      (note) => this.around.notes.set(this.clientId, note),
+      () => ({
         subscriptions: this.subscriptions?.all() ?? [],
-        taken: this.receipts?.taken ?? [],
-      });
-      await this.around.notes.set(this.clientId, note);
-    }
-    this.isWritingNote = false;
+        taken: this.state === State.OPEN ? [] : (this.receipts?.taken ?? []),
+      }),
+    );
   }
 
   /** A reason string, for a client that wants to know. */
@@ -611,7 +624,9 @@ export class MqttConnection {
     if (this.state !== State.GREETING && this.state !== State.CONNECTING) return;
     const { applicationCode, reason: text = '' } = (error ?? {}) as Partial<JspError>;
     let reason = error instanceof MqttFault ? error.reason : connectReasonOf(applicationCode);
-    if (reason === MqttReason.NOT_AUTHORIZED && this.request !== null && this.request.proof !== ANONYMOUS) {
+    // Credentials that were let in may still not allow the will.
+    const isAboutCredentials = this.session === null && (this.request?.proof ?? ANONYMOUS) !== ANONYMOUS;
+    if (reason === MqttReason.NOT_AUTHORIZED && isAboutCredentials) {
       reason = MqttReason.BAD_CREDENTIALS;
     }
     const why = error instanceof MqttFault ? error.message : text;
@@ -649,8 +664,7 @@ export class MqttConnection {
   }
 
   private async part(session: Session, isOrderly: boolean, expiryMs: number | undefined): Promise<void> {
-    const taken = this.receipts?.taken ?? [];
-    if (taken.length > 0) this.remember();
+    if ((this.receipts?.taken ?? []).length > 0) this.remember();
     await session.drain(LEAVE_MS_MAX);
     if (isOrderly && !session.isOver) {
       if (this.request?.will != null) {

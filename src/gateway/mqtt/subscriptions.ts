@@ -218,7 +218,9 @@ export class Subscriptions {
     if (log === null) return all;
     const { receiveMaximum: unackedMax, expiryMs, isKept } = this.terms;
     const reading = { ...all, log, unackedMax, ackWaitMs: ACK_WAIT_MS };
-    if (kind === null || !isKept) return reading;
+    if (!isKept) return reading;
+    // A group waits for its members as long as they may be away.
+    if (kind === null) return { ...reading, expiryMs: Math.max(GROUP_EXPIRY_MS, expiryMs) };
     const { name, welcome } = this.session;
     const durable = `mqtt/${name.length > NAME_CHARACTERS_MAX ? shortened(name) : name}/${welcome.epoch}/${kind}`;
     return { ...reading, name: durable, expiryMs, ofSession: true };
@@ -309,7 +311,15 @@ class Group implements SettledSource {
       if (this.awaiting?.delete(request) === true && this.awaiting.size === 0) this.awaiting = null;
       done(reason);
     };
-    this.open()
+    let stream: CommandStream;
+    try {
+      stream = this.open();
+    } catch {
+      this.forget(held);
+      answer(MqttReason.QUOTA_EXCEEDED); // the connection has as many streams as it may have
+      return;
+    }
+    stream
       .ask((id) => {
         request = id;
         this.awaiting ??= new Map();
@@ -328,9 +338,8 @@ class Group implements SettledSource {
       done();
       return;
     }
-    this.open()
-      .ask((id) => encodeUnsubscribe(id, filter))
-      .then(done, done); // it is gone, whoever has ended it
+    if (this.stream === null) done();
+    else this.stream.ask((id) => encodeUnsubscribe(id, filter)).then(done, done); // it is gone, whoever has ended it
   }
 
   /** It is subscribed no more. False: it was not, or is by another. */
@@ -460,5 +469,7 @@ const NO_IDS: readonly number[] = [];
 const REQUEST_AT = 4;
 /** A client of MQTT acknowledges when it likes; nothing is sent twice on one connection. [MQT-16] */
 const ACK_WAIT_MS = 0xffff_ffff;
+/** Of a shared group that nobody holds: what it is where nothing is said. [BRK-74] */
+const GROUP_EXPIRY_MS = 3_600_000;
 /** A character is up to four bytes, and the name of a durable subscription at most 256. */
 const NAME_CHARACTERS_MAX = 40;

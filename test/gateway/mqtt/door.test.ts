@@ -294,9 +294,15 @@ describe('publishing', () => {
     await back.hear('pubcomp', 7);
     back.say({ ...packet, payload: 'another' });
     await back.hear('pubrec', 7);
-    expect(await watcher.texts(2)).toEqual(['once', 'another']);
+    back.say({ cmd: 'pubrel', messageId: 7 });
+    await back.hear('pubcomp', 7);
+    await back.disconnect();
+    const last = await server.welcomed(session);
+    last.say({ ...packet, payload: 'a third' });
+    await last.hear('pubrec', 7);
+    expect(await watcher.texts(3)).toEqual(['once', 'another', 'a third']);
     expect(await watcher.rest()).toEqual([]);
-    for (const each of [back, watcher]) await each.disconnect();
+    for (const each of [last, watcher]) await each.disconnect();
   });
 
   test('what is refused has a reason in MQTT 5, and is acknowledged and dropped in 3.1.1 where it would be refused again [MQT-13]', async () => {

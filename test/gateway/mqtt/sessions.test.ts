@@ -82,6 +82,22 @@ describe('a subscription of QoS 1', () => {
   });
 });
 
+test('a session that has subscribed to more than can be remembered is told so, and keeps what there was room for [MQT-14]', async () => {
+  const client = await server.welcomed({ clientId: 'long', properties: KEPT });
+  const filters = Array.from({ length: 70 }, (_, i) => `${i}/${'x'.repeat(1_000)}`);
+  const codes: number[] = [];
+  for (const filter of filters) codes.push(...(await client.subscribe(filter, 0)));
+  const granted = codes.filter((code) => code === 0).length;
+  expect([granted > 60, granted < 66, codes.at(-1)]).toEqual([true, true, 0x97]);
+  await client.disconnect();
+  const back = await server.welcomed({ clientId: 'long', clean: false, properties: KEPT });
+  await back.publish(filters[0], 'kept');
+  await back.publish(filters[69], 'not kept');
+  expect(await back.texts(1)).toEqual(['kept']);
+  expect(await back.rest()).toEqual([]);
+  await back.disconnect({ sessionExpiryInterval: 0 });
+});
+
 describe('a message that comes again', () => {
   test('has DUP and the packet identifier that it had, and an acknowledgement of an earlier connection settles no other [MQT-16]', async () => {
     const from = await publisher();
