@@ -230,6 +230,12 @@ export class ClaimTable {
     this.pumpSoon();
   }
 
+  /** What the bucket says of a claim: where it is another node's, this one has not heard of it. */
+  compare(key: string, record: ClaimRecord): void {
+    const claim = this.claims.get(key);
+    if (claim?.state === State.HELD && !claim.isBusy && !this.isOwn(record)) this.verify(claim);
+  }
+
   /** Nothing waits to be written. */
   get isIdle(): boolean {
     return this.underWay === 0 && this.queue.length === 0 && this.unwritten.length === 0;

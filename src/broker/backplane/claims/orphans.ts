@@ -37,7 +37,7 @@ export class Orphans {
     this.lookIn(0);
   }
 
-  /** A node is gone, or this one is of the cluster again. */
+  /** A node is gone; or this one has not heard what others said for a while. */
   lookAgain(): void {
     this.isDue = true;
     this.isLate = false;
@@ -86,7 +86,11 @@ export class Orphans {
   /** False: it has no node, and is another's to take first. */
   private take(key: string, entry: BucketEntry, nodes: readonly string[], isLate: boolean): boolean {
     const record = entry.value === null ? null : decodeClaim(entry.value);
-    if (record === null || this.table.has(key)) return true;
+    if (record === null) return true;
+    if (this.table.has(key)) {
+      this.table.compare(key, record);
+      return true;
+    }
     const { holder, isFree } = record;
     const { own } = this.around;
     // Of an earlier run, or from before this one was cut off for too long.

@@ -4,7 +4,6 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { JspError } from '../../../base/errors.ts';
 import { MILLISECOND } from '../../../base/time.ts';
-import { MemoryStore } from '../../core/store/memory-store.ts';
 import type {
   Backplane,
   BackplaneMetrics,
@@ -18,7 +17,8 @@ import { JetStreamLogs } from './jetstream-logs.ts';
 import { NatsLine } from './line.ts';
 import { NatsLive } from './live.ts';
 import { loadNats, type NatsModules } from './modules.ts';
-import { type ClaimPort, type NatsParts, NatsPort } from './nats-port.ts';
+import { NatsClaims } from './nats-claims.ts';
+import { type NatsParts, NatsPort } from './nats-port.ts';
 import { News } from './news.ts';
 import { NodeMessages } from './node-messages.ts';
 import { NatsNodes } from './nodes.ts';
@@ -79,6 +79,7 @@ export class NatsBackplane implements Backplane {
   private readonly messages: NodeMessages;
   private readonly nodes: NatsNodes;
   private readonly logs: JetStreamLogs;
+  private readonly claims: NatsClaims;
   private readonly storeNews: StoreNews;
   private readonly values: NatsValues;
   private reconnects = 0;
@@ -89,7 +90,8 @@ export class NatsBackplane implements Backplane {
     port: NatsPort,
     news: News,
     lines: NatsLines,
-    parts: Pick<NatsParts, 'live' | 'messages' | 'nodes'> & StoreParts & { readonly values: NatsValues },
+    parts: Pick<NatsParts, 'live' | 'messages' | 'nodes'> &
+      StoreParts & { readonly claims: NatsClaims; readonly values: NatsValues },
   ) {
     this.cluster = cluster;
     this.port = port;
@@ -99,6 +101,7 @@ export class NatsBackplane implements Backplane {
     this.messages = parts.messages;
     this.nodes = parts.nodes;
     this.logs = parts.logs;
+    this.claims = parts.claims;
     this.store = parts.store;
     this.storeNews = parts.storeNews;
     this.values = parts.values;
@@ -138,10 +141,17 @@ export class NatsBackplane implements Backplane {
       ...{ node, run: number, nowMs, wallMs },
       onTrouble: (trouble) => troubles.tell(trouble),
     });
-    const store = new ClusterStore(logs.logs, new MemoryStore(), storeNews);
+    const claims = await NatsClaims.open({
+      ...{ modules, line: lines.store, cluster, replicas, prefix, own: { node, number } },
+      isAlive: (run) => nodes.hasRun(run.node, run.number),
+      nodes: () => nodes.list.map(({ node: name }) => name),
+      tell: (tell) => news.push(tell),
+      onNews: () => storeNews.push(() => {}),
+    });
+    const store = new ClusterStore(logs.logs, claims, storeNews);
     const parts = {
       ...{ live, messages, nodes, logs, store, storeNews },
-      ...{ claims: ownClaims(news), values },
+      ...{ claims, values },
     };
     const backplane = new NatsBackplane(cluster, new NatsPort(node, news, parts), news, lines, parts);
     troubles.tell = (trouble) => backplane.onTrouble(trouble);
@@ -184,6 +194,7 @@ export class NatsBackplane implements Backplane {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
+    await this.claims.close();
     await this.values.close();
     await this.nodes.close();
     this.logs.close();
@@ -200,6 +211,7 @@ export class NatsBackplane implements Backplane {
       if (isConnected) {
         this.reconnects++;
         this.live.resume();
+        this.claims.resume();
         this.nodes.writeSoon();
       }
       this.onTrouble(isConnected ? null : 'NATS cannot be reached');
@@ -223,8 +235,14 @@ export class NatsBackplane implements Backplane {
     };
     this.nodes.listener = {
       came: () => {},
-      gone: (node) => news.push((events) => events.nodeGone(node)),
-      lapsed: (isLapsed) => this.onTrouble(isLapsed ? 'the other nodes take this one for gone' : null),
+      gone: (node) => {
+        news.push((events) => events.nodeGone(node));
+        this.claims.nodeGone();
+      },
+      lapsed: (isLapsed) => {
+        this.claims.lapsed(isLapsed);
+        this.onTrouble(isLapsed ? 'the other nodes take this one for gone' : null);
+      },
       replaced: ({ urls }) => {
         const where = urls.length === 0 ? '' : ` (${urls[0]})`;
         const what = `another broker of the cluster is called "${port.node}", too${where}: give each its own name`;
@@ -239,17 +257,6 @@ function nodeName(): string {
     .replace(/[^A-Za-z0-9_-]/g, '-')
     .slice(0, 48);
   return `${machine || 'broker'}-${randomBytes(3).toString('hex')}`;
-}
-
-/** Each node has what it asks for. */
-function ownClaims(news: News): ClaimPort {
-  let last = randomBytes(4).readUInt32BE(); // logs know messages by it, those of other nodes too
-  return {
-    claim: (key) => news.push((events) => events.claimed(key, new Map(), true, true)),
-    release() {},
-    keep() {},
-    newNumber: () => ++last,
-  };
 }
 
 /** For so long a change that comes again is known. */

@@ -103,6 +103,7 @@ export class NatsClaims {
   /** NATS can be reached again. */
   resume(): void {
     this.stream.resume();
+    this.orphans.lookAgain(); // what others have said meanwhile has not come
   }
 
   nodeGone(): void {

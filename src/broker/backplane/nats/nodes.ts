@@ -106,6 +106,12 @@ export class NatsNodes {
     return node === this.own.node || this.known.has(node);
   }
 
+  /** Whether this run of a node is of the cluster. */
+  hasRun(node: string, number: number): boolean {
+    const { own } = this;
+    return node === own.node ? number === own.number : this.known.get(node)?.record.number === number;
+  }
+
   /** What it says of itself has changed by much. */
   writeSoon(): void {
     if (this.line.isUp) void this.write().catch(ignore);
