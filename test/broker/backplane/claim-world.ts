@@ -51,6 +51,8 @@ export class ClaimNode {
   readonly table: ClaimTable;
   readonly state: ClaimedState;
   readonly backplane: ClaimBackplane;
+  /** Clients may come. */
+  isReady = false;
   /** Nothing of it reaches anybody, and the other way. */
   isCut = false;
   isDead = false;
@@ -91,7 +93,10 @@ export class ClaimNode {
       { bucket, own: run, after, isAlive: (other) => world.isAlive(other), nodes: () => world.names() },
       this.table,
     );
-    numbers.start(() => this.orphans.start());
+    numbers.start(() => {
+      this.isReady = true;
+      this.orphans.start();
+    });
   }
 
   hello(session: string, options: Partial<Hello> = {}): Guest {
@@ -347,8 +352,13 @@ export class ClaimWorld {
     for (const node of this.living()) node.look();
     for (;;) {
       let next = Math.min(end, this.clock.nextAt);
-      for (const { core } of this.living())
-        next = Math.min(next, Math.ceil(core.nextTimeoutMs * MILLISECOND));
+      for (const { core } of this.living()) {
+        const isLater = core.nextTimeoutMs > this.nowMs; // by less than the clock can tell, too
+        next = Math.min(
+          next,
+          Math.max(this.clock.now() + (isLater ? 1 : 0), Math.ceil(core.nextTimeoutMs * MILLISECOND)),
+        );
+      }
       if (this.clock.nextAt <= next) this.clock.runInstant();
       else this.clock.advanceTo(Math.max(next, this.clock.now()));
       for (const node of this.living()) node.look();

@@ -75,6 +75,8 @@ class Claim {
   next: { readonly demand: ClaimDemand; readonly mayTake: MayTake } | null = null;
   /** Nobody asked for it: its node is gone. */
   readonly isOrphan: boolean;
+  /** The last look at the bucket that has come across it. */
+  lookedAt = 0;
   cancel: (() => void) | null = null;
   askedUntil: (() => void) | null = null;
 
@@ -230,10 +232,18 @@ export class ClaimTable {
     this.pumpSoon();
   }
 
-  /** What the bucket says of a claim: where it is another node's, this one has not heard of it. */
-  compare(key: string, record: ClaimRecord): void {
+  /** What the bucket says of a claim: where it is another node's, this one has not heard of it. @param look - of which that is part */
+  compare(key: string, record: ClaimRecord, look: number): void {
     const claim = this.claims.get(key);
-    if (claim?.state === State.HELD && !claim.isBusy && !this.isOwn(record)) this.verify(claim);
+    if (claim === undefined) return;
+    claim.lookedAt = look;
+    if (claim.state === State.HELD && !claim.isBusy && !this.isOwn(record)) this.verify(claim);
+  }
+
+  /** The look is over: what it has not come across may have been another node's, and be over there. */
+  compared(look: number): void {
+    for (const claim of this.claims.values())
+      if (claim.state === State.HELD && !claim.isBusy && claim.lookedAt !== look) this.verify(claim);
   }
 
   /** Nothing waits to be written. */
@@ -267,6 +277,10 @@ export class ClaimTable {
       else this.deny(claim);
       return;
     }
+    if (claim.isOrphan) {
+      this.drop(claim); // another one was faster
+      return;
+    }
     const { node } = record.holder;
     if (!claim.mayTake(record.entries)) this.deny(claim);
     else if (demand === 'force') this.take(claim, entry, record);
@@ -293,7 +307,7 @@ export class ClaimTable {
       this.pump();
       if (!this.isHere(claim, State.TAKING)) return;
       if (outcome > 0) this.taken(claim, outcome, record);
-      else if (claim.isUnwanted || (claim.isOrphan && outcome === WriteFault.CONFLICT)) this.drop(claim);
+      else if (claim.isUnwanted) this.drop(claim);
       else if (outcome === WriteFault.CONFLICT) this.read(claim);
       else this.again(claim, () => this.read(claim));
     });

@@ -25,6 +25,7 @@ export class Orphans {
   /** Nodes have gone since the last look began. */
   private isDue = false;
   private isClosed = false;
+  private looks = 0;
   private cancel: (() => void) | null = null;
 
   constructor(around: OrphanSurroundings, table: ClaimTable) {
@@ -60,6 +61,7 @@ export class Orphans {
     if (this.isLooking) return;
     this.isLooking = true;
     this.isDue = false;
+    this.looks++;
     const { isLate } = this;
     const nodes = this.around.nodes();
     let left = 0;
@@ -72,6 +74,7 @@ export class Orphans {
       (isWhole) => {
         this.isLooking = false;
         if (this.isClosed) return;
+        if (isWhole) this.table.compared(this.looks);
         if (this.isDue) this.lookIn(GATHER_MS);
         else if (!isWhole)
           this.lookIn(GATHER_MS); // more than may be taken at once
@@ -88,7 +91,7 @@ export class Orphans {
     const record = entry.value === null ? null : decodeClaim(entry.value);
     if (record === null) return true;
     if (this.table.has(key)) {
-      this.table.compare(key, record);
+      this.table.compare(key, record, this.looks);
       return true;
     }
     const { holder, isFree } = record;

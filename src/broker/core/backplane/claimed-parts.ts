@@ -2,6 +2,7 @@
 
 import { ReasonCode } from '../../../pubsub/command.ts';
 import { DURABLE_KEYS, decodeDurable } from '../durable/durable-record.ts';
+import { NOTE_KEYS } from '../session/session-notes.ts';
 import { decodeSessionRecord, SESSION_KEYS } from '../session/session-record.ts';
 import type { BrokerState } from '../state.ts';
 import { WILL_KEYS } from '../will/wills.ts';
@@ -50,6 +51,9 @@ class ClaimedSessions implements ClaimedPart {
       this.ids.takeUp(absence.session, entries.get(IDS_KEYS + name));
     }
     takeUpWills(this.broker, entries, (key, value) => wills.takeUp(key, value, absence));
+    if (absence !== null) return;
+    // Its time is over, and what else there was of it with it.
+    for (const prefix of [NOTE_KEYS, IDS_KEYS]) this.broker.store.state.delete(prefix + name);
   }
 
   handOver(name: string, done: () => void): void {
