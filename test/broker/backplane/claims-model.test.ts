@@ -35,7 +35,7 @@ class Story {
         world.start(node.run.node);
         this.listen(node.run.node);
       }
-    } else if (dice < 0.55) this.come(node.run.node);
+    } else if (dice < 0.55 && node.isReady) this.come(node.run.node);
     else if (dice < 0.8) this.leave();
     else if (dice < 0.83) {
       this.kills++;
@@ -130,7 +130,6 @@ class Story {
 
 test('whatever befalls nodes and what is between them, a session has one holder, wills come once, and nothing is left in the end [CLU-20] [CLU-24] [CLU-26]', () => {
   for (let seed = 1; seed <= SEEDS; seed++) {
-    console.log('SEED', seed);
     const story = new Story(seed);
     for (let step = 0; step < 40; step++) story.step();
     story.calm();

@@ -8,6 +8,8 @@
  *     HELD ── given back ──> RELEASING ── written ──> (none)
  *
  * What belongs to a held claim is in memory; what changes is written soon, the changes of one claim together, many claims at once, up to a bound. What is not known to be written is read again.
+ *
+ * It is one file, for how a claim comes, is kept and goes moves the same claims between the same states.
  */
 
 import { Ring } from '../../../base/ring.ts';
