@@ -441,6 +441,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       this.tell('backplaneTrouble', trouble);
       if (failure instanceof JspError && this.failure === null) this.fail(failure);
     };
+    this.service.hear(); // what has come before
   }
 
   /** As another node of the cluster has. [CLU-53] */

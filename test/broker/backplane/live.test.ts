@@ -8,6 +8,7 @@ import {
   SubscribeFlag,
 } from '../../../src/pubsub/command.ts';
 import { encodeProperties, type Properties } from '../../../src/pubsub/properties.ts';
+import { encodeSubscribeOptions } from '../../../src/pubsub/subscribe-options.ts';
 import { DrivenCore } from '../core/driven-core.ts';
 import { FakeClient, type FakeStream } from '../core/fake-client.ts';
 import { FakeBackplane } from './fake-backplane.ts';
@@ -167,7 +168,6 @@ describe('a live message', () => {
     ['too short', Buffer.from([1, 0, 0])],
     ['one with a topic beyond its end', Buffer.from([1, 0, 0xff, 0xff, 0, 0, 0, 0, 1])],
     ['one to the broker itself', message('$sys/admin/kick', '{}')],
-    ['one to keep', message('a', 'x', { flags: PublishFlag.RETAIN })],
     ['one with an alias', message('a', 'x', { flags: PublishFlag.ALIAS })],
     ['one with a wildcard', message('a/+', 'x')],
   ])('that is none is dropped and counted: %s [CLU-6]', (_, bytes) => {
@@ -196,6 +196,26 @@ describe('a live message', () => {
     expect([sent[1] & PublishFlag.QOS, sent.readUInt32BE(4)]).toEqual([PublishFlag.QOS1, 1]);
     expect(lines(live)).toEqual(['a=mine']);
     expect(live.link.commands).toEqual([]);
+  });
+
+  test('says whether it was published with RETAIN, to those alone who want to know [CLU-6] [BRK-131]', () => {
+    const node = new Node();
+    const plain = node.subscribed('a');
+    const curious = node.open();
+    const options = encodeSubscribeOptions({ asPublished: 0x01 });
+    curious.send(encodeSubscribe(1, 'a', Overflow.BLOCK, 0, 0, options));
+    for (const each of [plain, curious]) lines(each);
+    node.open().send(message('a', 'mine', { flags: PublishFlag.RETAIN }));
+    const [{ message: sent }] = node.backplane.published;
+    expect(sent[1]).toBe(PublishFlag.RETAIN);
+    node.comes(message('a', 'theirs', { flags: PublishFlag.RETAIN }));
+    node.comes(message('a', 'another'));
+    const flagsOf = (stream: FakeStream) => {
+      stream.carry();
+      return stream.link.commands.map(({ flags }) => flags & PublishFlag.RETAIN);
+    };
+    expect(flagsOf(plain)).toEqual([0, 0, 0]);
+    expect(flagsOf(curious)).toEqual([PublishFlag.RETAIN, PublishFlag.RETAIN, 0]);
   });
 
   test('comes no later than it is of use, and with the time that is left [CLU-6]', () => {

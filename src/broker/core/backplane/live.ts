@@ -71,21 +71,17 @@ export class LiveMessages implements Partial<BackplaneEvents> {
     unanswered: (() => void) | null,
   ): boolean {
     const { port, requests } = this;
+    const { fanOut } = this.broker;
     const { isConnected } = port;
     const asks = unanswered !== null && isConnected;
     const request = asks ? requests.add(message, priority, deadlineMs, unanswered) : 0;
-    const topicEnd = topicEndOf(message);
-    if (!isStored) {
-      port.publish(message, topicEnd, priority, this.lifeOf(deadlineMs), request);
-      return isConnected;
-    }
+    const marks = (isStored ? PublishFlag.QOS1 : 0) | (fanOut.isRetained ? PublishFlag.RETAIN : 0);
     // The port copies the bytes: nobody else sees them like this.
-    const id = message.subarray(4, 8);
-    message[1] |= PublishFlag.QOS1;
-    id[3] = STORED_ID;
-    port.publish(message, topicEnd, priority, this.lifeOf(deadlineMs), request);
-    message[1] &= ~PublishFlag.QOS1;
-    id[3] = 0;
+    message[1] |= marks;
+    if (isStored) message[ID_END] = STORED_ID;
+    port.publish(message, topicEndOf(message), priority, this.lifeOf(deadlineMs), request);
+    message[1] &= ~marks;
+    if (isStored) message[ID_END] = 0;
     return isConnected;
   }
 
@@ -102,23 +98,13 @@ export class LiveMessages implements Partial<BackplaneEvents> {
     }
     if (deadlineMs <= nowMs) return; // at most once, and not too late
     const isStored = (message[1] & PublishFlag.QOS) !== 0;
-    if (isStored) {
-      message[1] &= ~PublishFlag.QOS;
-      message.fill(0, 4, 8);
-    }
-    if (group !== null) {
-      fanOut.offer(
-        message,
-        [groups.chosenIn(group, message)],
-        this.publisher,
-        priority,
-        deadlineMs,
-        isStored,
-      );
-      return;
-    }
-    if (retained.replays > 0) retained.onLive(message); // [BRK-106] who gets it needs no last value
-    fanOut.offer(message, entries, this.publisher, priority, deadlineMs, isStored);
+    if (isStored) message.fill(0, 4, 8);
+    fanOut.isRetained = (message[1] & PublishFlag.RETAIN) !== 0;
+    message[1] &= ~MARKS;
+    if (retained.replays > 0 && group === null) retained.onLive(message); // [BRK-106] who gets it needs no last value
+    const chosen = group === null ? entries : [groups.chosenIn(group, message)];
+    fanOut.offer(message, chosen, this.publisher, priority, deadlineMs, isStored);
+    fanOut.isRetained = false;
   }
 
   /** [CLU-8] told to those who would have got them, but for readers of logs: those may have been stored. */
@@ -152,6 +138,9 @@ function unstoppable(broker: StreamServices): Channel {
   return channel;
 }
 
-/** What a message has of its flags on its way, QoS 1 if it is stored; and the id that it has to have then. */
-const FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED | PublishFlag.QOS1;
+/** What a message has of its flags only on its way: QoS 1 if it is stored, RETAIN if it was published with that. */
+const MARKS = PublishFlag.QOS1 | PublishFlag.RETAIN;
+const FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED | MARKS;
+/** Last byte of the id, and what it is of one that is stored, which has to have one. */
+const ID_END = 7;
 const STORED_ID = 1;

@@ -249,11 +249,11 @@ function offer(
   const live = isCopied ? asLive(message) : message;
   fanOut.isRetained = (message[1] & PublishFlag.RETAIN) !== 0;
   offerLive(broker, channel, live, entries, deadlineMs, log !== null);
-  fanOut.isRetained = false;
   const { offered, refused } = fanOut;
   const isUnanswered = offered === 0 && log === null && terms.replyAt >= 0;
   const tell = isUnanswered ? () => tellNoResponders(broker, channel, message, terms.replyAt) : null;
   cluster?.live.publish(live, channel.priority, deadlineMs, log !== null, tell);
+  fanOut.isRetained = false;
   if (log === null && isForNobody(broker)) {
     counters.messagesUnrouted++;
     if (id === 0) tell?.();
