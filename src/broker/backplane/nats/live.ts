@@ -67,8 +67,7 @@ export class NatsLive {
   publish(message: Uint8Array, topicEnd: number, priority: number, ttlMs: number, request: number): void {
     const { head, metrics } = this;
     const { line, number } = this.parts;
-    const topic = this.topics.lookup(message, HEADER_BYTES, topicEnd) ?? this.remember(message, topicEnd);
-    topic.count = topic.count === COUNT_MAX ? 1 : topic.count + 1; // also of what is not sent: others miss it
+    const topic = this.next(message, topicEnd);
     if (!line.isUp || !line.hasRoom) {
       metrics.unsent++;
       return;
@@ -87,6 +86,12 @@ export class NatsLive {
     line.count(bytes.length + topic.subject.length);
     metrics.messagesOut++;
     metrics.bytesOut += bytes.length;
+  }
+
+  /** A message does not go to the others, who will miss it. [CLU-8] */
+  leaveOut(message: Uint8Array, topicEnd: number): void {
+    this.next(message, topicEnd);
+    this.metrics.unsent++;
   }
 
   want(filter: string): void {
@@ -199,6 +204,13 @@ export class NatsLive {
       if (matches(this.unwanted[i % UNWANTED_MAX], topic)) return true;
     }
     return false;
+  }
+
+  /** The topic of a message, which is counted there. */
+  private next(message: Uint8Array, topicEnd: number): SentTopic {
+    const topic = this.topics.lookup(message, HEADER_BYTES, topicEnd) ?? this.remember(message, topicEnd);
+    topic.count = topic.count === COUNT_MAX ? 1 : topic.count + 1;
+    return topic;
   }
 
   private remember(message: Uint8Array, topicEnd: number): SentTopic {

@@ -53,7 +53,10 @@ export class NatsPort implements BackplanePort {
   }
 
   publish(message: Uint8Array, topicEnd: number, priority: number, ttlMs: number, request: number): void {
-    this.parts.live.publish(message, topicEnd, priority, ttlMs, request);
+    const { live } = this.parts;
+    // Where one line is down nothing goes out, or the members of a group here would have it, too.
+    if (this.isConnected) live.publish(message, topicEnd, priority, ttlMs, request);
+    else live.leaveOut(message, topicEnd);
   }
 
   want(filter: string): void {
