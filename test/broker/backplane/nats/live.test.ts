@@ -71,7 +71,14 @@ describe.skipIf(program === null)('live messages between brokers on NATS', () =>
     expect((await asking.request('add', '[1,2,3]')).text()).toBe('6');
     await served.close();
     const refused = { code: 'ERR_JSP_NO_RESPONDERS' };
-    await expect(asking.request('add', '[1]')).rejects.toMatchObject(refused);
+    const codes: unknown[] = [];
+    // What comes before NATS has heard that the service is gone, nobody answers.
+    for (let i = 0; i < 20 && codes[codes.length - 1] !== refused.code; i++) {
+      const error = await asking.request('add', '[1]', { timeoutMs: 250 }).catch((reason: unknown) => reason);
+      codes.push((error as { code?: unknown }).code);
+    }
+    expect(codes.pop()).toBe(refused.code);
+    expect(codes.filter((code) => code !== 'ERR_JSP_TIMEOUT')).toEqual([]);
     await expect(asking.request('nobody/here', '')).rejects.toMatchObject(refused);
   });
 
