@@ -165,11 +165,15 @@ export class DeadLetters {
       const { graves } = graveyard;
       this.write(consumer, graveyard);
       let kept = 0;
+      // In their order, for the last that is in a log tells that those before are: behind one that has to wait none is appended.
+      let isHeldUp = false;
       // What is given up meanwhile comes behind.
       for (let i = 0; i < graves.length; i++) {
         const grave = graves[i];
-        if (this.isBuried(consumer, grave)) consumer.bury(grave.offset);
+        const mayGoOn = !isHeldUp || grave.state === GraveState.APPENDED;
+        if (mayGoOn && this.isBuried(consumer, grave)) consumer.bury(grave.offset);
         else graves[kept++] = grave;
+        isHeldUp ||= graves[kept - 1] === grave && grave.state === GraveState.WRITTEN;
       }
       graves.length = kept;
       if (kept > 0) continue;

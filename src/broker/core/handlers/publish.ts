@@ -38,6 +38,7 @@ import type { FilterEntry } from '../../../pubsub/router.ts';
 import { NoticeCode } from '../../../pubsub/session-commands.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
+import { withTimeLeft } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import { isReservedName, keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
@@ -136,6 +137,8 @@ interface Publication {
   readonly key: string | null;
   /** Whose last value of its topic it is to be; null: it is not to be kept as one. */
   readonly keeper: Session | null;
+  /** From when on its time to live is counted. */
+  readonly takenAtMs: number;
 }
 
 function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Array): void {
@@ -197,7 +200,8 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     isRetained = false;
   }
   const keeper = isRetained ? broker.sessionOf(channel) : null;
-  const publication: Publication = { message, publisher, id, terms, log, key, keeper };
+  const takenAtMs = broker.nowMs;
+  const publication: Publication = { message, publisher, id, terms, log, key, keeper, takenAtMs };
   const offset = log === null ? -1 : store(broker, channel, log, message, terms);
   const isBehind = log === null && broker.placements.isUnderWay(channel);
   if (isBehind || offset === AppendFault.PENDING) awaitPlacement(broker, channel, publication);
@@ -236,17 +240,25 @@ function goOut(
 function offer(
   broker: BrokerState,
   channel: Channel,
-  { message, id, terms, log, keeper }: Publication,
+  { message, id, terms, log, keeper, takenAtMs }: Publication,
   entries: Entries,
 ): number {
   const { counters, fanOut } = broker;
   if (broker.retained.replays > 0) broker.retained.onLive(message);
   if (keeper !== null) broker.retained.keep(keeper, message, channel.priority); // [BRK-29] the last value of its topic
-  const deadlineMs = broker.nowMs + terms.ttlMs;
+  const deadlineMs = takenAtMs + terms.ttlMs;
+  const hasWaited = takenAtMs < broker.nowMs;
+  if (hasWaited && deadlineMs <= broker.nowMs) {
+    counters.droppedExpired++; // [BRK-86] while it was on its way to its log
+    fanOut.offered = 0;
+    fanOut.refused = 0;
+    return 0;
+  }
   const { cluster } = broker;
   // A copy that nobody gets is not made.
   const isCopied = entries.length > 0 || !broker.groups.isEmpty || cluster !== null;
-  const live = isCopied ? asLive(message) : message;
+  const timely = hasWaited ? withTimeLeft(message, deadlineMs - broker.nowMs) : message;
+  const live = isCopied ? asLive(timely) : timely;
   fanOut.isRetained = (message[1] & PublishFlag.RETAIN) !== 0;
   offerLive(broker, channel, live, entries, deadlineMs, log !== null);
   const { offered, refused } = fanOut;
@@ -263,14 +275,13 @@ function offer(
 
 /** A message is on its way to its log, or behind one that is: its publisher's answer keeps its place in line, and the rest is done when it is known what has become of it. [CLU-30] */
 function awaitPlacement(broker: BrokerState, channel: Channel, publication: Publication): void {
-  const { message, publisher, id, log } = publication;
+  const { message, publisher, id, log, takenAtMs } = publication;
   const receipt = unplaced(id, log, message.length);
   if (id !== 0) {
     publisher.take(id);
     publisher.receipts.add(receipt);
     if (log !== null) broker.publishers.await(log, publisher);
   }
-  const takenAtMs = broker.nowMs;
   broker.placements.await(channel, log, message.length, (offset, isDuplicate) => {
     if (log === null && channel.closed) return; // it is discarded where it waits [BRK-18]
     if (offset > 0) broker.latencies.placed(log as LogPort, broker.nowMs - takenAtMs, broker.wallMs);

@@ -107,6 +107,30 @@ describe('a dead letter', () => {
     expect(subscriber.messages()).toEqual(['1 a=x']);
   });
 
+  test('is one of each message, also where a later one is in memory and an earlier one has to be loaded [BRK-68]', () => {
+    const late = new LateStore(new MemoryStore([{ name: 'dead', filters: ['dead'] }]));
+    const world = new LogWorld({ store: late });
+    const subscriber = world.subscriber().subscribe('a', { ...options, deliveriesMax: 1 });
+    for (const [i, message] of ['a=x', 'a=y', 'a=z'].entries()) {
+      world.append(message);
+      settle(world, late);
+      expect(subscriber.messages()).toEqual([`${i + 1} ${message}`]);
+    }
+    const [log] = late.logs;
+    log.read(2, 3, 0);
+    log.load();
+    for (const offset of [1, 2, 3]) subscriber.nack(offset, 0, 'why');
+    late.step(0);
+    world.pass(20);
+    log.store();
+    for (let i = 0; i < 3; i++) {
+      settle(world, late);
+      world.pass(20);
+    }
+    expect(lettersIn(world, late.logs[1].records).map(({ payload }) => payload)).toEqual(['x', 'y', 'z']);
+    expect(unsettled(world)).toBe(0);
+  });
+
   // Wherever the broker ends on the way, after each step of a store that is slow to store.
   test.each([0, 1, 2, 3, 4, 5, 6])(
     'is one when the broker ends after %i steps of its store [BRK-68] [BRK-69]',

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { AppendFault } from '../../../../src/broker/core/store-port.ts';
-import { Command, encodePlain, ReasonCode, topicOf } from '../../../../src/pubsub/command.ts';
-import { DeliveryClass } from '../../../../src/pubsub/properties.ts';
+import { Command, encodePlain, ReasonCode, topicEndOf, topicOf } from '../../../../src/pubsub/command.ts';
+import { DeliveryClass, decodeProperties } from '../../../../src/pubsub/properties.ts';
 import { DrivenCore } from '../driven-core.ts';
 import { LogWorld } from '../durable/log-world.ts';
 import { FakeClient, type FakeStream } from '../fake-client.ts';
@@ -45,6 +45,22 @@ describe('a message whose log is kept elsewhere', () => {
     core.look();
     expect(receipts(publisher).at(-1)).toBe('3* 0 @3');
     expect(core.metrics()).toMatchObject({ messagesStored: 3 });
+  });
+
+  test('has what is left of its time when it is handed on, and is not where that was over before [CLU-30] [BRK-86]', () => {
+    const { core, log, publisher } = begin();
+    const subscriber = new FakeClient(core).open();
+    subscriber.subscribe(1, 'a');
+    publish1(publisher, 1, 'a', 'short', { ttlMs: 100 });
+    publish1(publisher, 2, 'a', 'long', { ttlMs: 5_000 });
+    core.advance(1_200, 1_700_000_000_200);
+    log.place(2);
+    core.look();
+    expect(receipts(publisher).at(-1)).toBe('2* 0 @2');
+    subscriber.carry();
+    const deliveries = subscriber.link.delivered.filter(([command]) => command === Command.PUBLISH);
+    expect(deliveries.map((each) => decodeProperties(each, topicEndOf(each)).ttlMs)).toEqual([4_800]);
+    expect(core.metrics().droppedExpired).toBe(1);
   });
 
   test('goes to nobody where the log does not take it, and is refused again if it comes again [CLU-30] [BRK-83]', () => {
