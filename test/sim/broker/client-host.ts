@@ -276,7 +276,7 @@ export class ClientHost {
     this.world.guard(tell);
   }
 
-  private handle({ plan, holder, probes }: Held, message: Delivered): unknown {
+  private handle({ plan, holder, probes, subscription }: Held, message: Delivered): unknown {
     const { world, life } = this;
     if (message.topic.startsWith(DEAD)) return undefined; // whoever looks at the dead has them
     let text = '';
@@ -289,7 +289,8 @@ export class ClientHost {
     });
     const stuckMs = Math.max(0, this.stuckUntilMs - world.nowMs);
     const ms = stuckMs + (plan.handlerMs === 0 || world.isClear ? 0 : world.random.below(plan.handlerMs));
-    const isRefused = !world.isClear && world.random.chance(plan.failures);
+    // As long as nobody can listen for 'handlerError', the error would be nobody's.
+    const isRefused = subscription !== null && !world.isClear && world.random.chance(plan.failures);
     const end = (): unknown => {
       if (life !== this.life) return NEVER;
       world.trace(() => `${holder.shelf.name} ${isRefused ? 'refuses' : 'has handled'} ${text}`);

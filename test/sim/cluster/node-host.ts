@@ -97,7 +97,8 @@ export class NodeHost implements Broker {
   expectBounded(): void {
     if (this.service === null) return;
     const { queuedBytes, clients } = this.service.metrics();
-    const bound = clients * (this.limits.queueBytesPerClientMax + MESSAGE_CHARGE_MAX);
+    // What the broker publishes itself has the bound of a client.
+    const bound = (clients + 1) * (this.limits.queueBytesPerClientMax + MESSAGE_CHARGE_MAX);
     if (queuedBytes > bound) throw new Violation(`${this.name} queues ${queuedBytes} of ${bound} bytes`);
   }
 

@@ -102,8 +102,9 @@ class Guest implements StreamUser {
         this.subscription = subscription;
         return subscription;
       },
-      answer: (start) => {
+      answer: (start, answered) => {
         if (!channel.closed) channel.delivery.answer(encodeSubscribed(0, start));
+        answered?.();
       },
       claim: () => this.dismiss(ReasonCode.MOVED),
       refuse: (code) => this.dismiss(code),

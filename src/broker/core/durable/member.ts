@@ -22,6 +22,8 @@ export class Member implements ConsumerMember, TurnedSource {
   unacked = 0;
   /** In a cluster: it is given nothing yet, for its SUBSCRIBED waits, and comes first. [BRK-14] */
   isMuted = false;
+  /** It was not answered yet: nothing comes before SUBSCRIBED. [BRK-14] */
+  isAwaited = false;
   /** It goes on where it was, or where its client has said that it was. */
   isRecovered = false;
   /** Number of its session, whose messages it does not want; 0: it wants all. */
@@ -70,6 +72,7 @@ export class Member implements ConsumerMember, TurnedSource {
 
   next(): Uint8Array | null {
     if (this.isMuted) return null;
+    if (this.isAwaited) return null;
     const { consumer } = this;
     const record = consumer.next(this);
     this.record = null;

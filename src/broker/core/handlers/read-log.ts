@@ -10,6 +10,7 @@ import type { Channel } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Consumer } from '../durable/consumer.ts';
 import { consumerOptions } from '../durable/consumer-options.ts';
+import type { Member } from '../durable/member.ts';
 import type { LogFeed } from '../durable/reader.ts';
 import { LastPerTopicSearch, LastSearch, TimeSearch } from '../durable/start.ts';
 import { logOfFilter } from '../publishing/log-routing.ts';
@@ -28,7 +29,8 @@ export interface ReadRequest {
   /** The stream's subscription, if it has one, and to make it one. */
   readonly held: Subscription | undefined;
   readonly open: () => Subscription;
-  readonly answer: (start: ReaderStart) => void;
+  /** @param answered - to be called when it is: from then on messages come */
+  readonly answer: (start: ReaderStart, answered?: () => void) => void;
   /** What has a name is another node's yet: asks for it, and does all of this again when it is here. */
   readonly claim: (name: string) => void;
   /** Of a shared group, for the member that takes its messages elsewhere: the node that has it; null: that is not known, or it is this one. */
@@ -139,7 +141,12 @@ function joinElsewhere(broker: BrokerState, request: ReadRequest, node: string, 
     stay: (subscription, now) =>
       subscription === null
         ? readLog(broker, here)
-        : readLog(broker, { ...here, options: now.options, open: () => subscription, answer: () => {} }),
+        : readLog(broker, {
+            ...here,
+            options: now.options,
+            open: () => subscription,
+            answer: (_, answered) => answered?.(),
+          }),
   });
 }
 
@@ -162,8 +169,7 @@ function goOn(broker: BrokerState, request: ReadRequest, name: string, inner: st
   member.isRecovered = !isLost;
   if (!consumer.isShared) consumer.reviewFilters();
   consumer.addFilter(inner);
-  consumer.beginning.whenFound(() => request.answer(consumers.startOf(consumer, missed, !isLost)));
-  consumer.wake();
+  answer(broker, request, member, missed);
 }
 
 function begin(broker: BrokerState, request: ReadRequest, consumer: Consumer, feed: LogFeed): void {
@@ -191,6 +197,18 @@ function begin(broker: BrokerState, request: ReadRequest, consumer: Consumer, fe
       consumer.beginning.lookFor(new LastPerTopicSearch(feed, consumer.reader, member.account));
       break;
   }
-  consumer.beginning.whenFound(() => request.answer(consumers.startOf(consumer, missed, member.isRecovered)));
+  answer(broker, request, member, missed);
+}
+
+/** Says where it begins, when that is known; then messages come. */
+function answer({ consumers }: BrokerState, request: ReadRequest, member: Member, missed: number): void {
+  const { consumer } = member;
+  member.isAwaited = true;
+  consumer.beginning.whenFound(() =>
+    request.answer(consumers.startOf(consumer, missed, member.isRecovered), () => {
+      member.isAwaited = false;
+      member.wake();
+    }),
+  );
   consumer.wake();
 }

@@ -236,7 +236,7 @@ function addFilter(
     },
     claim: (name) => claimFirst(broker, channel, id, name, message),
     // When it is known where it begins.
-    answer: (start) =>
+    answer: (start, answered) =>
       whenStands(broker, channel, filter, () => {
         channel.delivery.answer(encodeSubscribed(id, start));
         const subscription = broker.subscriptionOf(channel);
@@ -245,6 +245,7 @@ function addFilter(
         if (isNews && subscription?.filters.has(filter)) {
           replayRetained(broker, subscription, filter, handling);
         }
+        answered?.();
       }),
   });
 }
