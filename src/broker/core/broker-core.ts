@@ -273,6 +273,7 @@ export class BrokerCore implements StoreEvents {
       else if (this.state.store.hasNews) this.state.store.tell(this);
       else if (this.state.own.hasNext(this.state.messageIds.isComplete)) this.publishOwn();
       else if (cluster?.port.hasNews) cluster.port.tell(cluster);
+      else if (this.state.placements.hasReady) this.state.placements.goOnReady();
       else if (claims?.hasUnused) claims.settle();
       else return null;
     }

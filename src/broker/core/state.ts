@@ -215,6 +215,7 @@ export class BrokerState {
     this.replica = backplane === null ? null : new ReplicatedValues(backplane, this);
     const keeper = this.replica ?? new StoredValues(store.state);
     this.publishers = new Publishers(keeper);
+    this.publishers.onFree = (channel) => this.placements.freed(channel);
     this.storeListeners.push(this.placements, this.publishers, this.messageIds);
     this.budget = { usedBytes: 0, messages: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);

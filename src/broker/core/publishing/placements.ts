@@ -47,6 +47,8 @@ export class Placements implements Partial<StoreEvents> {
   private readonly lines = new Map<Channel, Line>();
   /** Whose first place is being done with: it waits for nothing. */
   private running: Channel | null = null;
+  /** Those that can go on. */
+  private readonly ready: Line[] = [];
   private readonly awaited = new Map<LogPort, Ring<Awaited>>();
 
   constructor(owner: PlacementsOwner) {
@@ -90,6 +92,23 @@ export class Placements implements Partial<StoreEvents> {
     }
   }
 
+  /** A stream that was stopped is not any more. */
+  freed(channel: Channel): void {
+    const line = this.lines.get(channel);
+    if (line !== undefined && !this.ready.includes(line)) this.ready.push(line);
+  }
+
+  /** There is something for {@link goOnReady}. */
+  get hasReady(): boolean {
+    return this.ready.length > 0;
+  }
+
+  /** Goes on with a stream that can. */
+  goOnReady(): void {
+    const line = this.ready.shift();
+    if (line !== undefined) this.goOn(line);
+  }
+
   private join(channel: Channel, bytes: number, act: Placed, isKnown: boolean): Place {
     let line = this.lines.get(channel);
     if (line === undefined) {
@@ -109,7 +128,8 @@ export class Placements implements Partial<StoreEvents> {
   /** Does what can be done of a line; what it brings comes behind. */
   private goOn(line: Line): void {
     const { channel, places } = line;
-    for (let first = places.peek(); first?.isKnown; first = places.peek()) {
+    // One message of a stream that is stopped waits for queues; those behind it wait here. [BRK-18]
+    for (let first = places.peek(); first?.isKnown && !channel.stopped; first = places.peek()) {
       places.shift();
       line.bytes -= first.bytes;
       this.running = channel;

@@ -28,7 +28,6 @@ export class Publisher {
     this.refused = refused;
     this.receipts = new Receipts(channel, safety, owed);
     this.aliases = new TopicAliases(channel.client.queued);
-    channel.onFree = () => this.receipts.settle();
   }
 
   /** False for an id that the session has used before, here or on an earlier stream of the class. [BRK-53] */
@@ -62,6 +61,8 @@ export interface KeptChanges {
 export class Publishers implements Partial<StoreEvents> {
   /** What is to be told to publishers, where that is told later. */
   readonly owed = new OwedReceipts();
+  /** Told of each stream that was stopped and is not any more. */
+  onFree: (channel: Channel) => void = () => {};
   private readonly publishers = new WeakMap<Channel, Publisher>();
   /** Those that wait for a log to store what they have published. */
   private readonly waiting = new Map<LogPort, Set<Publisher>>();
@@ -82,6 +83,10 @@ export class Publishers implements Partial<StoreEvents> {
     if (known !== undefined) return known;
     const publisher = new Publisher(channel, sequences, this.refused, this.safety, this.owed);
     this.publishers.set(channel, publisher);
+    channel.onFree = () => {
+      publisher.receipts.settle();
+      this.onFree(channel);
+    };
     return publisher;
   }
 

@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { AppendFault } from '../../../../src/broker/core/store-port.ts';
-import { Command, encodePlain, ReasonCode, topicEndOf, topicOf } from '../../../../src/pubsub/command.ts';
+import {
+  Command,
+  encodePlain,
+  Overflow,
+  ReasonCode,
+  topicEndOf,
+  topicOf,
+} from '../../../../src/pubsub/command.ts';
 import { DeliveryClass, decodeProperties } from '../../../../src/pubsub/properties.ts';
 import { DrivenCore } from '../driven-core.ts';
 import { LogWorld } from '../durable/log-world.ts';
@@ -61,6 +68,24 @@ describe('a message whose log is kept elsewhere', () => {
     const deliveries = subscriber.link.delivered.filter(([command]) => command === Command.PUBLISH);
     expect(deliveries.map((each) => decodeProperties(each, topicEndOf(each)).ttlMs)).toEqual([4_800]);
     expect(core.metrics().droppedExpired).toBe(1);
+  });
+
+  test('waits where its stream is stopped, for one message of that waits for a queue and no more [CLU-30] [BRK-18]', () => {
+    const { core, log, publisher } = begin();
+    const subscriber = new FakeClient(core).open(1);
+    subscriber.subscribe(1, 'a', Overflow.BLOCK, 1);
+    for (let id = 1; id <= 6; id++) publish1(publisher, id, 'a', `${id}`);
+    log.place(6);
+    core.look();
+    expect(publisher.link.paused).toBe(true);
+    const taken: string[] = [];
+    for (let i = 0; i < 20; i++) {
+      taken.push(...given(subscriber));
+      subscriber.link.delivered.length = 0;
+    }
+    expect(taken).toEqual(['a 1', 'a 2', 'a 3', 'a 4', 'a 5', 'a 6']);
+    expect(publisher.link.paused).toBe(false);
+    expect(receipts(publisher).at(-1)).toBe('6* 0 @6');
   });
 
   test('goes to nobody where the log does not take it, and is refused again if it comes again [CLU-30] [BRK-83]', () => {
