@@ -6,21 +6,21 @@ import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { runStoreSeed, storePlanOf } from '../broker/store/simulation.ts';
 import { runBrokerSeed } from './broker/run.ts';
 import { brokerScenarioOf } from './broker/scenario.ts';
-import { runClusterSeed } from './cluster/run.ts';
-import { clusterScenarioOf } from './cluster/scenario.ts';
+import { runClusterSeed, runGroupsSeed } from './cluster/run.ts';
+import { clusterScenarioOf, groupsScenarioOf } from './cluster/scenario.ts';
 import { faultPlanOf, runFaultySeed } from './faults.ts';
 import { INTEROP, interopPlanOf, runInteropSeed } from './interop/scenarios.ts';
 import { runSeed } from './run.ts';
 import { scenarioOf } from './scenario.ts';
 import { Totals } from './totals.ts';
 
-const USAGE = `npm run sim -- [--scenario traffic | faults | broker | cluster | store] [--seeds N] [--from N] [--jobs N]   many seeds; says which fail
-npm run sim -- [--scenario traffic | faults | broker | cluster | store] --seed N                               one seed, with its scenario and all that it met
+const USAGE = `npm run sim -- [--scenario traffic | faults | broker | cluster | groups | store] [--seeds N] [--from N] [--jobs N]   many seeds; says which fail
+npm run sim -- [--scenario traffic | faults | broker | cluster | groups | store] --seed N                               one seed, with its scenario and all that it met
 npm run sim -- --interop NAME ...                                                                    the same of a case of the QUIC interop runner, or of all
 
   --scenario   traffic: streams over bad links; faults: listeners, sockets and our own code throw;
                broker: a broker, its clients and its store in storms;
-               cluster: brokers that are one over a model of NATS, in storms;
+               cluster: brokers that are one over a model of NATS, in storms; groups: the same, with shared groups;
                store: a store on a disk that fails as disks do   (default traffic)
   --interop    ${INTEROP.map(({ name }) => name).join(', ')}, or all of them
   --seeds      how many                                                                              (default 1000)
@@ -49,6 +49,7 @@ const SCENARIOS: Readonly<Record<string, Runner>> = {
   faults: { planOf: faultPlanOf, run: runFaultySeed },
   broker: { planOf: brokerScenarioOf, run: runBrokerSeed },
   cluster: { planOf: clusterScenarioOf, run: runClusterSeed },
+  groups: { planOf: groupsScenarioOf, run: runGroupsSeed },
   store: { planOf: storePlanOf, run: runStoreSeed },
   ...Object.fromEntries(
     INTEROP.map((of) => [

@@ -170,6 +170,11 @@ export class ModelNode
     this.connection?.up((connection) => this.nats.send(connection, null, copy));
   }
 
+  /** What it has, as far as it knows. */
+  get holding(): ReadonlySet<string> {
+    return this.claims;
+  }
+
   has(key: string): boolean {
     return this.claims.has(key);
   }
@@ -284,10 +289,23 @@ export class ModelNode
     this.renewLease();
     this.later((events) => events.connected());
     for (const filter of this.filters) this.subscribe(filter);
+    this.reviewClaims(connection);
     for (const [key, changes] of this.givenBack) this.giveBack(key, changes);
     for (const [key, asked] of this.claiming) this.askForClaim(key, asked);
     this.store.connected();
     this.values.connected();
+  }
+
+  /** What has become another's meanwhile, nobody could tell it. */
+  private reviewClaims(connection: NatsConnection): void {
+    const { owner } = this;
+    const keys = [...this.claims];
+    connection.up(() => {
+      const lost = keys.filter((key) => !this.nats.claims.has(key, owner));
+      connection.down(() => {
+        if (owner.life === this.life) for (const key of lost) this.lose(key);
+      });
+    });
   }
 
   private subscribe(filter: string): void {

@@ -1,5 +1,6 @@
 /** What one node has alone, as the server keeps it: who has it, under which revision, and the entries that belong to it. Each step is one write that goes on from the last revision, or fails. */
 
+import { MILLISECOND, type Micros } from '../../../src/base/time.ts';
 import type { ClaimDemand } from '../../../src/broker/core/backplane/backplane-port.ts';
 import type { ModelNats, NatsConnection } from './model-nats.ts';
 
@@ -13,6 +14,8 @@ interface Claim {
   owner: Owner | null;
   /** Its last owner gave it back. */
   wasReleased: boolean;
+  /** When its owner came to have it. */
+  since: Micros;
   entries: Map<string, Uint8Array>;
 }
 
@@ -51,6 +54,13 @@ export class ModelClaims {
   /** Who has it; null: nobody. */
   ownerOf(key: string): Owner | null {
     return this.claims.get(key)?.owner ?? null;
+  }
+
+  /** For how long it has been another's than `owner`'s; 0: it is not. */
+  othersSinceMs(key: string, owner: Owner): number {
+    const claim = this.claims.get(key);
+    if (claim?.owner == null || isSame(claim.owner, owner)) return 0;
+    return (this.nats.clock.now() - claim.since) / MILLISECOND;
   }
 
   /** What belongs to it, whoever has it. */
@@ -131,7 +141,7 @@ export class ModelClaims {
     let claim = this.claims.get(key);
     const isNew = claim === undefined;
     if (claim === undefined) {
-      claim = { owner: null, wasReleased: true, entries: new Map() };
+      claim = { owner: null, wasReleased: true, since: 0, entries: new Map() };
       this.claims.set(key, claim);
     }
     const { owner: before, wasReleased } = claim;
@@ -139,6 +149,7 @@ export class ModelClaims {
     claim.owner = by;
     if (!isMine) {
       claim.wasReleased = false;
+      claim.since = nats.clock.now();
       this.handovers.set(key, (this.handovers.get(key) ?? 0) + 1);
     }
     if (before !== null && !isMine)

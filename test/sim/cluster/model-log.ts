@@ -44,6 +44,7 @@ export class ModelLog implements LogPort, LogElsewhere {
   private outages = 0;
   /** The answer to a question, while it is told; null else. */
   private headAsked: number | null = null;
+  private asksHead = false;
   private isRead = false;
 
   constructor(node: ModelNode, options: LogOptions, store: ModelStore) {
@@ -101,17 +102,8 @@ export class ModelLog implements LogPort, LogElsewhere {
 
   headNow(): number | null {
     if (this.headAsked !== null) return this.headAsked;
-    this.node.connection?.up((connection) => {
-      const { earliest, head } = this.stream;
-      connection.down(() => {
-        this.moved(earliest, head);
-        this.headAsked = head;
-        this.store.later((events) => {
-          events.loaded(this);
-          this.headAsked = null;
-        });
-      });
-    });
+    this.asksHead = true;
+    this.askHead();
     return null;
   }
 
@@ -146,6 +138,7 @@ export class ModelLog implements LogPort, LogElsewhere {
     this.isOutOfReach = false;
     for (const underway of this.underway) if (underway.answer === null) this.hand(underway);
     this.look();
+    if (this.asksHead) this.askHead();
     if (this.wanted !== null) this.load(this.wanted.from, this.wanted.bytesMax);
   }
 
@@ -156,6 +149,22 @@ export class ModelLog implements LogPort, LogElsewhere {
       this.isOutOfReach = true;
       for (const underway of this.underway) underway.answer ??= UNREACHABLE;
       this.tell();
+    });
+  }
+
+  private askHead(): void {
+    this.node.connection?.up((connection) => {
+      const { earliest, head } = this.stream;
+      connection.down(() => {
+        if (!this.asksHead) return;
+        this.asksHead = false;
+        this.moved(earliest, head);
+        this.store.later((events) => {
+          this.headAsked = head;
+          events.loaded(this);
+          this.headAsked = null;
+        });
+      });
     });
   }
 

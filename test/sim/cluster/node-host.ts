@@ -6,7 +6,7 @@ import type { Broker, BrokerWorld } from '../broker/run.ts';
 import type { BrokerEvent } from '../broker/scenario.ts';
 import { Violation } from '../invariants.ts';
 import { ModelNode } from './model-backplane.ts';
-import { FINE_WEATHER, type ModelNats } from './model-nats.ts';
+import { FINE_WEATHER, LEASE_MS, type ModelNats } from './model-nats.ts';
 import type { ClusterScenario } from './scenario.ts';
 
 /** The machine of a broker that is a node of a cluster: its process dies and comes back, and its way to NATS is cut and mended. */
@@ -44,13 +44,16 @@ export class NodeHost implements Broker {
     this.clock = new LabClock(this.world.clock);
     this.life++;
     const node = new ModelNode(this.nats, this.name, { claimOf: claimOfState });
-    const service = new BrokerService(this.limits, {
-      clock: this.clock,
-      wallMs: this.world.wall.now,
-      store: node.store,
-      backplane: node,
-      onFault: (error) => this.world.fail(error),
-    });
+    const service = new BrokerService(
+      { ...this.limits, routesMax: ROUTES },
+      {
+        clock: this.clock,
+        wallMs: this.world.wall.now,
+        store: node.store,
+        backplane: node,
+        onFault: (error) => this.world.fail(error),
+      },
+    );
     node.onNews = () => service.hear();
     this.node = node;
     this.service = service;
@@ -100,6 +103,11 @@ export class NodeHost implements Broker {
     // What the broker publishes itself has the bound of a client.
     const bound = (clients + 1) * (this.limits.queueBytesPerClientMax + MESSAGE_CHARGE_MAX);
     if (queuedBytes > bound) throw new Violation(`${this.name} queues ${queuedBytes} of ${bound} bytes`);
+    for (const key of this.node?.holding ?? []) {
+      const sinceMs = this.nats.claims.othersSinceMs(key, (this.node as ModelNode).owner);
+      if (sinceMs > LEASE_MS)
+        throw new Violation(`${this.name} has ${key}, which is another's for ${sinceMs} ms`);
+    }
   }
 
   /** Nobody is there any more, and nothing of anybody is. */
@@ -156,3 +164,5 @@ export class NodeHost implements Broker {
 /** Above what any message of a world is charged. */
 const MESSAGE_CHARGE_MAX = 1_000;
 const DRAIN_MS = 500;
+/** Few, so that a broker costs little to make. */
+const ROUTES = 32;

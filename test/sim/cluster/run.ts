@@ -4,11 +4,19 @@ import { BrokerWorld, runWorld } from '../broker/run.ts';
 import type { Totals } from '../totals.ts';
 import { ModelNats } from './model-nats.ts';
 import { NodeHost } from './node-host.ts';
-import { clusterScenarioOf } from './scenario.ts';
+import { type ClusterScenario, clusterScenarioOf, groupsScenarioOf } from './scenario.ts';
 
 /** Runs the world of a seed to its end and answers what it met. Rejects, naming the seed, when a promise is broken. */
 export function runClusterSeed(seed: number): Promise<Totals> {
-  const scenario = clusterScenarioOf(seed);
+  return run(seed, clusterScenarioOf(seed));
+}
+
+/** The same of a world with shared groups. */
+export function runGroupsSeed(seed: number): Promise<Totals> {
+  return run(seed, groupsScenarioOf(seed));
+}
+
+function run(seed: number, scenario: ClusterScenario): Promise<Totals> {
   const world = new BrokerWorld(scenario, (of) => {
     const nats = new ModelNats(of.clock, of.random.fork(), scenario.nats);
     return Array.from({ length: scenario.brokers }, (_, i) => new NodeHost(of, nats, scenario, i));

@@ -1,5 +1,6 @@
 import { Prng } from '../../../src/base/random.ts';
 import type { BrokerLimits } from '../../../src/broker/core/state.ts';
+import { isShared, sharedFilter } from '../../../src/pubsub/topic.ts';
 import type { WorldPlan } from '../broker/run.ts';
 import { clientOf, durableOf, eventOf, pick, type WeatherEvent } from '../broker/scenario.ts';
 import type { NatsWeather } from './model-nats.ts';
@@ -14,13 +15,28 @@ export interface ClusterScenario extends WorldPlan {
   readonly nats: NatsWeather;
 }
 
+/** Without shared groups, whose owner is one of the nodes: they have worlds of their own. */
 export function clusterScenarioOf(seed: number): ClusterScenario {
+  return scenarioOf(seed, false);
+}
+
+export function groupsScenarioOf(seed: number): ClusterScenario {
+  return scenarioOf(seed, true);
+}
+
+function scenarioOf(seed: number, hasGroups: boolean): ClusterScenario {
   const random = new Prng(seed);
-  const durationMs = random.between(3_000, 20_000);
-  const durables = Array.from({ length: random.between(1, 2) }, (_, i) => durableOf(random, i));
-  const clients = Array.from({ length: random.between(2, 4) }, (_, i) =>
-    clientOf(random, `c${i}`, durationMs, durables),
-  );
+  const durationMs = random.between(2_000, 10_000);
+  const durables = Array.from({ length: random.between(1, 2) }, (_, i) => {
+    const durable = durableOf(random, i);
+    const filter = hasGroups || !isShared(durable.filter) ? durable.filter : sharedFilter(durable.filter);
+    return { ...durable, filter, isShared: hasGroups && durable.isShared };
+  });
+  const clients = Array.from({ length: random.between(2, 4) }, (_, i) => {
+    const client = clientOf(random, `c${i}`, durationMs, durables);
+    const publishers = client.publishers.map((plan) => ({ ...plan, burst: Math.min(plan.burst, BURST_MAX) }));
+    return { ...client, publishers };
+  });
   const brokers = pick(random, [2, 3, 3]);
   const weather = Array.from({ length: random.chance(0.1) ? 0 : random.between(1, 6) }, () =>
     happeningOf(random, durationMs, brokers, clients.length, durables.length),
@@ -78,3 +94,5 @@ function happeningOf(
     }
   }
 }
+
+const BURST_MAX = 4;

@@ -1,0 +1,3 @@
+import { simulateClusters } from './shard.ts';
+
+simulateClusters(1);
