@@ -3,12 +3,14 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { printable } from '../base/errors.ts';
 import { formatTable, whole } from '../bench/figures.ts';
 import { type PubsubLoad, STAMP_BYTES } from '../bench/pubsub/load.ts';
+import { brokerKindOf } from '../bench/pubsub/load-client.ts';
 import { type PubsubLatencies, type PubsubResult, runPubsub } from '../bench/pubsub/run.ts';
 import { checkedUrl, oneOfWords, PAYLOAD_BYTES_MAX, positiveNumber, qos, wholeNumber } from './arguments.ts';
 import { ProgressLine } from './progress-line.ts';
 import { CommandError, coloursOf, onStopSignal, print, printJson, warn } from './terminal.ts';
 
 interface PubsubOptions {
+  broker?: string;
   pubs: number;
   subs: number;
   share?: boolean;
@@ -36,6 +38,10 @@ export function addPubsubBench(bench: Command): void {
       'messages through a broker: how many, how late, and what became of each; without a URL, through one of its own',
     )
     .argument('[url]', 'of a broker')
+    .option(
+      '--broker <url>',
+      'the same; mqtt://, mqtts://, ws:// and nats:// measure others, by the clients that they have',
+    )
     .option('--pubs <n>', 'publishers, a connection each', wholeNumber(1, CLIENTS_MAX), 1)
     .option(
       '--subs <n>',
@@ -80,9 +86,10 @@ export function addPubsubBench(bench: Command): void {
     .action(report);
 }
 
-async function report(url: string | undefined, options: PubsubOptions): Promise<void> {
-  const checked = url === undefined ? null : checkedUrl(url, 'the URL');
-  assertTogether(url, options);
+async function report(argument: string | undefined, options: PubsubOptions): Promise<void> {
+  const url = options.broker ?? argument;
+  assertTogether(argument, options);
+  const checked = url === undefined ? null : checkedBrokerUrl(url);
   const stop = new AbortController();
   const forget = onStopSignal((signal) =>
     stop.abort(new CommandError('ERR_JSP_BENCH_INTERRUPTED', `stopped by ${signal} before the end`)),
@@ -116,7 +123,28 @@ async function report(url: string | undefined, options: PubsubOptions): Promise<
   tellFailures(results);
 }
 
-function assertTogether(url: string | undefined, { rate, qos, durable, store }: PubsubOptions): void {
+/** The URL of a broker of ours, or of another kind. */
+function checkedBrokerUrl(url: string): string {
+  if (brokerKindOf(url) === 'jsp' || !url.includes('://')) return checkedUrl(url, 'the URL');
+  if (brokerKindOf(url) !== null && URL.canParse(url)) return url;
+  throw new CommandError(
+    'ERR_JSP_USAGE',
+    `${url} is no broker that can be measured: jsp://, mqtt://, mqtts://, ws://, wss://, nats:// and tls:// (NATS) can`,
+  );
+}
+
+function assertTogether(
+  argument: string | undefined,
+  { broker, rate, qos, durable, overflow, store }: PubsubOptions,
+): void {
+  if (argument !== undefined && broker !== undefined)
+    throw new CommandError('ERR_JSP_USAGE', 'one broker at a time: give its URL, or --broker');
+  const url = broker ?? argument;
+  if (overflow !== 'block' && url !== undefined && brokerKindOf(url) !== 'jsp')
+    throw new CommandError(
+      'ERR_JSP_USAGE',
+      '--overflow is of a broker of ours: others have what they are configured with',
+    );
   if (rate[0] === 'half')
     throw new CommandError(
       'ERR_JSP_USAGE',
@@ -159,7 +187,7 @@ function printTables(results: readonly PubsubResult[], broker: string): void {
       `${clients}, ${counted(load.topics, 'topic')}, messages of ${whole(load.size)} B, QoS ${load.qos}${load.durable ? ', durable' : ''}`,
     ),
   );
-  print(dim(`${broker}, encrypted; ${load.seconds} s each, after ${load.warmUpSeconds} s of warm-up\n`));
+  print(dim(`${broker}; ${load.seconds} s each, after ${load.warmUpSeconds} s of warm-up\n`));
   print(formatTable(COUNTS_HEADER, results.map(countCells)));
   print(`\n${formatTable(RATES_HEADER, results.map(rateCells))}`);
   print(dim('\nms from when a message was due until a subscriber has it'));
@@ -190,9 +218,14 @@ function printTables(results: readonly PubsubResult[], broker: string): void {
 }
 
 function brokerName(url: string | null, { qos, store }: PubsubOptions): string {
-  if (url !== null) return 'broker elsewhere';
+  if (url !== null) {
+    const { host, protocol } = new URL(url);
+    const speaks = { jsp: '', mqtt: 'MQTT 5 ', nats: 'NATS ' }[brokerKindOf(url) ?? 'jsp'];
+    const isPlain = ['mqtt:', 'ws:', 'nats:'].includes(protocol);
+    return `${speaks}broker at ${host}, ${isPlain ? 'not encrypted' : 'encrypted'}`;
+  }
   const logs = qos === 0 ? '' : store === undefined ? ', logs in memory' : ', logs on disk';
-  return `broker of its own on this machine${logs}`;
+  return `broker of its own on this machine${logs}, encrypted`;
 }
 
 function countCells(result: PubsubResult): string[] {
@@ -345,10 +378,16 @@ subscribers, lost what did not, doubled what came again, out of order what came 
 A message is due when the rate says, also while those before it wait, so that a pause is in the latency of all that it has held up.
 At max each is due when it is published, and queues are full: for latencies give a rate below that, as half does.
 
+Other brokers are measured by the same: MQTT 5 by the package mqtt, NATS by @nats-io/transport-node, QoS 1 of it by @nats-io/jetstream on a stream in memory that
+the run makes and takes back. They are to be installed beside this one. A name and a password stand in the URL; certificates that Node does not know, in NODE_EXTRA_CA_CERTS.
+What MQTT acknowledges of QoS 0 is that it was written.
+
 Examples:
   $ jsp bench pubsub
   $ jsp bench pubsub --pubs 4 --subs 8 --topics 100 --size 1024
   $ jsp bench pubsub --rate 1000,10000,50000 --seconds 10 --json
   $ jsp bench pubsub jsp://FINGERPRINT@broker.example.org:4577 --subs 100 --rate 500
   $ jsp bench pubsub --subs 4 --share
+  $ jsp bench pubsub --broker mqtt://127.0.0.1:1883 --qos 1 --rate 1000
+  $ jsp bench pubsub --broker nats://127.0.0.1:4222 --subs 8 --rate max,half
 `;

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Histogram } from '../../base/histogram.ts';
-import type { BrokerClient } from '../../client/index.ts';
 import { sharedMicros } from '../metronome.ts';
 import { type PubsubLoad, Schedule, stamp, topicOf } from './load.ts';
+import type { LoadClient } from './load-client.ts';
 
 /** What became of the messages of a publisher; those of the warm-up are not counted. */
 export interface PublisherCounts {
@@ -19,7 +19,7 @@ export interface PublisherCounts {
 /** Publishes what a load has due, as soon as it is due and the client takes it. */
 export class LoadPublisher {
   readonly counts: PublisherCounts = { offered: 0, published: 0, acknowledged: 0, refused: 0 };
-  private readonly client: BrokerClient;
+  private readonly client: LoadClient;
   private readonly load: PubsubLoad;
   private readonly number: number;
   private readonly schedule: Schedule;
@@ -40,7 +40,7 @@ export class LoadPublisher {
   private isOver = false;
 
   constructor(
-    client: BrokerClient,
+    client: LoadClient,
     load: PubsubLoad,
     number: number,
     startMicros: number,
@@ -55,10 +55,10 @@ export class LoadPublisher {
     this.endsAt = this.measuredFrom + load.seconds * 1e6;
     this.topics = Array.from({ length: load.topics }, (_, i) => topicOf(load, i));
     this.message = randomBytes(load.size);
-    client.on('drain', () => {
+    client.onDrain = () => {
       this.isFull = false;
       this.goOn();
-    });
+    };
     if (load.rate > 0) this.counts.offered = this.schedule.measured;
   }
 
@@ -90,13 +90,8 @@ export class LoadPublisher {
       while (this.inFlight > 0 && !signal.aborted) await sleep(SETTLE_MS);
       return;
     }
-    try {
-      await this.client.flush({ signal });
-    } catch {
-      // what is unconfirmed tells
-    }
     const { counts } = this;
-    counts.acknowledged = Math.max(0, counts.published - this.client.unconfirmed);
+    counts.acknowledged = Math.max(0, counts.published - (await this.client.flush(signal)));
   }
 
   /** A burst a turn, so that the connection has its turns, too. */
@@ -129,7 +124,7 @@ export class LoadPublisher {
   /** With QoS 1. */
   private publishToLog(topic: string, dueMicros: number, number: number): void {
     this.isFull = ++this.inFlight >= this.load.window;
-    this.client.publish(topic, this.message, QOS_1).then(
+    this.client.publishAcknowledged(topic, this.message).then(
       () => {
         if (number > 0) {
           this.counts.acknowledged++;
@@ -152,6 +147,5 @@ export class LoadPublisher {
   }
 }
 
-const QOS_1 = { qos: 1 } as const;
 const BURST = 64;
 const SETTLE_MS = 5;

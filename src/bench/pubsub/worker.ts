@@ -2,23 +2,22 @@
 
 import { Histogram } from '../../base/histogram.ts';
 import { type Broker, startBroker } from '../../broker/index.ts';
-import { type BrokerClient, connectClient, type Subscription } from '../../client/index.ts';
 import { generateIdentity } from '../../transport/system-crypto.ts';
 import { Metronome, sharedMicros } from '../metronome.ts';
 import { failureOf } from '../worker-process.ts';
 import { Arrivals } from './arrivals.ts';
 import { dueMicrosOf, numberOf, type PubsubLoad, publisherOf } from './load.ts';
+import { connectLoadClient, type LoadClient } from './load-client.ts';
 import type { PubsubAnswer, PubsubRequest, PubsubSample } from './orders.ts';
 import { LoadPublisher } from './publisher.ts';
 
 let broker: Broker | null = null;
 let load: PubsubLoad;
-let clients: BrokerClient[] = [];
+let clients: LoadClient[] = [];
 let firstNumber = 0;
 let publishers: LoadPublisher[] = [];
 let metronome: Metronome | null = null;
 let arrivals: Arrivals[] = [];
-const subscriptions: Subscription[] = [];
 const latencies = new Histogram();
 const acknowledgements = new Histogram();
 let delivered = 0;
@@ -64,8 +63,7 @@ async function answer(request: PubsubRequest): Promise<PubsubAnswer> {
     case 'result':
       return result();
     case 'close':
-      if (load?.durable) await Promise.all(subscriptions.map((each) => each.unsubscribe()));
-      for (const client of clients) client.destroy();
+      await Promise.all(clients.map((client) => client.close()));
       await broker?.close({ drainMs: 0 });
       return {};
   }
@@ -77,37 +75,25 @@ async function connectAll(url: string, of: PubsubLoad, from: number, count: numb
   firstNumber = from;
   while (clients.length < count) {
     const some = Array.from({ length: Math.min(CONNECTING_MAX, count - clients.length) }, () =>
-      connectClient(url),
+      connectLoadClient(url, of),
     );
     clients = clients.concat(await Promise.all(some));
   }
-  for (const client of clients) client.on('close', (error) => failures.push(error?.message ?? 'closed'));
+  for (const client of clients) client.onEnd = (reason) => failures.push(reason);
 }
 
-async function subscribe(client: BrokerClient, index: number): Promise<Arrivals> {
-  const { prefix, shared, overflow, qos, durable } = load;
+async function subscribe(client: LoadClient, index: number): Promise<Arrivals> {
   const mine = new Arrivals(load);
-  const filter = shared ? `$share/bench/${prefix}/#` : `${prefix}/#`;
-  const subscription = await client.subscribe(
-    filter,
-    ({ payload, redelivered }) => {
-      const number = numberOf(payload);
-      if (number === 0) return; // of the warm-up
-      const now = sharedMicros();
-      latencies.record(now - dueMicrosOf(payload));
-      mine.take(publisherOf(payload), number, redelivered);
-      delivered++;
-      lastMicros = now;
-    },
-    qos === 0 ? { overflow } : { qos, ...(durable ? durableOf(firstNumber + index) : {}) },
-  );
-  subscriptions.push(subscription);
+  await client.subscribe(load, firstNumber + index, (payload, redelivered) => {
+    const number = numberOf(payload);
+    if (number === 0) return; // of the warm-up
+    const now = sharedMicros();
+    latencies.record(now - dueMicrosOf(payload));
+    mine.take(publisherOf(payload), number, redelivered);
+    delivered++;
+    lastMicros = now;
+  });
   return mine;
-}
-
-/** All of a shared group have one name. It does not outlive the run for long, should this process not take it back. */
-function durableOf(number: number) {
-  return { durable: load.shared ? load.prefix : `${load.prefix}/${number}`, expiryMs: DURABLE_EXPIRY_MS };
 }
 
 function start(startMicros: number): void {
@@ -148,6 +134,5 @@ function result(): PubsubAnswer {
 }
 
 const CONNECTING_MAX = 32;
-const DURABLE_EXPIRY_MS = 60_000;
 /** A thread cannot wake up another much more often. */
 const BEAT_MICROS_MIN = 50;
