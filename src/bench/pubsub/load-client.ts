@@ -102,6 +102,7 @@ class JspLoadClient implements LoadClient {
   }
 
   async close(): Promise<void> {
+    this.onEnd = null;
     if (this.isDurable) await this.subscription?.unsubscribe();
     this.client.destroy();
   }
