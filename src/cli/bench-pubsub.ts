@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { printable } from '../base/errors.ts';
 import { formatTable, whole } from '../bench/figures.ts';
 import { type PubsubLoad, STAMP_BYTES } from '../bench/pubsub/load.ts';
-import { brokerKindOf } from '../bench/pubsub/load-client.ts';
+import { brokerKindOf } from '../bench/pubsub/open-client.ts';
 import { type PubsubLatencies, type PubsubResult, runPubsub } from '../bench/pubsub/run.ts';
 import { checkedUrl, oneOfWords, PAYLOAD_BYTES_MAX, positiveNumber, qos, wholeNumber } from './arguments.ts';
 import { ProgressLine } from './progress-line.ts';

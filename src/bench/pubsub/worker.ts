@@ -7,7 +7,8 @@ import { Metronome, sharedMicros } from '../metronome.ts';
 import { failureOf } from '../worker-process.ts';
 import { Arrivals } from './arrivals.ts';
 import { dueMicrosOf, numberOf, type PubsubLoad, publisherOf } from './load.ts';
-import { connectLoadClient, type LoadClient } from './load-client.ts';
+import type { LoadClient } from './load-client.ts';
+import { connectLoadClient } from './open-client.ts';
 import type { PubsubAnswer, PubsubRequest, PubsubSample } from './orders.ts';
 import { LoadPublisher } from './publisher.ts';
 
