@@ -95,6 +95,8 @@ export class Relay implements StreamUser, TurnedSource {
   /** Where it has begun; null: it has not. */
   private begun: ReaderStart | null = null;
   private isOver = false;
+  /** Nothing goes to the client before it is told where that begins. */
+  private isMuted = true;
   /** Its channel is not read as long as what comes on it finds no room on the way to the group. */
   private isHeld = false;
   private readonly waiting = new Ring<Waiting>(2);
@@ -164,7 +166,14 @@ export class Relay implements StreamUser, TurnedSource {
 
   // ---- what its stream of the client asks for ----
 
+  /** The client's SUBSCRIBED has gone out. */
+  speak(): void {
+    this.isMuted = false;
+    this.member.channel.delivery.wake();
+  }
+
   next(): Uint8Array | null {
+    if (this.isMuted) return null;
     const first = this.waiting.peek();
     if (first === undefined) return null;
     const { nowMs } = this.broker;
