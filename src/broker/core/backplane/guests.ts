@@ -103,8 +103,10 @@ class Guest implements StreamUser {
         return subscription;
       },
       answer: (start, answered) => {
-        if (!channel.closed) channel.delivery.answer(encodeSubscribed(0, start));
+        if (channel.closed || this.subscription === null) return;
+        channel.delivery.answer(encodeSubscribed(0, start));
         answered?.();
+        broker.consumers.memberOf(this.subscription)?.speak();
       },
       claim: () => this.dismiss(ReasonCode.MOVED),
       refuse: (code) => this.dismiss(code),

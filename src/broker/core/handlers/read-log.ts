@@ -145,7 +145,10 @@ function joinElsewhere(broker: BrokerState, request: ReadRequest, node: string, 
             ...here,
             options: now.options,
             open: () => subscription,
-            answer: (_, answered) => answered?.(),
+            answer: (_, answered) => {
+              answered?.();
+              broker.consumers.memberOf(subscription)?.speak(); // its SUBSCRIBED was long ago
+            },
           }),
   });
 }
