@@ -5,6 +5,7 @@
 
 import { Ring } from '../../base/ring.ts';
 import { type MqttReason, PacketType } from './codes.ts';
+import { PacketIds } from './packet-ids.ts';
 import { writeAnswer } from './packets.ts';
 
 /** A message that the client awaits an answer to. */
@@ -24,7 +25,7 @@ export class Receipt {
 export class Receipts {
   private readonly waiting = new Ring<Receipt>(4);
   /** Identifiers of QoS 2 that were taken and not released; null: no message of QoS 2 has come. */
-  private unreleased: Set<number> | null = null;
+  private unreleased: PacketIds | null = null;
   private readonly send: (packet: Buffer) => void;
 
   /** @param send - sends an answer to the client */
@@ -32,25 +33,27 @@ export class Receipts {
     this.send = send;
   }
 
-  /** Messages that are not answered, or not released. */
+  /** Messages that are not answered. Those of QoS 2 that were, and wait to be released, are the client's turn: nobody may wait for them to read on. */
   get pending(): number {
-    return this.waiting.length + (this.unreleased?.size ?? 0);
+    return this.waiting.length;
   }
 
   /** Of QoS 2: what was taken before a connection broke and may come again. */
   get taken(): readonly number[] {
-    return [...(this.unreleased ?? [])];
+    return this.unreleased?.all() ?? [];
   }
 
   /** An earlier connection of the session has taken these. */
   restore(taken: readonly number[]): void {
-    if (taken.length > 0) this.unreleased = new Set(taken);
+    if (taken.length === 0) return;
+    this.unreleased = new PacketIds();
+    for (const id of taken) this.unreleased.add(id);
   }
 
   /** A message has come. Null: it was taken before, and is answered again, or will be. */
   begin(packetId: number, isExactlyOnce: boolean): Receipt | null {
     if (isExactlyOnce) {
-      this.unreleased ??= new Set();
+      this.unreleased ??= new PacketIds();
       if (this.unreleased.has(packetId)) {
         if (!this.isWaiting(packetId)) this.send(writeAnswer(PacketType.PUBREC, packetId));
         return null;
