@@ -22,7 +22,10 @@ export class TopicAliases {
   define(alias: number, topic: Buffer): void {
     this.defined ??= new Map();
     const known = this.defined.get(alias);
-    if (known === undefined || !known.equals(topic)) this.defined.set(alias, Buffer.from(topic));
+    if (known?.equals(topic) === true) return;
+    const own = Buffer.allocUnsafeSlow(topic.length); // kept for long, and nothing of Node's pool with it
+    topic.copy(own);
+    this.defined.set(alias, own);
   }
 
   topicOf(alias: number): Buffer | undefined {

@@ -90,9 +90,10 @@ export class MqttClients implements WireOwner {
     };
   }
 
-  holds(change: number, clientBytes: number): boolean {
+  holds(change: number, { connection, heldBytes }: MqttClient): boolean {
     this.partialBytes += change;
-    return this.partialBytes > this.limits.partialBytesMax && clientBytes > BLAMELESS_BYTES;
+    const blameless = connection.isLetIn ? BLAMELESS_BYTES : 0;
+    return this.partialBytes > this.limits.partialBytesMax && heldBytes > blameless;
   }
 
   setSlow(client: MqttClient, isSlow: boolean): void {
@@ -128,5 +129,5 @@ function factsOf(address: string): ConnectionFacts {
 }
 
 const TICK_MS = 1_000;
-/** With so much of one packet nobody is cut off: it is what comes at once. */
+/** With so much of one packet nobody is cut off who was let in: it is what comes at once. */
 const BLAMELESS_BYTES = 64 * 1024;

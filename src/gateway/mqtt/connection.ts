@@ -115,6 +115,11 @@ export class MqttConnection {
     return this.request?.clientId ?? '';
   }
 
+  /** The broker knows who it is. */
+  get isLetIn(): boolean {
+    return this.state >= State.OPEN;
+  }
+
   /** Bytes of packets that have not come whole, or wait to be read. */
   get keptBytes(): number {
     return this.reader.keptBytes;
@@ -129,6 +134,11 @@ export class MqttConnection {
     }
     this.reader.push(bytes);
     this.readOn();
+  }
+
+  /** Somebody else has written to the socket, too. */
+  look(): void {
+    if (this.isReading) this.setReading();
   }
 
   /** The socket has enough. [MQT-18] */
@@ -370,11 +380,12 @@ export class MqttConnection {
       );
     }
     if (topic.length > 0) {
-      aliases.define(topicAlias, topic);
+      aliases.define(topicAlias, incoming.isTopicGood ? topic : NO_TOPIC);
       return null;
     }
     const known = aliases.topicOf(topicAlias);
     if (known === undefined) throw protocolError('a topic alias that stands for nothing');
+    if (known.length === 0) incoming.refuseTopic();
     return known;
   }
 
@@ -433,9 +444,14 @@ export class MqttConnection {
       });
     };
     const isBridge = this.request?.isBridge === true;
+    const filtersMax = this.session?.welcome.filtersMax ?? 0;
     for (const [place, { topic: filter, qos, nl = isBridge, rap = isBridge, rh = 0 }] of asked.entries()) {
       if (isShared(filter) && nl && !isBridge)
         throw protocolError('a shared subscription gets what its client publishes');
+      if (place >= filtersMax) {
+        settle(place, MqttReason.QUOTA_EXCEEDED); // nobody is asked more often than there is room for
+        continue;
+      }
       if (filterFault(filter) !== null) {
         settle(place, MqttReason.TOPIC_FILTER_INVALID);
         continue;
@@ -604,7 +620,8 @@ export class MqttConnection {
 
   /** A reason string, for a client that wants to know. */
   private told(why: string): string {
-    return this.request?.wantsReasons === false ? '' : why.slice(0, REASON_CHARACTERS_MAX);
+    const { wantsReasons = true, packetBytesMax = Number.POSITIVE_INFINITY } = this.request ?? {};
+    return wantsReasons && packetBytesMax >= REASON_ROOM_BYTES ? why.slice(0, REASON_CHARACTERS_MAX) : '';
   }
 
   /** What the client does is not MQTT, or the door has failed at it. */
@@ -678,6 +695,8 @@ export class MqttConnection {
 }
 
 const forgotten = (): void => {};
+/** What an alias stands for that was defined with a topic that there may not be. */
+const NO_TOPIC = Buffer.alloc(0);
 const NO_NOTE: MqttNote = { subscriptions: [], taken: [] };
 /** Of PUBLISHED: nobody is subscribed. */
 const NO_SUBSCRIBER = 2;
@@ -689,4 +708,6 @@ const ANSWERED_BYTES_MAX = 512 * 1024;
 /** SUBSCRIBE and UNSUBSCRIBE that wait for their answer. */
 const CHANGING_MAX = 16;
 const REASON_CHARACTERS_MAX = 200;
+/** A packet with a reason is never larger; who takes none so large is given none. */
+const REASON_ROOM_BYTES = 1_024;
 const LEAVE_MS_MAX = 5_000;

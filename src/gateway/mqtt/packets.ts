@@ -12,7 +12,7 @@ import {
   parser,
 } from 'mqtt-packet';
 import { MqttFault, MqttReason, malformed, PacketType, protocolError } from './codes.ts';
-import { writeVariable } from './properties.ts';
+import { variableBytes, writeVariable } from './properties.ts';
 
 /** 3 is MQTT 3.1, 4 is 3.1.1. */
 export type MqttVersion = 3 | 4 | 5;
@@ -72,17 +72,16 @@ export function readAnswer(
 /** The same to a client. What says that all is well is four bytes. */
 export function writeAnswer(type: number, packetId: number, reason = 0, reasonString = ''): Buffer {
   const text = reason === 0 ? NOTHING : Buffer.from(reasonString);
-  const length = reason === 0 ? 2 : text.length === 0 ? 3 : 4 + 3 + text.length;
-  const out = Buffer.allocUnsafe(2 + length);
+  const more = text.length === 0 ? 0 : 3 + text.length;
+  const length = reason === 0 ? 2 : more === 0 ? 3 : 3 + variableBytes(more) + more;
+  const out = Buffer.allocUnsafe(1 + variableBytes(length) + length);
   out[0] = (type << 4) | (type === PacketType.PUBREL ? 2 : 0);
-  out[1] = length; // reasons are short
-  out.writeUInt16BE(packetId, 2);
-  if (length > 2) out[4] = reason;
-  if (length > 3) {
-    out[5] = 3 + text.length;
-    out[6] = REASON_STRING;
-    out.writeUInt16BE(text.length, 7);
-    out.set(text, 9);
+  let at = out.writeUInt16BE(packetId, writeVariable(out, length, 1));
+  if (length > 2) out[at++] = reason;
+  if (more > 0) {
+    at = writeVariable(out, more, at);
+    out[at] = REASON_STRING;
+    out.set(text, out.writeUInt16BE(text.length, at + 1));
   }
   return out;
 }
@@ -118,17 +117,34 @@ function faultOf({ message }: Error, type: number): MqttFault {
   return malformed(message);
 }
 
-/** It makes U+FFFD of what is not UTF-8, takes U+0000, and null for a text that is cut off. A text that was well-formed stands in the packet as it is. */
+/** It makes U+FFFD of what is not UTF-8, takes U+0000, and null for a text that is cut off. There is no more of that character than came, where all was well-formed. */
 function assertTexts(packet: object, body: Buffer): void {
-  for (const member of Object.values(packet)) {
-    if (typeof member === 'string') {
-      if (member.includes('\0')) throw malformed('a text has a U+0000');
-      if (member.includes('\ufffd') && !body.includes(member)) throw malformed('a text is not UTF-8');
-    } else if (typeof member === 'object' && member !== null && !Buffer.isBuffer(member)) {
+  const replaced = replacements(packet);
+  if (replaced === 0) return;
+  let came = 0;
+  for (let at = body.indexOf(REPLACEMENT); at >= 0; at = body.indexOf(REPLACEMENT, at + 3)) came++;
+  if (replaced > came) throw malformed('a text is not UTF-8');
+}
+
+/** How often U+FFFD is in the texts of a packet. */
+function replacements(part: object): number {
+  let count = 0;
+  for (const [name, member] of Object.entries(part)) {
+    count += replacementsIn(name); // of a user property
+    if (typeof member === 'string') count += replacementsIn(member);
+    else if (typeof member === 'object' && member !== null && !Buffer.isBuffer(member)) {
       if (Object.values(member).includes(null)) throw malformed('a packet ends before what it says it has');
-      assertTexts(member, body);
+      count += replacements(member);
     }
   }
+  return count;
+}
+
+function replacementsIn(text: string): number {
+  if (text.includes('\0')) throw malformed('a text has a U+0000');
+  let count = 0;
+  for (let at = text.indexOf('\ufffd'); at >= 0; at = text.indexOf('\ufffd', at + 1)) count++;
+  return count;
 }
 
 /** Each is there once, belongs to this packet, and has a value that it may have. [MQT-4] */
@@ -146,6 +162,7 @@ function assertProperties(properties: object | undefined, what: string): void {
 }
 
 const NOTHING = Buffer.alloc(0);
+const REPLACEMENT = Buffer.from('\ufffd');
 /** Its property. */
 const REASON_STRING = 0x1f;
 const NOT_ZERO: ReadonlySet<string> = new Set([

@@ -183,7 +183,7 @@ export class IncomingProperties {
 
 /** Writes the properties of a PUBLISH to a client of MQTT 5. */
 export class OutgoingProperties {
-  private readonly out = Buffer.allocUnsafeSlow(2 * PROPERTIES_BYTES_MAX);
+  private readonly out = Buffer.allocUnsafeSlow(USER_BYTES_MAX + OTHER_BYTES_MAX);
   private length = 0;
 
   /** Without their length; good until the next message. */
@@ -212,6 +212,7 @@ export class OutgoingProperties {
   }
 
   addSubscriptionId(id: number): void {
+    if (this.length + ID_BYTES_MAX > this.out.length) return;
     this.out[this.length++] = MqttProperty.SUBSCRIPTION_ID;
     this.length = writeVariable(this.out, id, this.length);
   }
@@ -256,7 +257,7 @@ export class OutgoingProperties {
   /** What is no text is none for MQTT either: it is shown as well as it goes. */
   private addUser(key: Buffer, value: Buffer): void {
     const text = isUtf8(value) ? value : Buffer.from(value.toString());
-    if (this.length + 5 + key.length + text.length > this.out.length || text.length > 0xffff) return;
+    if (this.length + 5 + key.length + text.length > USER_BYTES_MAX || text.length > 0xffff) return;
     this.out[this.length++] = MqttProperty.USER;
     this.length = this.out.writeUInt16BE(key.length, this.length);
     this.length += key.copy(this.out, this.length);
@@ -335,3 +336,9 @@ const PLACES: Readonly<Record<number, number | undefined>> = {
 /** Of the broker's properties. [BRK-48] */
 const SHORT_BYTES_MAX = 256;
 const KEY_BYTES_MAX = 255;
+/** Users' may be longer as text than the broker's are: what goes beyond this is left out. */
+const USER_BYTES_MAX = 2 * PROPERTIES_BYTES_MAX;
+/** All others, which always have room: each is there once, but for the identifiers of subscriptions. */
+const OTHER_BYTES_MAX = 16 * 1_024;
+/** A property with a variable byte integer. */
+const ID_BYTES_MAX = 5;

@@ -35,6 +35,17 @@ export class IncomingPublish {
     return this.properties.topicAlias;
   }
 
+  /** The topic is one that the broker has. */
+  get isTopicGood(): boolean {
+    return this.faultReason !== MqttReason.TOPIC_NAME_INVALID;
+  }
+
+  /** The topic that an alias stands for is none. */
+  refuseTopic(): void {
+    this.fault = 'the topic of the alias is none that there may be';
+    this.faultReason = MqttReason.TOPIC_NAME_INVALID;
+  }
+
   /** A view, which is empty where an alias stands for it. */
   get topic(): Buffer {
     return this.body.subarray(this.topicFrom, this.topicEnd);

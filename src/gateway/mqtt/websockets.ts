@@ -45,6 +45,9 @@ class MqttWebSockets {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      // What is kept of a part, and of what is read at once, is more than its bytes, be it ever so short.
+      maxFragments: FRAGMENTS_MAX,
+      maxBufferedChunks: CHUNKS_MAX,
       // Several packets may come in one frame.
       maxPayload: 2 * limits.packetBytesMax,
       handleProtocols: (offered) => SUBPROTOCOLS.find((name) => offered.has(name)) ?? false,
@@ -64,7 +67,7 @@ class MqttWebSockets {
     }
     const address = this.state.addresses.of(request);
     this.server.handleUpgrade(request, socket, head, (webSocket) => {
-      const client = new WebSocketMqttClient(this.clients, webSocket, address);
+      const client = new WebSocketMqttClient(this.clients, webSocket, socket, address);
       const guest: Guest = {
         goodbye: () => client.connection.leave(MqttReason.SERVER_SHUTTING_DOWN, 'the gateway is going'),
       };
@@ -78,3 +81,6 @@ class MqttWebSockets {
 /** The second is that of MQTT 3.1, which clients of 3.1.1 offer as well. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1'];
 const RETRY_MS = 1_000;
+/** Parts of a frame: of the largest, such of 4 KiB. */
+const FRAGMENTS_MAX = 512;
+const CHUNKS_MAX = 8_192;

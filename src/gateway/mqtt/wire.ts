@@ -1,6 +1,7 @@
 /** The sockets of MQTT clients: a TCP or TLS connection, or a WebSocket, of which each binary frame is a piece of the stream (MQTT 5, section 6). [MQT-2] */
 
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { type ByteSink, Outgoing, type OutgoingListener, type OutgoingTurn } from '../outgoing.ts';
 import { MqttConnection, type MqttSurroundings, type MqttWire } from './connection.ts';
@@ -11,7 +12,7 @@ export interface WireOwner {
   /** Of a connection from this address. */
   aroundFor(address: string): MqttSurroundings;
   /** More, or less, of a client's packets waits for the rest. True: all of them together are too much, and this one is among those who are to blame. */
-  holds(change: number, clientBytes: number): boolean;
+  holds(change: number, client: MqttClient): boolean;
   setSlow(client: MqttClient, isSlow: boolean): void;
   forget(client: MqttClient): void;
   onFault(error: unknown): void;
@@ -23,6 +24,8 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
   readonly outgoing: Outgoing;
   protected readonly owner: WireOwner;
   private held = 0;
+  /** Bytes that have come and are not handed on yet, but for less than what comes at once. */
+  protected unframed = 0;
   private isEnding = false;
 
   constructor(owner: WireOwner, address: string) {
@@ -38,6 +41,11 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
   protected abstract closeSocket(): void;
   /** Cuts it off. */
   abstract destroy(): void;
+
+  /** Bytes that it has sent and that wait for the rest of their packet. */
+  get heldBytes(): number {
+    return this.held;
+  }
 
   // ---- as a wire ----
 
@@ -82,18 +90,19 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
   }
 
   protected onClose(): void {
+    this.unframed = 0;
     this.outgoing.end();
     this.connection.ended();
     this.account();
     this.owner.forget(this);
   }
 
-  private account(): void {
-    const { keptBytes } = this.connection;
-    if (keptBytes === this.held) return;
-    const change = keptBytes - this.held;
-    this.held = keptBytes;
-    if (this.owner.holds(change, keptBytes)) this.destroy();
+  protected account(): void {
+    const bytes = this.connection.keptBytes + this.unframed;
+    if (bytes === this.held) return;
+    const change = bytes - this.held;
+    this.held = bytes;
+    if (this.owner.holds(change, this)) this.destroy();
   }
 }
 
@@ -136,10 +145,19 @@ export class TcpClient extends MqttClient {
 export class WebSocketMqttClient extends MqttClient {
   private readonly webSocket: WebSocket;
 
-  constructor(owner: WireOwner, webSocket: WebSocket, address: string) {
+  /** @param socket - below it */
+  constructor(owner: WireOwner, webSocket: WebSocket, socket: Duplex, address: string) {
     super(owner, address);
     this.webSocket = webSocket;
+    // A frame is kept until it is whole. [MQT-3]
+    socket.prependListener('data', (bytes: Buffer) => {
+      this.unframed += bytes.length;
+      this.account();
+    });
+    webSocket.on('ping', (data) => this.onControl(data.length));
+    webSocket.on('pong', (data) => this.onControl(data.length));
     webSocket.on('message', (bytes: Buffer, isBinary: boolean) => {
+      this.unframed = 0;
       if (isBinary) this.onBytes(bytes);
       else webSocket.close(UNSUPPORTED_DATA, 'MQTT is binary'); // [MQT-2]
     });
@@ -165,6 +183,14 @@ export class WebSocketMqttClient extends MqttClient {
     this.webSocket.terminate();
   }
 
+  /** `ws` has answered a ping: who asks and does not read is not read either. [MQT-18] */
+  private onControl(dataBytes: number): void {
+    this.unframed = Math.max(0, this.unframed - dataBytes - CONTROL_FRAME_BYTES);
+    this.account();
+    this.outgoing.look();
+    this.connection.look();
+  }
+
   protected closeSocket(): void {
     this.webSocket.close(NORMAL_CLOSURE);
     this.webSocket.resume(); // to read the answer to that
@@ -174,6 +200,8 @@ export class WebSocketMqttClient extends MqttClient {
 const BINARY = { binary: true } as const;
 const NORMAL_CLOSURE = 1000;
 const UNSUPPORTED_DATA = 1003;
+/** Of a client's ping or pong, beside its data. */
+const CONTROL_FRAME_BYTES = 6;
 /** From the last word to the end of the socket. */
 const CLOSE_MS_MAX = 3_000;
 const KEEP_ALIVE_MS = 60_000;
