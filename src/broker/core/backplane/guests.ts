@@ -106,7 +106,6 @@ class Guest implements StreamUser {
         if (channel.closed || this.subscription === null) return;
         channel.delivery.answer(encodeSubscribed(0, start));
         answered?.();
-        broker.consumers.memberOf(this.subscription)?.speak();
       },
       claim: () => this.dismiss(ReasonCode.MOVED),
       refuse: (code) => this.dismiss(code),

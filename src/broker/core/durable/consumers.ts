@@ -257,7 +257,6 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   /** The stream of `subscription` takes messages from now on. */
   hold(consumer: Consumer, subscription: Subscription, session: number): Member {
     const member = new Member(++this.membersMade, consumer, subscription, session);
-    member.isMuted = this.broker.cluster !== null;
     this.held.add(consumer);
     subscription.main.delivery.source = member;
     this.memberOfStream.set(subscription, member);

@@ -20,8 +20,6 @@ export class Member implements ConsumerMember, TurnedSource {
   unackedMax: number;
   /** Those that it has. */
   unacked = 0;
-  /** In a cluster: it is given nothing yet, for its SUBSCRIBED waits, and comes first. [BRK-14] */
-  isMuted = false;
   /** It was not answered yet: nothing comes before SUBSCRIBED. [BRK-14] */
   isAwaited = false;
   /** It goes on where it was, or where its client has said that it was. */
@@ -63,15 +61,7 @@ export class Member implements ConsumerMember, TurnedSource {
     this.channel.delivery.wake();
   }
 
-  /** Its SUBSCRIBED has gone out. */
-  speak(): void {
-    if (!this.isMuted) return;
-    this.isMuted = false;
-    this.wake();
-  }
-
   next(): Uint8Array | null {
-    if (this.isMuted) return null;
     if (this.isAwaited) return null;
     const { consumer } = this;
     const record = consumer.next(this);

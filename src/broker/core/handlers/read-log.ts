@@ -145,10 +145,7 @@ function joinElsewhere(broker: BrokerState, request: ReadRequest, node: string, 
             ...here,
             options: now.options,
             open: () => subscription,
-            answer: (_, answered) => {
-              answered?.();
-              broker.consumers.memberOf(subscription)?.speak(); // its SUBSCRIBED was long ago
-            },
+            answer: (_, answered) => answered?.(), // its SUBSCRIBED was long ago
           }),
   });
 }

@@ -240,10 +240,7 @@ function addFilter(
       whenStands(broker, channel, filter, () => {
         channel.delivery.answer(encodeSubscribed(id, start));
         const subscription = broker.subscriptionOf(channel);
-        if (subscription !== undefined) {
-          broker.consumers.memberOf(subscription)?.speak();
-          broker.neighbours?.relays.of(subscription)?.speak();
-        }
+        if (subscription !== undefined) broker.neighbours?.relays.of(subscription)?.speak();
         const isNews = !isHeld || handling === RetainedHandling.AGAIN;
         if (isNews && subscription?.filters.has(filter)) {
           replayRetained(broker, subscription, filter, handling);
