@@ -33,9 +33,11 @@ export class Ring<T> {
     return item;
   }
 
-  /** The item at `index` from the oldest, or undefined. */
+  /** The item at `index` from the oldest, or undefined: before the oldest there is nothing. */
   peek(index = 0): T | undefined {
-    return index < this.count ? this.items[(this.head + index) & (this.items.length - 1)] : undefined;
+    return index >= 0 && index < this.count
+      ? this.items[(this.head + index) & (this.items.length - 1)]
+      : undefined;
   }
 
   /** Puts `item` in the place of the one at `index` from the oldest, which there is. */

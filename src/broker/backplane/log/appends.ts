@@ -166,6 +166,7 @@ export class Appends {
     if (this.timer !== null) this.clock.clearTimer(this.timer);
   }
 
+  /** One that has no answer yet. What was handed over twice is answered twice: the second time it is not here any more, or not without an answer. */
   private find(ticket: number): Append | undefined {
     const first = this.waiting.peek();
     const append = first === undefined ? undefined : this.waiting.peek(ticket - first.ticket);

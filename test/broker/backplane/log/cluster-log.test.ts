@@ -138,6 +138,21 @@ describe('a record that is appended', () => {
     ]);
   });
 
+  test('that a silent engine was handed twice is answered twice; the second answer is no answer to what came since [CLU-30]', async () => {
+    const engine = new ModelEngine();
+    const { log, stream, clock, placed } = new Node(engine);
+    for (let id = 1; id <= 8; id++) log.append(recordOf('a', { id }));
+    await clock.pass(3_000); // all goes once more, and then the engine is back
+    stream.step(8);
+    expect(placed).toHaveLength(8);
+    for (let id = 9; id <= 24; id++) log.append(recordOf('a', { id }));
+    stream.step(8); // the second answers
+    expect(placed).toHaveLength(8);
+    stream.settle();
+    expect(placed.map(({ offset }) => offset)).toEqual(engine.records.map(({ offset }) => offset));
+    expect(placed).toHaveLength(24);
+  });
+
   test('that was not taken is refused where one behind it of its session was: it would come out of order [CLU-34]', async () => {
     const engine = new ModelEngine();
     const node = new Node(engine);
@@ -324,22 +339,34 @@ test('whatever happens on the way, what is told as placed is in the log, once, a
       const nodes = [new Node(engine, 'a'), new Node(engine, 'b')];
       const sent: string[][] = [[], []];
       const ids = [0, 0];
+      // What is not taken is told, before anything is lost or handed over twice: else the order could not be kept.
+      const isRefusing = [false, false];
+      const settle = (which: number) => {
+        nodes[which].stream.settle();
+        nodes[which].stream.refusals.length = 0;
+        isRefusing[which] = false;
+      };
       for (const [kind, arg] of actions) {
         const which = arg % 2;
         const { log, stream, clock } = nodes[which];
         if (kind <= 4) {
-          const id = ++ids[which];
-          const text = `${which}:${id}`;
-          if (log.append(recordOf(text, { id, session: 1 + which })) === AppendFault.PENDING)
-            sent[which].push(text);
+          for (let more = arg >> 1; more >= 0; more--) {
+            const id = ++ids[which];
+            const text = `${which}:${id}`;
+            if (log.append(recordOf(text, { id, session: 1 + which })) === AppendFault.PENDING)
+              sent[which].push(text);
+          }
         } else if (kind === 5) stream.step(arg);
         else if (kind === 6) {
-          stream.refusals.length = 0; // what was not taken is told
+          if (isRefusing[which]) settle(which);
           stream.cut(arg);
         } else if (kind === 7) stream.mend();
-        else if (kind === 8) stream.refusals.push(null);
-        else {
-          stream.settle(); // one that is up answers before it is taken for silent
+        else if (kind === 8) {
+          stream.settle();
+          stream.refusals.push(null);
+          isRefusing[which] = true;
+        } else {
+          if (arg < 14 || isRefusing[which]) settle(which); // else it is taken for silent, and is handed everything twice
           await clock.pass(arg * 200);
         }
       }
