@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest';
+import { natsProgram } from '../broker/backplane/nats-server.ts';
 import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
+import { killCluster } from './kill-cluster.ts';
+
+const nats = natsProgram();
 
 // More rounds: npm run crash -- broker --rounds 100, and the like.
 
@@ -20,3 +24,18 @@ test('a durable subscriber that is killed inside its handler gets again what it 
   expect(acknowledged).toBeGreaterThan(20);
   expect(redelivered).toBeGreaterThan(0);
 });
+
+test.runIf(nats !== null)(
+  'a cluster of which a broker is killed, and then NATS, under load, loses nothing that it acknowledged [CLU-30] [CLU-34]',
+  async () => {
+    const { acknowledged, delivered, resumed } = await killCluster({
+      program: nats as string,
+      rounds: 2,
+      misfortunes: ['broker', 'nats'],
+      pace: { burst: 4, pauseMs: 8 },
+    });
+    expect(acknowledged).toBeGreaterThan(100);
+    expect(delivered).toBeGreaterThanOrEqual(acknowledged);
+    expect(resumed).toBeGreaterThanOrEqual(1);
+  },
+);
