@@ -1,7 +1,8 @@
 /**
  * What a node has appended to a log of its cluster and has no answer to. The engine takes it in the order in which it is handed over, and what was placed is told in that order as well.
  *
- *     FLOWING ── the engine is down, silent, or does not take something ──> STALLED ── after a while ──> all without an answer is handed over again, FLOWING
+ *     FLOWING ── the engine is down, or does not take something ──> STALLED ── it has answered a question, and has what it had ──> all without an answer is handed over again, FLOWING
+ *     FLOWING ── it is silent ──> the same at once
  *     FLOWING, STALLED ── no answer has come for {@link WAIT_MS} ──> UNREACHABLE ── the engine has answered a question ──> FLOWING
  *
  * The engine knows what it has already by its name; so nothing is stored twice, and as all goes again in order, the order stays. One thing would change it: a message that was not
@@ -144,19 +145,19 @@ export class Appends {
     this.stall();
   }
 
+  /** What is appended now would hide that the engine has lost something: it is asked before. [CLU-36] */
   up(): void {
-    if (this.flow === Flow.UNREACHABLE) this.owner.probe();
-    else this.handOver();
+    this.owner.probe();
   }
 
   down(): void {
     this.stall();
   }
 
-  /** The engine has answered a question. */
+  /** The engine has answered a question, and has all that it had acknowledged. */
   answered(): void {
-    if (this.flow !== Flow.UNREACHABLE) return;
-    this.flow = Flow.FLOWING;
+    if (this.flow === Flow.UNREACHABLE) this.flow = Flow.FLOWING;
+    else if (this.flow === Flow.STALLED && this.stream.isUp) this.handOver();
   }
 
   /** Nothing more is sent. What waits is refused. */
@@ -256,7 +257,8 @@ export class Appends {
       this.giveUp();
     } else if (stream.isUp) {
       const isSilent = isWaiting && now - Math.max(this.sentAt, this.heardAt) >= SILENT_MS * MILLISECOND;
-      if (flow === Flow.STALLED || isSilent) this.handOver();
+      if (flow === Flow.STALLED) this.owner.probe();
+      else if (isSilent) this.handOver();
     }
   }
 }

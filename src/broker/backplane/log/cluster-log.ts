@@ -47,6 +47,8 @@ export class ClusterLog implements LogPort, LogElsewhere {
   private storedBelow: number;
   /** What the engine has acknowledged before it was gone: it has to be there when it is back. */
   private storedBefore = 0;
+  /** From when on another epoch may be asked for once more. */
+  private renewableAt = 0;
   /** Stretches that are being fetched, by where they begin. */
   private readonly fetching = new Set<number>();
   /** Stretches that came while it is asked whether the log has dropped what is missing before them. */
@@ -248,27 +250,32 @@ export class ClusterLog implements LogPort, LogElsewhere {
     const isAgain = this.asked === 'again' && !this.isSecond && extent !== null;
     this.isSecond = isAgain;
     this.asked = 'no';
-    if (extent !== null) {
-      this.appends.answered();
-      this.take(extent);
-    }
+    if (extent !== null && this.take(extent)) this.appends.answered();
     for (const { from, next, records } of this.held.splice(0))
       this.windows.add(Math.max(from, this.earliest), next, records);
     if (isAgain) this.ask();
     else this.tellHead();
   }
 
-  private take(extent: LogExtent): void {
+  /** False: it has lost what it had acknowledged, and gets another epoch before it is appended to. */
+  private take(extent: LogExtent): boolean {
     const { earliest, epoch } = this.extent;
     if (extent.epoch !== epoch) {
       this.beginAnew(extent);
-      return;
+      return true;
     }
-    if (extent.head < this.storedBefore) this.stream.beginAnew(); // it has lost what it had acknowledged
+    if (extent.head < this.storedBefore) {
+      const now = this.surroundings.clock.now();
+      if (now < this.renewableAt) return false; // that is on its way
+      this.renewableAt = now + RENEW_MS * MILLISECOND;
+      this.stream.beginAnew();
+      return false;
+    }
     this.storedBefore = 0;
     this.extent = extent;
     if (extent.earliest > earliest) this.surroundings.push((events) => events.trimmed(this));
     this.stored(extent.head);
+    return true;
   }
 
   /** The log is another one. Nothing of it is known. [CLU-36] */
@@ -276,6 +283,7 @@ export class ClusterLog implements LogPort, LogElsewhere {
     this.extent = extent;
     this.storedBelow = extent.head;
     this.storedBefore = 0;
+    this.renewableAt = 0;
     this.windows = new Windows();
     this.seen = new SeenIds();
     this.fetching.clear();
@@ -426,6 +434,7 @@ const NOTHING: readonly never[] = [];
 const FETCHES_MAX = 16;
 const FETCH_BYTES_MIN = 64 * 1024;
 const RETRY_MS = 500;
+const RENEW_MS = 2_000;
 /** Whoever reads no more may be back soon. */
 const REST_MS = 10_000;
 const REFRESH_MS = 10_000;

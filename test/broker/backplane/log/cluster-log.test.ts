@@ -314,6 +314,26 @@ describe('a log that is read', () => {
     }
   });
 
+  test('that has lost something is another one before anything is appended to it: nothing comes in the place of what was lost, unseen [CLU-36]', () => {
+    const engine = new ModelEngine();
+    const node = new Node(engine);
+    for (const id of [1, 2, 3]) node.log.append(recordOf(`${id}`, { id }));
+    node.log.follow(true);
+    node.stream.settle();
+    const { epoch } = node.log;
+    for (const id of [4, 5, 6]) node.log.append(recordOf(`${id}`, { id }));
+    node.stream.cut(0);
+    engine.lose(3);
+    node.stream.mend();
+    while (engine.epoch === epoch) node.stream.step();
+    expect(engine.head).toBe(3);
+    node.stream.settle();
+    expect(node.placed.slice(3).map(({ offset }) => offset)).toEqual([3, 4, 5]);
+    expect(node.told.filter((each) => each === 'begun anew')).toHaveLength(1);
+    expect(node.log.epoch).toBe(engine.epoch);
+    expect(textsOf(node.readAll(1))).toEqual(['1', '2', '4', '5', '6']);
+  });
+
   test('finds the first record of a time', () => {
     const engine = new ModelEngine();
     const node = new Node(engine);
