@@ -50,7 +50,7 @@ export interface BrokerOptions extends ListenOptions, BrokerLimits {
   store?: StoreOptions | undefined;
   /** Logs beside the one named `default`, which takes what no other does; or that one, to give it bounds. */
   logs?: readonly LogOptions[] | undefined;
-  /** What makes this broker one with others: a node of a cluster. Default: it is alone. */
+  /** What makes this broker one with others: a node of a cluster, which keeps there what it would keep in its `store`, and does not open that. Default: it is alone. */
   backplane?: BackplaneOptions | undefined;
   /** Who may connect, and what they may do. Default: whoever knows the URL may do everything. */
   auth?: AuthOptions | undefined;
@@ -129,7 +129,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       logs,
       version: programVersion(),
     });
-    store = await openBrokerStore(options.store, options.logs);
+    store = await openBrokerStore(backplane?.store ? undefined : options.store, options.logs);
     const listener = await listen(laidOver(defaults, withProfile(chosen)));
     return brokerOn(listener, options, { store, backplane, authenticator });
   } catch (error) {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { type Command, Option } from 'commander';
 import { Authenticator } from '../broker/auth/authenticator.ts';
-import { authFault, brokerOptionsOf } from '../broker/config/broker-options.ts';
+import { authFault, brokerOptionsOf, notesOf } from '../broker/config/broker-options.ts';
 import { type Config, ConfigError, loadConfig } from '../broker/config/load.ts';
 import { printConfig, printedSettings } from '../broker/config/print.ts';
 import type { LogOptions } from '../broker/core/store-port.ts';
@@ -111,10 +111,10 @@ export function addBrokerCommand(program: Command): void {
       'be one with the other brokers on this NATS, such as nats://127.0.0.1:4222',
       (text: string) => text.split(','),
     )
-    .option('--cluster <name>', 'which of them: those of the same name', backplane.cluster)
+    .option('--cluster <name>', 'with --backplane, which of them: those of the same name', backplane.cluster)
     .option(
       '--node <name>',
-      'what this broker is called there; else the name of the machine, and something random',
+      'what this broker is called there, and no other, of which it takes the place; else the name of the machine, and something random',
     )
     .option(
       '--front-secret <file>',
@@ -183,7 +183,7 @@ async function checkConfiguration(config: Config, file: string | undefined): Pro
   const tls = gatewayOptionsOf(config)?.tls;
   if (tls !== undefined) assertPair(tls, config);
   for (const [, door] of mqttOptionsOf(config)) if (door.tls !== undefined) assertPair(door.tls, config);
-  for (const text of config.notes) note(text);
+  for (const text of notesOf(config)) note(text);
   print(`${file ?? 'the configuration'} is in order`);
 }
 
@@ -229,6 +229,8 @@ With --store a message of QoS 1 is acknowledged when the disk has it, and everyt
 What a crash has left unfinished is put in order at the start; a store that is damaged is refused ("jsp store check", "jsp store repair").
 A full disk makes it refuse what is to be stored until there is room.
 
+With --backplane what is kept is with NATS, in JetStream, and --store is not opened; "jsp cluster status" shows the nodes.
+
 With --host 0.0.0.0 or :: it listens on all addresses, and the URL names one that others are likely to reach; behind a NAT, or
 under a name, tell it with --advertise.
 
@@ -237,7 +239,7 @@ Examples:
   $ jsp broker --port 0 --state /var/lib/jsp
   $ jsp broker --store /var/lib/jsp/store
   $ jsp broker --http 127.0.0.1:4580
-  $ jsp broker --mqtt 127.0.0.1:1883 && mosquitto_sub -t 'demo/#'
+  $ jsp broker --mqtt 127.0.0.1:1883
   $ jsp broker --mqtt-tls 0.0.0.0:8883 --tls-cert fullchain.pem --tls-key privkey.pem
   $ jsp broker --print-config > jsp.toml
   $ jsp broker --config jsp.toml --check-config

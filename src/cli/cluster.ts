@@ -7,7 +7,10 @@ import { asOperator, type OperatorOptions, printTable, shown, withOperatorOption
 import { coloursOf, note, print, printJson } from './terminal.ts';
 
 export function addClusterCommand(program: Command): void {
-  const cluster = program.command('cluster').description('look at brokers that are one by their backplane');
+  const cluster = program
+    .command('cluster')
+    .description('look at brokers that are one by their backplane')
+    .addHelpText('after', CLUSTER_HELP);
   const command = cluster
     .command('status')
     .description('list the nodes of the cluster that a broker is one of, and how the engine behind them is');
@@ -91,6 +94,15 @@ function since({ startedAt }: NodeReport, at: number): string {
   return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`;
 }
 
+const CLUSTER_HELP = `
+Brokers that are started with the same --backplane and --cluster are one, each under a --node of its own.
+
+Examples:
+  $ nats-server -js -sd nats &
+  $ jsp broker --backplane nats://127.0.0.1:4222 --node broker-1 --port 4577 --state broker-1 &
+  $ jsp broker --backplane nats://127.0.0.1:4222 --node broker-2 --port 4578 --state broker-2 &
+  $ jsp cluster status --url "$(cat broker-1/url)"
+`;
 const MIB = 1_024 * 1_024;
 const HELP = `
 It asks one broker, of which the other nodes need not be reached: --url, JSP_URL, or the broker whose .jsp/url is in this folder.

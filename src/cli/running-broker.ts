@@ -1,10 +1,11 @@
 /** The process of `jsp broker`: starts a broker and its gateway, tells of them, reloads and stops them when the system says so. */
 
 import { isLoopback } from '../base/ip-address.ts';
-import { authFault, brokerOptionsOf } from '../broker/config/broker-options.ts';
+import { authFault, brokerOptionsOf, notesOf } from '../broker/config/broker-options.ts';
 import type { Config } from '../broker/config/load.ts';
 import type { LogOptions } from '../broker/core/store-port.ts';
 import { type Log, type LogLevel, openLog } from '../broker/operations/log.ts';
+import type { ClusterReport } from '../broker/operations/snapshot.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
 import { textOf } from '../broker/store/findings.ts';
 import type { Gateway, MqttDoor } from '../gateway/index.ts';
@@ -13,6 +14,7 @@ import { gatewayOptionsOf } from './broker-settings.ts';
 import { startedGateway } from './gateway.ts';
 import { listeningError } from './listening.ts';
 import { startedMqtt } from './mqtt.ts';
+import { shown } from './operator.ts';
 import { Reloading } from './reloading.ts';
 import { StateDirectory } from './state-directory.ts';
 import { recoveryLine } from './store.ts';
@@ -60,7 +62,7 @@ export async function runBroker(order: BrokerOrder): Promise<void> {
 
 async function runUntilStopped(order: BrokerOrder, signals: ServiceSignals, log: Log): Promise<void> {
   const { config } = order;
-  for (const text of config.notes) log.write('warn', text, { event: 'config' });
+  for (const text of notesOf(config)) log.write('warn', text, { event: 'config' });
   const state = StateDirectory.open(config.values.broker.state);
   const broker = await listening(order, state).catch((error: unknown) => {
     state.close();
@@ -79,6 +81,7 @@ async function runUntilStopped(order: BrokerOrder, signals: ServiceSignals, log:
     if (gateway !== null)
       log.write('info', `dashboard and HTTP: ${gateway.url}`, { event: 'http', url: gateway.url });
     for (const { url } of mqtt) log.write('info', `MQTT: ${url}`, { event: 'mqtt', url });
+    await tellOfCluster(broker, log);
     if (order.firstSteps) printFirstSteps();
     log.write(
       'info',
@@ -193,6 +196,25 @@ function tellOf(broker: Broker, log: Log, asksWho: boolean): void {
       event: 'fault',
     }),
   );
+}
+
+/** Which node this is, and which others it has found: who has mistyped the name of a cluster sees that there are none. */
+async function tellOfCluster(broker: Broker, log: Log): Promise<void> {
+  const asker = { principal: '', address: '' };
+  const { body } = await broker.operations.request('cluster', new Uint8Array(0), asker);
+  const { cluster, node, nodes } = body as ClusterReport;
+  if (cluster === null) return;
+  const others = nodes.filter(({ isAsked }) => !isAsked).map((each) => each.node);
+  const found =
+    others.length === 0
+      ? 'no others are there yet'
+      : `also there: ${others.map((each) => shown(each)).join(', ')}`;
+  log.write('info', `node ${node} of the cluster ${cluster}; ${found}`, {
+    event: 'cluster',
+    cluster,
+    node,
+    others,
+  });
 }
 
 /** Both within the time that is given for it: callers of the gateway first, for their requests go to the broker. */

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Broker, startBroker } from '../../src/broker/index.ts';
 import type { ClusterReport } from '../../src/broker/operations/snapshot.ts';
@@ -5,7 +7,8 @@ import { nodeTable } from '../../src/cli/cluster.ts';
 import { generateIdentity } from '../../src/index.ts';
 import { Brokers } from '../broker/backplane/nats/brokers.ts';
 import { freePort, NatsServer, natsProgram } from '../broker/backplane/nats-server.ts';
-import { jsp } from './jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
+import { Jsp, jsp } from './jsp.ts';
 
 const program = natsProgram();
 
@@ -55,6 +58,30 @@ describe.skipIf(program === null)('jsp cluster status', () => {
     } finally {
       await alone.close({ drainMs: 0 });
     }
+  });
+
+  test('names the other nodes that a broker has found when it starts, which does not open its store', async () => {
+    const store = join(emptyFolder(), 'store');
+    const { cluster } = brokers;
+    const broker = new Jsp([
+      'broker',
+      '--port',
+      '0',
+      '--backplane',
+      server.url,
+      '--cluster',
+      cluster,
+      '--node',
+      'rome',
+      '--store',
+      store,
+    ]);
+    await broker.until(({ err }) => err.includes('listens on'));
+    broker.process.kill('SIGTERM');
+    const { err } = await broker.ended;
+    expect(err).toContain(`node rome of the cluster ${cluster}; also there: oslo, paris\n`);
+    expect(err).toContain('--store: [store] directory has no effect');
+    expect(existsSync(store)).toBe(false);
   });
 
   test('is not there where NATS is not: jsp broker says what to do, and ends', async () => {

@@ -63,6 +63,13 @@ export function brokerOptionsOf(config: Config): Omit<BrokerOptions, 'identity'>
   };
 }
 
+/** What its operator should know of a configuration that is in order, a sentence each. */
+export function notesOf({ values: { backplane, store }, origins, notes }: Config): readonly string[] {
+  if (backplane.kind === 'none' || store.directory === undefined) return notes;
+  const what = `has no effect: with a backplane all is kept in its streams, and what is in ${store.directory} stays unread`;
+  return [...notes, `${origins.get('store.directory')}: [store] directory ${what}`];
+}
+
 /** @throws ConfigError for what no setting alone shows */
 export function reloadableOptionsOf(config: Config): ReloadableOptions {
   const { queues, delivery, limits } = config.values;
@@ -107,6 +114,12 @@ function logsOf({ values, origins }: Config): readonly LogOptions[] {
 }
 
 function backplaneOf({ values: { backplane }, origins }: Config): BackplaneOptions {
+  const said = ['urls', 'cluster', 'node'].find((name) => origins.has(`backplane.${name}`));
+  if (said !== undefined && !origins.has('backplane.kind')) {
+    const what =
+      'means nothing to a broker that is alone: add kind = "nats", or --backplane nats://HOST:PORT';
+    throw new ConfigError([`${origins.get(`backplane.${said}`)}: [backplane] ${said}: ${what}`]);
+  }
   const { tls_ca: ca, tls_cert: cert, tls_key: key, advertise, ...told } = backplane;
   const isEncrypted = ca !== undefined || cert !== undefined || key !== undefined;
   const options: BackplaneOptions = {
@@ -127,7 +140,7 @@ function backplaneOf({ values: { backplane }, origins }: Config): BackplaneOptio
     checkBackplane(options);
   } catch (error) {
     const [place, line] = [...origins].find(([each]) => each.startsWith('backplane.')) ?? [];
-    throw faultOf(error, line ?? place ?? '', '[backplane]');
+    throw faultOf(error, line ?? place ?? '', '[backplane]', /^backplane: /);
   }
   return options;
 }
@@ -195,9 +208,9 @@ function lineOf(place: string, origins: Config['origins']): string {
   return [...origins].find(([each]) => each.startsWith('auth.'))?.[1] ?? 'auth';
 }
 
-function faultOf(error: unknown, at: string, table: string): unknown {
+function faultOf(error: unknown, at: string, table: string, prefix = /^$/): unknown {
   if (!(error instanceof JspError) || error.code !== 'ERR_JSP_OPTION_INVALID') return error;
-  return new ConfigError([`${at}: ${table}: ${error.message}`], { cause: error });
+  return new ConfigError([`${at}: ${table}: ${error.message.replace(prefix, '')}`], { cause: error });
 }
 
 /** What comes in front of the largest payload. */

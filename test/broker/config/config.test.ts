@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { Authenticator } from '../../../src/broker/auth/authenticator.ts';
-import { authFault, brokerOptionsOf } from '../../../src/broker/config/broker-options.ts';
+import { authFault, brokerOptionsOf, notesOf } from '../../../src/broker/config/broker-options.ts';
 import {
   type Config,
   ConfigError,
@@ -199,6 +199,21 @@ describe('a fault of a configuration [CFG-3]', () => {
     expect(
       faultsOf(() => brokerOptionsOf(load('[auth]\nkeys_file = "k"\n[[auth.key]]\nid = "a"\nhash = "x"\n'))),
     ).toEqual(['jsp.toml:1: [auth]: must have either keys_file or [[auth.key]]']);
+  });
+
+  test('of a cluster tells what means nothing without the engine, and of what has no effect with it', () => {
+    expect(faultsOf(() => brokerOptionsOf(load('[backplane]\ncluster = "c"\n')))).toEqual([
+      'jsp.toml:2: [backplane] cluster: means nothing to a broker that is alone: add kind = "nats", or --backplane nats://HOST:PORT',
+    ]);
+    expect(brokerOptionsOf(load('[backplane]\nkind = "none"\ncluster = "c"\n')).backplane?.kind).toBe('none');
+    expect(faultsOf(() => brokerOptionsOf(load('[backplane]\nkind = "nats"\nurls = ["here:1"]\n')))).toEqual([
+      'jsp.toml:2: [backplane]: urls must be a list of 1 to 16 URLs such as nats://127.0.0.1:4222, not ["here:1"]',
+    ]);
+    const stored = '[store]\ndirectory = "/d"\n';
+    expect(notesOf(load(stored))).toEqual([]);
+    expect(notesOf(load(`${stored}[backplane]\nkind = "nats"\n`))).toEqual([
+      `${FILE}:2: [store] directory has no effect: with a backplane all is kept in its streams, and what is in /d stays unread`,
+    ]);
   });
 
   test('of what only the files show that a configuration names is told with the line that leads there', async () => {

@@ -5,9 +5,9 @@ import { type BrokerClient, type BrokerClientOptions, connectClient } from '../.
 import { generateIdentity } from '../../../../src/index.ts';
 
 export class Brokers {
+  readonly cluster: string;
   private readonly url: () => string;
   private readonly open: (() => unknown)[] = [];
-  private readonly cluster: string;
   private static count = 0;
 
   /** @param url - of the NATS that brokers connect to */
