@@ -68,6 +68,7 @@ const LINES_FEW = 30;
 const SHORT_FILES: Readonly<Record<string, string>> = {
   'src/bench/metronome-thread.ts': 'the script of a thread',
   'src/broker/auth/identity-proof.ts': 'one check, on what the protocol and a connection have for it',
+  'src/broker/backplane/node-name.ts': 'one rule for all who read the name of a node in what another says',
   'src/broker/backplane/open-backplane.ts': 'one switch, which loads no engine that is not asked for',
   'src/broker/core/backplane/node-message.ts': 'one table of what nodes say to each other',
   'src/client/undertaking.ts': 'one rule for the promises of a client and of its subscriptions',

@@ -2,6 +2,7 @@
 
 import { JspError } from '../../base/errors.ts';
 import { anObject, checkOptions, type OptionTable, oneOf, text, whole } from '../../base/options.ts';
+import { NODE_NAME_LENGTH_MAX } from './node-name.ts';
 
 /** The engine behind a broker, by which several are one. */
 export interface BackplaneOptions {
@@ -76,7 +77,7 @@ export const BACKPLANE_OPTIONS: OptionTable<BackplaneOptions> = {
   kind: oneOf(['none', 'nats']),
   urls: engineUrls,
   cluster: nameOf(32),
-  node: nameOf(64),
+  node: nameOf(NODE_NAME_LENGTH_MAX),
   credentials: text,
   user: text,
   password: text,

@@ -7,6 +7,7 @@
  */
 
 import type { ClaimEntries } from '../../core/backplane/backplane-port.ts';
+import { isNodeName } from '../node-name.ts';
 
 /** A run of a node: one that begins anew has another number. */
 export interface NodeRun {
@@ -48,6 +49,7 @@ export function decodeClaim(bytes: Uint8Array): ClaimRecord | null {
   let at = HEAD_BYTES + view[10];
   if (view.length < at) return null;
   const holder = { node: view.toString('utf8', HEAD_BYTES, at), number: view.readUInt32BE(2) };
+  if (!isNodeName(holder.node)) return null; // it is spoken to by that name
   const entries = new Map<string, Uint8Array>();
   while (at < view.length) {
     if (view.length < at + 2) return null;

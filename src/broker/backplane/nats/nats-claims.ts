@@ -7,6 +7,7 @@ import { ClaimTable, type ClaimWord } from '../claims/claim-table.ts';
 import { ClaimedState } from '../claims/claimed-state.ts';
 import { ClusterNumbers } from '../claims/numbers.ts';
 import { Orphans } from '../claims/orphans.ts';
+import { isNodeName } from '../node-name.ts';
 import { NatsClaimStream } from './claim-stream.ts';
 import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
@@ -140,10 +141,10 @@ export class NatsClaims {
 
   private hear(data: Uint8Array): void {
     const message = Buffer.from(data.buffer, data.byteOffset, data.length);
-    const keyAt = 3 + message[2];
+    const keyAt = message.length < 3 ? Number.POSITIVE_INFINITY : 3 + message[2];
     if (message.length <= keyAt || message[0] !== VERSION) return;
     const from = message.toString('utf8', 3, keyAt);
-    if (from !== this.parts.own.node)
+    if (isNodeName(from) && from !== this.parts.own.node)
       this.table.hear(from, message[1] as ClaimWord, message.toString('utf8', keyAt));
   }
 

@@ -1,5 +1,6 @@
 /** Messages of node to node, and of one to all: at most once and in order, as long as both are connected. [CLU-10] */
 
+import { isNodeName } from '../node-name.ts';
 import type { NatsLine } from './line.ts';
 import type { News } from './news.ts';
 
@@ -51,12 +52,13 @@ export class NodeMessages {
   }
 
   private take(message: Uint8Array): void {
-    const start = 2 + message[1];
-    if (message.length < start || message[0] !== VERSION) {
+    const start = message.length < 2 ? Number.POSITIVE_INFINITY : 2 + message[1];
+    const isWhole = message.length >= start && message[0] === VERSION;
+    const from = isWhole ? Buffer.from(message.subarray(2, start)).toString() : '';
+    if (!isNodeName(from)) {
       this.invalid++;
       return;
     }
-    const from = Buffer.from(message.buffer, message.byteOffset + 2, message[1]).toString();
     if (from === this.node) return;
     const bytes = message.subarray(start);
     this.news.push((events) => events.received(from, bytes));

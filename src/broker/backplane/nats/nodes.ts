@@ -6,6 +6,7 @@
 import type { KV, KvWatchEntry } from '@nats-io/kv';
 import { assert, JspError } from '../../../base/errors.ts';
 import type { NodeRecord, OwnRecord } from '../backplane.ts';
+import { isNodeName } from '../node-name.ts';
 import type { NatsLine } from './line.ts';
 import { type NatsModules, patiently } from './modules.ts';
 
@@ -219,7 +220,10 @@ function recordOf(entry: KvWatchEntry): NodeRecord | null {
   try {
     const record = entry.json<Partial<NodeRecord>>();
     const { number, urls = [], version = '', draining = false } = record;
-    assert(record.node === entry.key && typeof number === 'number', 'not an entry of a node');
+    assert(
+      record.node === entry.key && isNodeName(entry.key) && typeof number === 'number',
+      'not an entry of a node',
+    );
     assert(Array.isArray(urls) && urls.every((url) => typeof url === 'string'), 'not URLs');
     const figures = { startedAt: 0, clients: 0, sessions: 0, claims: 0, interest: 0, lagMs: 0 };
     for (const name of Object.keys(figures) as (keyof typeof figures)[])

@@ -5,6 +5,8 @@
  *     run of the node u32, number of the change in that u48, record
  */
 
+import { isNodeName } from '../node-name.ts';
+
 /** Made by a node; the order of changes is not known from it. */
 export interface PlacedChange {
   readonly node: string;
@@ -38,10 +40,12 @@ export function decodeChange(bytes: Uint8Array): PlacedChange | null {
   const at = NAME_AT + view[2];
   const recordAt = HEAD_BYTES + view[2];
   if (view.length < recordAt) return null;
+  const node = view.toString('utf8', NAME_AT, at);
   const hasRecord = (view[1] & HAS_RECORD) !== 0;
+  if (!isNodeName(node)) return null;
   if (!hasRecord && view.length > recordAt) return null;
   return {
-    node: view.toString('utf8', NAME_AT, at),
+    node,
     run: view.readUInt32BE(at),
     number: view.readUIntBE(at + 4, 6),
     isConditional: (view[1] & IS_CONDITIONAL) !== 0,
