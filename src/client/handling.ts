@@ -1,5 +1,6 @@
 /** How the handler of a subscription gets its messages: so many at once, those with one key one after the other, and others have their turn. */
 
+import { MILLISECOND, type Micros } from '../base/time.ts';
 import { throwByItself } from '../transport/throwing.ts';
 import type { Clock } from '../udp/clock.ts';
 import type { Message } from './message.ts';
@@ -39,8 +40,8 @@ export class Handling<M extends Handled = Message> {
   private readonly busy = new Set<string>();
   /** It goes on by itself in a later turn of the event loop. */
   private resting = false;
-  /** When this turn of the event loop has lasted long enough; 0: not known. */
-  private restAtMs = 0;
+  /** When this turn of the event loop has lasted long enough; null: not known. */
+  private restAt: Micros | null = null;
 
   constructor(
     handler: (message: M) => unknown,
@@ -139,14 +140,14 @@ export class Handling<M extends Handled = Message> {
 
   /** Many messages that wait, with a handler that is quick or never lets go, would keep everybody else from the event loop. [CLT-26] */
   private isTurnOver(): boolean {
-    const now = performance.now();
-    if (this.restAtMs === 0) {
-      this.restAtMs = now + TURN_MS;
+    const now = this.clock.now();
+    if (this.restAt === null) {
+      this.restAt = now + TURN;
       this.clock.soon(() => {
-        this.restAtMs = 0;
+        this.restAt = null;
       });
     }
-    return now >= this.restAtMs;
+    return now >= this.restAt;
   }
 }
 
@@ -162,4 +163,4 @@ export function isThenable(result: unknown): result is PromiseLike<unknown> {
 }
 
 /** How long handlers run, one after the other, before the event loop turns. */
-const TURN_MS = 10;
+const TURN: Micros = 10 * MILLISECOND;
