@@ -35,6 +35,11 @@ export class ManualClock implements Clock {
     return Number.isFinite(next) ? (next - this.time) / MILLISECOND : Number.NaN;
   }
 
+  /** What is running takes so long: timers wait until it is over. */
+  spend(ms: number): void {
+    this.time += ms * MILLISECOND;
+  }
+
   advance(ms: number): void {
     this.time += ms * MILLISECOND;
     const due = this.timers.filter((t) => t.at <= this.time);
