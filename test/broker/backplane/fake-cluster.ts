@@ -3,48 +3,12 @@
 import { claimOfState } from '../../../src/broker/core/backplane/claim-keys.ts';
 import type { BrokerLimits } from '../../../src/broker/core/state.ts';
 import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
-import type { LogPort, StoreEvents, StorePort } from '../../../src/broker/core/store-port.ts';
 import { DrivenCore } from '../core/driven-core.ts';
 import { FakeClient, type FakeStream } from '../core/fake-client.ts';
 import { Guest } from '../core/world.ts';
 import { type Asked, FakeBackplane } from './fake-backplane.ts';
 import { ValueStream } from './fake-values.ts';
-
-/** The state of one node, and logs that all have. */
-class NodeStore implements StorePort {
-  readonly state = new MemoryStore().state;
-  readonly logs: readonly LogPort[];
-  private readonly shared: MemoryStore;
-  private readonly told = new Map<LogPort, number>();
-
-  constructor(shared: MemoryStore) {
-    this.shared = shared;
-    this.logs = shared.logs;
-    for (const log of shared.logs) this.told.set(log, log.synced);
-  }
-
-  get hasNews(): boolean {
-    return this.shared.logs.some((log) => log.synced !== this.told.get(log));
-  }
-
-  tell(events: StoreEvents): void {
-    for (const log of this.shared.logs) {
-      if (log.synced === this.told.get(log)) continue;
-      this.told.set(log, log.synced);
-      events.stored(log);
-    }
-  }
-
-  lastIds(session: number): readonly number[] {
-    return this.shared.lastIds(session);
-  }
-
-  isMissing(): boolean {
-    return false;
-  }
-
-  forgetSession(): void {}
-}
+import { NodeStore } from './node-store.ts';
 
 /** Who has what, and what belongs to it while nobody does. */
 class FakeClaims {

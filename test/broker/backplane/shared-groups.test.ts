@@ -259,6 +259,102 @@ describe('a shared group of QoS 1 in a cluster', () => {
     }
   });
 
+  test('gives what was not settled at a node that does not know yet how far its log goes [CLU-52] [CLU-33]', () => {
+    const { cluster, publisher, owner, guest } = worldOf();
+    const other = cluster.node('b');
+    other.store.lags = true;
+    for (let i = 0; i < 6; i++) publish(publisher, `${i}`);
+    cluster.pass(50);
+    const given = [owner, guest].flatMap(jobsOf);
+    expect(given.length).toBe(6);
+    expect(other.store.logs[0].head).toBe(1);
+    cluster.kill('a');
+    cluster.tellGone('a');
+    cluster.pass(5_000);
+    const again = jobsOf(guest);
+    expect(payloads(again)).toEqual(['0+', '1+', '2+', '3+', '4+', '5+']);
+    finish(guest, again);
+    cluster.pass(100);
+    expect(other.core.durables()).toMatchObject([{ unsettled: 0, lag: 0, position: 7 }]);
+    expect(cluster.faults).toEqual([]);
+  });
+
+  test('keeps its place where a node hands it on that does not know yet how far its log goes [CLU-52] [CLU-33]', () => {
+    const { cluster, publisher, owner, guest } = worldOf();
+    const more = join(cluster.node('c'));
+    cluster.pass(1);
+    cluster.node('b').store.lags = true;
+    for (let i = 0; i < 6; i++) publish(publisher, `${i}`);
+    cluster.pass(50);
+    for (const member of [owner, guest, more]) finish(member, jobsOf(member).slice(0, 1));
+    cluster.pass(50);
+    // To b, which has heard nothing of the log, and on before it does.
+    cluster.node('b').store.isDeaf = true;
+    cluster.kill('a');
+    cluster.tellGone('a');
+    cluster.pass(50);
+    const [group] = cluster.node('b').core.durables();
+    expect(group).toMatchObject({ name: GROUP, position: 7, unsettled: 3 });
+    cluster.kill('b');
+    cluster.tellGone('b');
+    cluster.pass(5_000);
+    const again = jobsOf(more);
+    expect(again.length).toBe(3);
+    expect(cluster.node('c').core.durables()).toMatchObject([{ position: 7, unsettled: 3 }]);
+    finish(more, again);
+    cluster.pass(100);
+    expect(cluster.node('c').core.durables()).toMatchObject([{ unsettled: 0, lag: 0 }]);
+  });
+
+  test('tells a member that goes on with it what the log has not kept meanwhile [CLU-52] [BRK-71]', () => {
+    for (const heir of ['b', 'c']) {
+      const { cluster, publisher, guest } = worldOf();
+      const more = heir === 'c' ? join(cluster.node('c')) : null;
+      cluster.pass(1);
+      for (let i = 0; i < 6; i++) publish(publisher, `${i}`);
+      cluster.pass(50);
+      given(guest);
+      for (const { store } of cluster.nodes.values()) store.logs[0].dropped = 4;
+      cluster.kill('a');
+      cluster.tellGone('a');
+      cluster.pass(5_000);
+      const told = [guest, more].flatMap((member) => (member === null ? [] : given(member)));
+      expect(told.filter((line) => line.startsWith('DROPPED')).length).toBe(1);
+      expect(told.filter((line) => line.startsWith('jobs')).length).toBeGreaterThanOrEqual(3);
+      expect(cluster.faults).toEqual([]);
+    }
+  });
+
+  test('is not over with the last member that its node knows while those of other nodes are on their way to it [CLU-52]', () => {
+    const { cluster, publisher, owner, guest } = worldOf();
+    for (let i = 0; i < 6; i++) publish(publisher, `${i}`);
+    cluster.pass(50);
+    const held = jobsOf(guest);
+    expect(held.length).toBe(3);
+    finish(owner, jobsOf(owner));
+    cluster.pass(50);
+    cluster.node('a').backplane.push((events) => events.connected()); // it was cut off: all streams are broken
+    cluster.settle();
+    owner.send(encodeUnsubscribe(2, GROUP));
+    cluster.pass(5_000);
+    expect(payloads(jobsOf(guest))).toEqual(held.map(({ payload }) => `${payload}+`));
+    publish(publisher, '6');
+    cluster.pass(100);
+    expect(payloads(jobsOf(guest))).toEqual(['6']);
+  });
+
+  test('is over a while after its last member has unsubscribed where none was on its way to it after all [CLU-52]', () => {
+    const { cluster, owner, guest } = worldOf();
+    guest.end();
+    cluster.pass(10);
+    owner.send(encodeUnsubscribe(2, GROUP));
+    cluster.pass(100);
+    const durables = () => [...cluster.nodes.values()].flatMap(({ core }) => core.durables());
+    expect(durables()).toMatchObject([{ name: GROUP, subscribers: 0 }]);
+    cluster.pass(15_000);
+    expect(durables()).toEqual([]);
+  });
+
   test('refuses what another node asks for and it cannot give, and what is no request at all [CLU-51]', () => {
     const { cluster } = worldOf();
     const contrary = cluster.node('b').connect().open();

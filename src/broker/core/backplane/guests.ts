@@ -10,7 +10,7 @@ import { EVERYONE } from '../access/principal.ts';
 import { type Channel, Client, Role } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import { ack, nack } from '../handlers/ack.ts';
-import { readLog } from '../handlers/read-log.ts';
+import { awaitsHead, readLog } from '../handlers/read-log.ts';
 import type { BrokerState } from '../state.ts';
 import { durableClaim } from './claim-keys.ts';
 import {
@@ -80,8 +80,12 @@ class Guest implements StreamUser {
   }
 
   /** Returns why the group is not for it, or NO_ERROR. */
-  begin({ group, options, withoutSession, takesCompressed }: RelayRequest): ReasonCode {
+  begin(request: RelayRequest): ReasonCode {
     const { broker, channel, client } = this;
+    const { group, options, withoutSession, takesCompressed } = request;
+    const isHeld =
+      !broker.consumers.has(group) && awaitsHead(broker, group, options, () => this.goOn(request));
+    if (isHeld) return ReasonCode.NO_ERROR;
     const flags = SubscribeFlag.QOS1 | (takesCompressed ? SubscribeFlag.COMPRESSED : 0);
     return readLog(broker, {
       ...{
@@ -110,6 +114,17 @@ class Guest implements StreamUser {
       claim: () => this.dismiss(ReasonCode.MOVED),
       refuse: (code) => this.dismiss(code),
     });
+  }
+
+  /** It may be known where the log ends. */
+  private goOn(request: RelayRequest): void {
+    if (this.client.closed) return;
+    try {
+      const code = this.begin(request);
+      if (code !== ReasonCode.NO_ERROR) this.dismiss(code);
+    } catch (error) {
+      this.broker.failInternally(this.client, error);
+    }
   }
 
   received(message: Uint8Array): void {
@@ -152,6 +167,7 @@ class Guest implements StreamUser {
 
   /** It is not a member any more; what it has not settled is the others'. */
   leave(): void {
+    if (this.subscription !== null) this.broker.consumers.awaitBack(this.subscription);
     this.onOver();
     if (!this.client.closed) this.broker.disconnect(this.client);
   }

@@ -10,7 +10,12 @@
 
 import { Ring } from '../../../base/ring.ts';
 import { NEVER } from '../../../base/time.ts';
-import { decodeSubscribed, encodeAck, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
+import {
+  decodeSubscribed,
+  encodeAck,
+  MISSED_UNKNOWN,
+  type ReaderStart,
+} from '../../../pubsub/acknowledgement.ts';
 import {
   Command,
   DropReason,
@@ -56,6 +61,8 @@ export interface MemberRequest {
    * @param subscription - null: there is none yet, and the request is as new
    */
   stay(subscription: Subscription | null, request: RelayRequest): ReasonCode;
+  /** The group is this node's, and is asked where its log ends: `act` follows, as often as that is to be looked at again. False: that is known, or need not be. */
+  awaits(act: () => void): boolean;
 }
 
 /** What relays need of the broker. */
@@ -63,6 +70,7 @@ export interface RelaySurroundings extends Time {
   readonly counters: BrokerCounters;
   readonly claims: Claims | null;
   giveUp(subscription: Subscription, code: ReasonCode): void;
+  dismiss(client: Channel['client'], code: ReasonCode): void;
   failInternally(client: Channel['client'], error: unknown): void;
 }
 
@@ -203,7 +211,11 @@ export class Relay implements StreamUser, TurnedSource {
       this.close(false);
       return;
     }
-    if (this.begun !== null || start === null) return;
+    if (start === null) return;
+    if (this.begun !== null) {
+      this.tellMissed(start.missed);
+      return;
+    }
     const { member } = this;
     this.begun = start;
     // From here it goes on, where whoever had the group has taken what it knew with it.
@@ -220,6 +232,18 @@ export class Relay implements StreamUser, TurnedSource {
       member.answer(start);
     } catch (error) {
       this.broker.failInternally(member.channel.client, error); // [BRK-40] this client alone pays for it
+    }
+  }
+
+  /** [BRK-71] What the group has found missing as it was taken up; its client's SUBSCRIBED was long ago. */
+  private tellMissed(missed: number): void {
+    const { client, delivery } = this.member.channel;
+    if (missed === MISSED_UNKNOWN) {
+      this.broker.dismiss(client, ReasonCode.MOVED);
+    } else if (missed > 0) {
+      const bytes = encodeDropped(missed, DropReason.RETENTION);
+      this.waiting.push({ bytes, length: 0, deadlineMs: NEVER });
+      delivery.wake();
     }
   }
 
@@ -276,8 +300,8 @@ export class Relay implements StreamUser, TurnedSource {
     const { channel } = this.member;
     if (channel.closed) this.finish();
     else if (answer === ClaimAnswer.ELSEWHERE) this.join(node);
-    else if (answer !== ClaimAnswer.HELD) this.seekLater();
-    else this.stay();
+    else if (answer !== ClaimAnswer.HELD || (this.begun !== null && this.isMuted)) this.seekLater();
+    else if (!this.member.awaits(() => this.seek())) this.stay();
   }
 
   /** The group is this node's. */

@@ -76,6 +76,8 @@ export class Consumer implements ReaderOwner {
   suspectBelow = 0;
   /** Its cursor is of a log whose offsets mean other records now. [BRK-71] */
   isLost = false;
+  /** Of a group in a cluster: until then members of other nodes may be on their way to it, though it does not know them. [CLU-52] */
+  awaitsMembersUntilMs = 0;
   /** Deliveries of messages that it had delivered before. */
   redelivered = 0;
   /** Since when somebody takes its messages. */
@@ -364,6 +366,7 @@ export class Consumer implements ReaderOwner {
   read(offset: number): StoredRecord | null | undefined {
     const { feed } = this;
     if (offset < feed.log.earliest) return undefined;
+    if (feed.awaitRecord(offset, this.reader)) return null;
     const records = feed.log.read(offset, offset + 1, 0);
     if (records !== null) return records[0];
     feed.awaitLoading(this.reader);

@@ -292,6 +292,11 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
       this.release(subscription);
       return;
     }
+    if (consumer.awaitsMembersUntilMs > this.nowMs) {
+      this.release(subscription);
+      this.forgetLater(consumer.name as string);
+      return;
+    }
     const { store } = this.broker;
     const kept = this.kept.get(consumer);
     this.forget(consumer);
@@ -301,6 +306,20 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     store.state.delete(DURABLE_KEYS + consumer.name);
     store.forgetSession(kept.number);
     this.onOver(consumer.name as string);
+  }
+
+  /** In a cluster: a member of a group that another node has is cut off from it, and is sought there. [CLU-52] */
+  awaitBack(subscription: Subscription): void {
+    const consumer = this.memberOf(subscription)?.consumer;
+    if (consumer?.isShared) consumer.awaitsMembersUntilMs = this.nowMs + AWAIT_MEMBERS_MS;
+  }
+
+  /** The last member that is known has unsubscribed: it is over, unless one comes back that is on its way. [CLU-52] */
+  private forgetLater(name: string): void {
+    const durable = this.idle.get(name);
+    if (durable === undefined) return;
+    this.expiring.set(durable, this.nowMs + AWAIT_MEMBERS_MS);
+    this.expireLater();
   }
 
   /** Whoever holds `subscription` may not have this filter any more. A group goes on without it; what has a name goes with its last filter. [BRK-119] */
@@ -543,6 +562,8 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     if (feed === undefined) return undefined;
     const group = name.startsWith(GROUP_PREFIX) ? name : null;
     const consumer = new Consumer({ name, group }, feed, record.position, record.options, this);
+    if (group !== null && this.broker.cluster !== null)
+      consumer.awaitsMembersUntilMs = this.nowMs + AWAIT_MEMBERS_MS;
     consumer.principal = record.owner;
     consumer.boundTo = record.session;
     this.bound.add(record.session, name);
@@ -572,7 +593,9 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private recordOf(consumer: Consumer, kept: Kept): DurableRecord {
     const { inFlight, feed, filters, options, principal } = consumer;
     // It may begin behind what the log is still storing. A crash could take that back, and the cursor must not be ahead of the log then. [BRK-69]
-    const position = Math.min(consumer.position, feed.log.synced);
+    // What other nodes have read is in a log that is kept elsewhere, whether this one knows that or not. [CLU-33]
+    const { synced, elsewhere } = feed.log;
+    const position = elsewhere === undefined ? Math.min(consumer.position, synced) : consumer.position;
     return {
       log: feed.log.name,
       epoch: consumer.isLost ? 0 : feed.log.epoch, // 0: none that there is
@@ -626,6 +649,8 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 const GROUP_PREFIX = '$share/';
 /** Acknowledgements may be forgotten by a crash for so long. */
 const FLUSH_MS = 20;
+/** A member of a group that seeks the group has found it by then. */
+const AWAIT_MEMBERS_MS = 15_000;
 /** A subscriber for whom nothing comes is told where it is. [BRK-63] */
 const POSITION_MS = 5_000;
 /** Topics of a log whose readers are remembered. */

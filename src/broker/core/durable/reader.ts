@@ -37,6 +37,9 @@ export class LogFeed {
   private readonly live = new Set<LogReader>();
   /** Readers that wait for records to be loaded. */
   private readonly loading = new Set<LogReader>();
+  /** Readers that wait for what others have stored and this node does not know of, and how far that was asked for. */
+  private readonly unknown = new Set<LogReader>();
+  private askedBelow = 0;
   private fedUpTo: number;
   /** To be called when it is known where the log ends. */
   private awaitingHead: (() => void)[] = [];
@@ -56,6 +59,7 @@ export class LogFeed {
   /** The log has stored more. */
   stored(): void {
     const { log } = this;
+    if (this.unknown.size > 0) this.wakeAll(this.unknown);
     while (this.fedUpTo < log.synced) {
       if (this.live.size === 0) {
         this.fedUpTo = log.synced;
@@ -81,14 +85,13 @@ export class LogFeed {
     const acts = this.awaitingHead;
     this.awaitingHead = [];
     for (const act of acts) act();
-    const waiting = [...this.loading];
-    this.loading.clear();
-    for (const reader of waiting) reader.wake();
+    this.wakeAll(this.loading);
     this.stored();
   }
 
   /** The log is another one: nothing of it was handed out. */
   beginAnew(): void {
+    this.askedBelow = 0;
     this.fedUpTo = this.log.synced;
   }
 
@@ -97,6 +100,20 @@ export class LogFeed {
     const { elsewhere } = this.log;
     if (elsewhere === undefined || elsewhere.headNow() !== null) return false;
     this.awaitingHead.push(act);
+    return true;
+  }
+
+  /**
+   * A record that was given out once, by whichever node, is in its log, though this node may not know yet that the log goes so far: then `reader` is woken when it does.
+   * False: it does. [CLU-33]
+   */
+  awaitRecord(offset: number, reader: LogReader): boolean {
+    if (this.log.elsewhere === undefined || offset < this.log.synced) return false;
+    this.unknown.add(reader);
+    if (offset >= this.askedBelow) {
+      this.askedBelow = offset + 1;
+      this.log.elsewhere.headNow();
+    }
     return true;
   }
 
@@ -125,11 +142,18 @@ export class LogFeed {
   leave(reader: LogReader): void {
     this.live.delete(reader);
     this.loading.delete(reader);
+    this.unknown.delete(reader);
   }
 
   /** `reader` is to be woken when what it has asked for is in memory. */
   awaitLoading(reader: LogReader): void {
     this.loading.add(reader);
+  }
+
+  private wakeAll(waiting: Set<LogReader>): void {
+    const readers = [...waiting];
+    waiting.clear();
+    for (const reader of readers) reader.wake();
   }
 
   private handOut(record: StoredRecord): void {

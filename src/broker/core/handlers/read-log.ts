@@ -1,7 +1,7 @@
 /** SUBSCRIBE and UNSUBSCRIBE of a subscription of QoS 1: which log it reads, where it begins or goes on, and who held it before. [BRK-60] [BRK-70] */
 
 import { MISSED_UNKNOWN, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
-import { ReasonCode } from '../../../pubsub/command.ts';
+import { DropReason, ReasonCode } from '../../../pubsub/command.ts';
 import { StartKind, type SubscribeOptionValues } from '../../../pubsub/subscribe-options.ts';
 import { isShared, isSystem, sharedFilter, topicFault } from '../../../pubsub/topic.ts';
 import { mayTake, ownerFor, type Principal } from '../access/principal.ts';
@@ -44,9 +44,9 @@ export interface ReadRequest {
 /** Returns why it is refused, or NO_ERROR; then it is answered, now or when it is known where it begins. */
 export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   const { filter, options } = request;
-  const { consumers, store, limits } = broker;
+  const { consumers, limits } = broker;
   const inner = isShared(filter) ? sharedFilter(filter) : filter;
-  const log = options.log === undefined ? logOfFilter(store.logs, inner) : logNamed(store.logs, options.log);
+  const log = logFor(broker, inner, options);
   if (log === null) return ReasonCode.CONTRADICTION;
   const relay = request.held === undefined ? null : (broker.neighbours?.relays.of(request.held) ?? null);
   if (relay !== null) {
@@ -112,9 +112,37 @@ function boundTo({ options, session, filter }: ReadRequest): number {
   return options.ofSession === true && !isShared(filter) ? session : 0;
 }
 
-/** [BRK-132] who names a log reads what of his filter is there */
-function logNamed(logs: readonly LogPort[], name: string): LogPort | null {
-  return logs.find((log) => log.name === name) ?? null;
+/** The log that is read; null: there is none for all of that. */
+function logFor({ store }: BrokerState, inner: string, { log: name }: SubscribeOptionValues): LogPort | null {
+  if (name === undefined) return logOfFilter(store.logs, inner);
+  return store.logs.find((log) => log.name === name) ?? null; // [BRK-132] who names a log reads what of his filter is there
+}
+
+/**
+ * Where a log ends that is kept elsewhere has to be asked: then `act` follows when it may be known. What has a name is this node's before that, and stays. False: it is known, or need not be
+ * here. [CLU-33]
+ */
+export function awaitsHead(
+  broker: BrokerState,
+  filter: string,
+  options: SubscribeOptionValues,
+  act: () => void,
+): boolean {
+  const { claims, consumers } = broker;
+  const log = logFor(broker, isShared(filter) ? sharedFilter(filter) : filter, options);
+  if (log?.elsewhere === undefined) return false;
+  const name = isShared(filter) ? filter : options.name;
+  const key = name === undefined || claims === null ? null : durableClaim(name);
+  if (key !== null && claims?.holds(key) === false) return false;
+  const isAwaited = consumers.feedOf(log).awaitHead(() => {
+    try {
+      act();
+    } finally {
+      if (key !== null) claims?.unreserve(key);
+    }
+  });
+  if (isAwaited && key !== null) claims?.reserve(key);
+  return isAwaited;
 }
 
 /** A filter of a stream that reads a log is gone; with its last one the stream takes nothing any more, and what has a name is forgotten. */
@@ -138,6 +166,7 @@ function joinElsewhere(broker: BrokerState, request: ReadRequest, node: string, 
   broker.neighbours?.relays.join(node, {
     request: { group, options, withoutSession, takesCompressed, messageBytesMax, owner: ownerFor(principal) },
     ...{ channel, open, answer, refuse },
+    awaits: (act) => !broker.consumers.has(group) && awaitsHead(broker, group, options, act),
     stay: (subscription, now) =>
       subscription === null
         ? readLog(broker, here)
@@ -145,7 +174,12 @@ function joinElsewhere(broker: BrokerState, request: ReadRequest, node: string, 
             ...here,
             options: now.options,
             open: () => subscription,
-            answer: (_, answered) => answered?.(), // its SUBSCRIBED was long ago
+            answer: ({ missed }, answered) => {
+              answered?.(); // its SUBSCRIBED was long ago
+              // [BRK-71] and cannot say any more what is missing
+              if (missed === MISSED_UNKNOWN) broker.dismiss(channel.client, ReasonCode.MOVED);
+              else if (missed > 0) broker.consumers.memberOf(subscription)?.drop(DropReason.RETENTION, missed);
+            },
           }),
   });
 }

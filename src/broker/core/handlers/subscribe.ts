@@ -28,10 +28,9 @@ import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import { clusterNameOf } from '../durable/shared-group.ts';
-import { logOfFilter } from '../publishing/log-routing.ts';
 import type { BrokerState } from '../state.ts';
 import { maySubscribe } from './permission.ts';
-import { readLess, readLog } from './read-log.ts';
+import { awaitsHead, readLess, readLog } from './read-log.ts';
 
 export function subscribe(broker: BrokerState, channel: Channel, message: Uint8Array): void {
   if (!broker.takeRole(channel, Role.SUBSCRIBING)) return;
@@ -65,8 +64,7 @@ function subscribeNow(
   }
   const filter = decodeName(message, HEADER_BYTES, topicEnd);
   const readsLog = (broker.reader.flags & SubscribeFlag.QOS1) !== 0;
-  if (readsLog && filter !== null && awaitsHead(broker, channel, filter, options.values.name, message))
-    return;
+  if (readsLog && filter !== null && isHeldForHead(broker, channel, filter, options.values, message)) return;
   const code = addFilter(broker, channel, filter, options, { message, elsewhere });
   if (code !== ReasonCode.NO_ERROR) settle(broker, channel, id, Command.SUBSCRIBED, code);
 }
@@ -105,26 +103,16 @@ export function marked(broker: BrokerState, channel: Channel): void {
   broker.subscriptionOf(channel)?.onTaken();
 }
 
-/**
- * Where a log ends that is kept elsewhere has to be asked: the stream is not read until that is known, and begins there. What has a name is this node's before that, and stays. [CLU-33]
- *
- * @param name - of a durable subscription
- */
-function awaitsHead(
+/** As long as it is asked where its log ends, the stream is not read; then it begins there. [CLU-33] */
+function isHeldForHead(
   broker: BrokerState,
   channel: Channel,
   filter: string,
-  name: string | undefined,
+  options: SubscribeOptionValues,
   message: Uint8Array,
 ): boolean {
   if (broker.subscriptionOf(channel) !== undefined || filterFault(filter) !== null) return false;
-  const log = logOfFilter(broker.store.logs, isShared(filter) ? sharedFilter(filter) : filter);
-  if (log?.elsewhere === undefined) return false;
-  const { claims } = broker;
-  const claimed = isShared(filter) ? filter : name;
-  const key = claimed === undefined || claims === null ? null : durableClaim(claimed);
-  if (key !== null && claims?.holds(key) === false) return false;
-  const isAwaited = broker.consumers.feedOf(log).awaitHead(() => {
+  const isHeld = awaitsHead(broker, filter, options, () => {
     channel.release();
     try {
       if (channel.closed) return;
@@ -132,14 +120,10 @@ function awaitsHead(
       subscribe(broker, channel, message);
     } catch (error) {
       broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
-    } finally {
-      if (key !== null) claims?.unreserve(key);
     }
   });
-  if (!isAwaited) return false;
-  if (key !== null) claims?.reserve(key);
-  channel.hold();
-  return true;
+  if (isHeld) channel.hold();
+  return isHeld;
 }
 
 /** A subscription is answered when messages of all nodes of the cluster come, too. [CLU-4] */
