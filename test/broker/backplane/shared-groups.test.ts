@@ -5,6 +5,7 @@ import {
   encodeRelayRequest,
   type RelayRequest,
 } from '../../../src/broker/core/backplane/relay-request.ts';
+import { ttlOf } from '../../../src/broker/core/delivery/expiry.ts';
 import { encodeAck, encodeNack, NACK_BACKOFF } from '../../../src/pubsub/acknowledgement.ts';
 import {
   encodeSubscribe,
@@ -160,6 +161,35 @@ describe('a shared group of QoS 1 in a cluster', () => {
     expect(lines.filter((line) => line.startsWith('DROPPED')).length).toBeGreaterThan(0);
     expect(lines.filter((line) => line.startsWith('jobs')).length).toBeLessThanOrEqual(2);
     expect(cluster.node('a').core.durables()[0].unsettled).toBeLessThanOrEqual(2);
+  });
+
+  test('takes the way to the member from the time that a message has to live [CLU-51] [BRK-72]', () => {
+    const cluster = new FakeCluster({}, 'a', 'b');
+    join(cluster.node('a'), { unackedMax: 1 });
+    cluster.pass(1);
+    const far = join(cluster.node('b'));
+    cluster.pass(1);
+    const publisher = cluster.node('a').connect().open();
+    publish(publisher, 'busy');
+    cluster.pass(1);
+    const late: (() => void)[] = [];
+    cluster.carries = (from, to, bytes) => {
+      if (to !== 'b') return true;
+      const copy = Buffer.from(bytes);
+      late.push(() => cluster.node('b').backplane.push((events) => events.received(from, copy)));
+      return false;
+    };
+    given(far);
+    publish(publisher, 'short', 'jobs/1', 300);
+    publish(publisher, 'long', 'jobs/1', 1_000);
+    cluster.pass(400);
+    for (const arrive of late.splice(0)) arrive();
+    cluster.pass(10);
+    far.carry();
+    const published = far.link.delivered.filter((command) => command[0] === 1);
+    expect(given(far).map((line) => line.split(/[ =]/)[0])).toEqual(['POSITION', 'DROPPED', 'jobs/1']);
+    expect(ttlOf(published[0])).toBeGreaterThan(500);
+    expect(ttlOf(published[0])).toBeLessThanOrEqual(600);
   });
 
   test('goes on at the node of another member when its own is gone, from where it was, and nothing is lost [CLU-52]', () => {

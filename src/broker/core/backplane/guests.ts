@@ -4,10 +4,11 @@
  */
 
 import { encodeSubscribed } from '../../../pubsub/acknowledgement.ts';
-import { Command, Overflow, ReasonCode, SubscribeFlag } from '../../../pubsub/command.ts';
+import { Command, Overflow, PublishFlag, ReasonCode, SubscribeFlag } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import { EVERYONE } from '../access/principal.ts';
 import { type Channel, Client, Role } from '../delivery/client.ts';
+import { ttlOf } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import { ack, nack } from '../handlers/ack.ts';
 import { awaitsHead, readLog } from '../handlers/read-log.ts';
@@ -21,7 +22,7 @@ import {
   type StreamUser,
 } from './node-stream.ts';
 import { endFor, RelayEnd } from './relay.ts';
-import { decodeRelayRequest, type RelayRequest } from './relay-request.ts';
+import { decodeRelayRequest, encodeSentAt, type RelayRequest } from './relay-request.ts';
 
 export class Guests {
   private readonly broker: BrokerState;
@@ -76,7 +77,11 @@ class Guest implements StreamUser {
     this.client.principal = { ...EVERYONE, ...owner };
     this.client.greeted = true;
     this.client.connectedAt = broker.wallMs;
-    this.channel = broker.open(this.client, new GuestLink(stream, messageBytesMax, close), Role.SUBSCRIBING);
+    this.channel = broker.open(
+      this.client,
+      new GuestLink(stream, messageBytesMax, broker, close),
+      Role.SUBSCRIBING,
+    );
   }
 
   /** Returns why the group is not for it, or NO_ERROR. */
@@ -179,11 +184,18 @@ class GuestLink {
   readonly priority = STREAM_PRIORITIES.indexOf('chat');
   readonly messageBytesMax: number;
   private readonly stream: NodeStream;
+  private readonly time: { readonly evenMs: number };
   private readonly close: (code: number) => void;
 
-  constructor(stream: NodeStream, messageBytesMax: number, close: (code: number) => void) {
+  constructor(
+    stream: NodeStream,
+    messageBytesMax: number,
+    time: { readonly evenMs: number },
+    close: (code: number) => void,
+  ) {
     this.stream = stream;
     this.messageBytesMax = messageBytesMax;
+    this.time = time;
     this.close = close;
   }
 
@@ -196,11 +208,13 @@ class GuestLink {
   }
 
   send(bytes: Uint8Array): boolean {
-    return this.stream.send(bytes);
+    const { stream } = this;
+    if (hasTimeToLive(bytes)) stream.send(encodeSentAt(this.time.evenMs));
+    return stream.send(bytes);
   }
 
   sendFor(bytes: Uint8Array): boolean {
-    return this.stream.send(bytes);
+    return this.send(bytes);
   }
 
   limit(): void {}
@@ -232,6 +246,10 @@ class GuestPeer {
   }
 
   open(): void {}
+}
+
+function hasTimeToLive(bytes: Uint8Array): boolean {
+  return bytes[0] === Command.PUBLISH && (bytes[1] & PublishFlag.PROPERTIES) !== 0 && ttlOf(bytes) > 0;
 }
 
 const EMPTY = new Uint8Array(0);

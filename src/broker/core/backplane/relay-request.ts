@@ -38,6 +38,19 @@ export function encodeRelayRequest(request: RelayRequest): Buffer {
   return Buffer.concat([head, lengthOf(owner), owner, lengthOf(group), group, options]);
 }
 
+/** In front of a message with a time to live: when it was sent, by the wall clock, for the way to the member's node is part of that time. */
+export function encodeSentAt(wallMs: number): Buffer {
+  const bytes = Buffer.alloc(SENT_AT_BYTES);
+  bytes.writeUIntBE(Math.max(0, Math.floor(wallMs)), 1, 6);
+  return bytes;
+}
+
+/** Null: it is something else, a command. */
+export function decodeSentAt(message: Uint8Array): number | null {
+  if (message.length !== SENT_AT_BYTES || message[0] !== SENT_AT) return null;
+  return Buffer.from(message.buffer, message.byteOffset, message.length).readUIntBE(1, 6);
+}
+
 /** Null: it is none that this version can read. */
 export function decodeRelayRequest(bytes: Uint8Array): RelayRequest | null {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -66,3 +79,6 @@ function lengthOf(bytes: Uint8Array): Buffer {
 const VERSION = 1;
 const HEAD_BYTES = 12;
 const TAKES_COMPRESSED = 1;
+/** Differs from all commands. */
+const SENT_AT = 0;
+const SENT_AT_BYTES = 7;

@@ -34,7 +34,7 @@ import { type Time, Timer } from '../timers.ts';
 import { durableClaim } from './claim-keys.ts';
 import { ClaimAnswer, type Claims } from './claims.ts';
 import { type NodeStream, type NodeStreams, StreamEnd, type StreamUser } from './node-stream.ts';
-import { encodeRelayRequest, type RelayRequest } from './relay-request.ts';
+import { decodeSentAt, encodeRelayRequest, type RelayRequest } from './relay-request.ts';
 
 /** Codes with which streams of members end, beside `StreamEnd`; the rest are those of {@link endFor}. */
 export const RelayEnd = {
@@ -69,6 +69,8 @@ export interface MemberRequest {
 export interface RelaySurroundings extends Time {
   readonly counters: BrokerCounters;
   readonly claims: Claims | null;
+  /** By which times to live end. */
+  readonly evenMs: number;
   giveUp(subscription: Subscription, code: ReasonCode): void;
   dismiss(client: Channel['client'], code: ReasonCode): void;
   failInternally(client: Channel['client'], error: unknown): void;
@@ -107,6 +109,8 @@ export class Relay implements StreamUser, TurnedSource {
   private isMuted = true;
   /** Its channel is not read as long as what comes on it finds no room on the way to the group. */
   private isHeld = false;
+  /** When the next message that has a time to live was sent here, by the wall clock. */
+  private sentAtMs = 0;
   private readonly waiting = new Ring<Waiting>(2);
   private waitingBytes = 0;
   private backoffMs = BACKOFF_MS_MIN;
@@ -154,7 +158,11 @@ export class Relay implements StreamUser, TurnedSource {
   // ---- what comes by the stream ----
 
   received(message: Uint8Array): void {
-    if (message[0] === Command.SUBSCRIBED) this.accept(message);
+    const sentAtMs = decodeSentAt(message);
+    if (sentAtMs !== null) {
+      this.sentAtMs = sentAtMs;
+      this.stream?.taken(message.length);
+    } else if (message[0] === Command.SUBSCRIBED) this.accept(message);
     else this.keep(message);
   }
 
@@ -250,7 +258,9 @@ export class Relay implements StreamUser, TurnedSource {
   private keep(bytes: Uint8Array): void {
     const ttlMs =
       bytes[0] === Command.PUBLISH && (bytes[1] & PublishFlag.PROPERTIES) !== 0 ? ttlOf(bytes) : 0;
-    const deadlineMs = ttlMs === 0 ? NEVER : this.broker.nowMs + ttlMs;
+    const { nowMs, evenMs } = this.broker;
+    // [BRK-72] the way from there is part of its time
+    const deadlineMs = ttlMs === 0 ? NEVER : nowMs + ttlMs - Math.max(0, evenMs - this.sentAtMs);
     this.waiting.push({ bytes, length: bytes.length, deadlineMs });
     this.charge(bytes.length);
     this.member.channel.delivery.wake();

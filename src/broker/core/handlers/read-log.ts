@@ -178,7 +178,8 @@ function joinElsewhere(broker: BrokerState, request: ReadRequest, node: string, 
               answered?.(); // its SUBSCRIBED was long ago
               // [BRK-71] and cannot say any more what is missing
               if (missed === MISSED_UNKNOWN) broker.dismiss(channel.client, ReasonCode.MOVED);
-              else if (missed > 0) broker.consumers.memberOf(subscription)?.drop(DropReason.RETENTION, missed);
+              else if (missed > 0)
+                broker.consumers.memberOf(subscription)?.drop(DropReason.RETENTION, missed);
             },
           }),
   });
