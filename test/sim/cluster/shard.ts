@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import { Totals } from '../totals.ts';
-import { runClusterSeed } from './run.ts';
+import { runClusterSeed, runGroupsSeed } from './run.ts';
 
 /** Seeds of all shards together; each takes every n-th of them. */
 const SEEDS = 500;
+const GROUPS_SEEDS = 60;
 const SHARDS = 2;
 /** After so many failures a shard has said enough. */
 const FAILURES_MAX = 5;
@@ -24,6 +25,30 @@ const MET = [
   'resumed, recovered true',
 ];
 
+const MET_WITH_GROUPS = ['crash', 'cut', 'leave', 'move', 'nats']
+  .map((kind) => `weather, ${kind}`)
+  .concat('messages redelivered', 'receipts, stored');
+
+/** Runs every n-th of the seeds of a scenario. Returns what has failed, and how to see it again. */
+async function failuresOf(
+  scenario: string,
+  run: (seed: number) => Promise<Totals>,
+  { from, to }: { from: number; to: number },
+  totals: Totals,
+): Promise<string> {
+  const failures: string[] = [];
+  for (let seed = from; seed <= to && failures.length < FAILURES_MAX; seed += SHARDS) {
+    try {
+      totals.merge(await run(seed));
+    } catch (error) {
+      failures.push(
+        `${(error as Error).message}\n  replay: npm run sim -- --scenario ${scenario} --seed ${seed}`,
+      );
+    }
+  }
+  return failures.join('\n');
+}
+
 /** The tests of one shard. More seeds: `npm run sim -- --scenario cluster --seeds 10000`. */
 export function simulateClusters(shard: number): void {
   const totals = new Totals();
@@ -31,17 +56,15 @@ export function simulateClusters(shard: number): void {
   test(`brokers that are one keep their promises in ${SEEDS / SHARDS} worlds over a model of NATS (shard ${shard} of ${SHARDS})`, {
     timeout: 300_000,
   }, async () => {
-    const failures: string[] = [];
-    for (let seed = shard; seed <= SEEDS && failures.length < FAILURES_MAX; seed += SHARDS) {
-      try {
-        totals.merge(await runClusterSeed(seed));
-      } catch (error) {
-        failures.push(
-          `${(error as Error).message}\n  replay: npm run sim -- --scenario cluster --seed ${seed}`,
-        );
-      }
-    }
-    expect(failures.join('\n')).toBe('');
+    expect(await failuresOf('cluster', runClusterSeed, { from: shard, to: SEEDS }, totals)).toBe('');
+  });
+
+  test(`so they do in ${GROUPS_SEEDS / SHARDS} worlds with shared groups (shard ${shard} of ${SHARDS})`, {
+    timeout: 300_000,
+  }, async () => {
+    const met = new Totals();
+    expect(await failuresOf('groups', runGroupsSeed, { from: shard, to: GROUPS_SEEDS }, met)).toBe('');
+    expect(met.zeros(MET_WITH_GROUPS)).toEqual([]);
   });
 
   test('the worlds met what makes promises hard to keep', () => {
