@@ -91,6 +91,13 @@ test.for(['nats.conf', 'nats-leaf.conf'])('nats-server takes %s', (name, { skip 
   expect([status, stderr]).toEqual([0, expect.stringContaining('is valid')]);
 });
 
+test('the leaf node asks for the streams under the name that they have here', () => {
+  const [, domain] = /^ {2}domain: "(\w+)"$/m.exec(readFileSync(pathOf('nats.conf'), 'utf8')) ?? [];
+  expect(domain).toBe('jsp');
+  const asked = `default_js_domain: { "$G": "${domain}" }`;
+  expect(readFileSync(pathOf('nats-leaf.conf'), 'utf8')).toContain(asked);
+});
+
 interface Service {
   readonly depends_on?: readonly string[] | Readonly<Record<string, unknown>>;
   readonly entrypoint?: readonly string[];

@@ -19,6 +19,8 @@ export interface LoadPace {
   /** Messages between two pauses. */
   readonly burst: number;
   readonly pauseMs: number;
+  /** What a broker refuses is not published again, and no fault: for how long the log of a cluster may be out of reach. */
+  readonly takesRefusals?: boolean;
 }
 
 /** How a run tells how far it is. */
@@ -27,10 +29,17 @@ export type Progress = (round: number, model: Model) => void;
 /** Publishes at its pace, as far as acknowledgements come. */
 export class LoadPublisher {
   readonly name: string;
+  /** Messages that were refused, and what the first was told. */
+  refused = 0;
+  firstRefusal = '';
+  /** For how long at most a message had no answer. */
+  answerMsMax = 0;
   private readonly model: Model;
   private readonly client: BrokerClient;
   private outstanding = 0;
   private stopped = false;
+  /** So was the last message that was answered. */
+  private isRefused = false;
   private wake: (() => void) | null = null;
 
   private constructor(name: string, model: Model, client: BrokerClient) {
@@ -61,10 +70,10 @@ export class LoadPublisher {
 
   /** What the subscriber has not handled: a test waits for it in the end. */
   private get backlog(): number {
-    return this.model.publications.size - this.model.shelves[0].handled.size;
+    return this.model.publications.size - this.model.refused - this.model.shelves[0].handled.size;
   }
 
-  private async run({ burst, pauseMs }: LoadPace): Promise<void> {
+  private async run({ burst, pauseMs, takesRefusals = false }: LoadPace): Promise<void> {
     for (let i = 0; !this.stopped; i++) {
       while (this.backlog > BACKLOG_MAX && !this.stopped) await sleep(10);
       while (this.outstanding >= OUTSTANDING_MAX) {
@@ -78,13 +87,29 @@ export class LoadPublisher {
       this.outstanding++;
       const receipt = this.client.publish(topic, publication.text.padEnd(PAYLOAD_BYTES), { qos: 1 });
       receipt
-        .then(({ offset }) => this.model.stored(publication, this.model.soleEpoch, offset ?? undefined))
+        .then(({ offset }) => {
+          this.isRefused = false;
+          this.model.stored(publication, this.model.soleEpoch, offset ?? undefined);
+        })
+        .catch((error) => {
+          if (!takesRefusals) throw error;
+          this.onRefusal(error);
+        })
         .finally(() => {
+          this.answerMsMax = Math.max(this.answerMsMax, this.model.ageMs(publication));
           this.outstanding--;
           this.wake?.();
         });
       if (i % burst === 0) await sleep(pauseMs);
+      if (this.isRefused) await sleep(REFUSED_PAUSE_MS);
     }
+  }
+
+  private onRefusal(error: Error): void {
+    this.refused++;
+    this.model.refused++;
+    this.isRefused = true;
+    this.firstRefusal ||= error.message;
   }
 }
 
@@ -111,8 +136,7 @@ export function expectOneEpoch(model: Model, epoch: number | undefined): void {
 }
 
 /** Waits until everything that was acknowledged has come, as long as something comes. */
-export async function untilComplete(model: Model): Promise<void> {
-  const [{ handled }] = model.shelves;
+export async function untilComplete(model: Model, { handled } = model.shelves[0]): Promise<void> {
   let before = -1;
   let stillSince = performance.now();
   for (;;) {
@@ -135,5 +159,6 @@ const TOPICS = 4;
 const OUTSTANDING_MAX = 256;
 const BACKLOG_MAX = 3_000;
 const PAYLOAD_BYTES = 128;
+const REFUSED_PAUSE_MS = 100;
 const BUSY: LoadPace = { burst: 32, pauseMs: 1 };
 const COMPLETE_MS_MAX = 30_000;

@@ -1,16 +1,18 @@
 /** Crash tests of real processes, over as many rounds as there is patience for: see {@link USAGE}. */
 import { parseArgs } from 'node:util';
 import { natsProgram } from '../broker/backplane/nats-server.ts';
+import { cutDatacentres } from './cut-datacentres.ts';
 import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
 import { killCluster, MISFORTUNES } from './kill-cluster.ts';
 import type { CrashReport, Progress } from './load.ts';
 
-const USAGE = `npm run crash -- WHAT [--rounds N] [--json]
+const USAGE = `npm run crash -- WHAT [--rounds N] [--seconds N] [--json]
 
   broker     a durable broker under load is killed with SIGKILL and started again          (default 100 rounds)
   client     a durable subscriber is killed inside its handler and started again           (default 100 rounds)
   cluster    of three brokers on one NATS under load, one is killed, frozen, cut off or told to leave, or NATS is  (default 100 rounds)
+  datacentres  two data centres under load, the way between them cut for so many seconds  (default 60)
   restarts   a durable broker under load ends by SIGTERM and SIGKILL by turns, and returns (default 50 rounds)
 
 Judged by the oracle of the broker simulation (test/sim/broker/model.ts): no acknowledged message lost, first deliveries in order, others with
@@ -33,10 +35,25 @@ const RUNS: Readonly<Record<string, { readonly rounds: number; readonly run: Run
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
+  options: {
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    json: { type: 'boolean' },
+    help: { type: 'boolean' },
+  },
 });
 const what = RUNS[positionals[0] ?? ''];
-if (values.help || what === undefined) {
+if (positionals[0] === 'datacentres' && !values.help) {
+  const report = await cutDatacentres({
+    program: natsProgram() ?? '',
+    seconds: Number(values.seconds ?? 60),
+    onStep: (step) => void process.stderr.write(`${step}\n`),
+  });
+  if (values.json) console.log(JSON.stringify({ what: 'datacentres', ...report }));
+  else
+    for (const [name, figure] of Object.entries(report))
+      console.log(`${name.padEnd(20)}${typeof figure === 'number' ? Math.round(figure) : (figure ?? '-')}`);
+} else if (values.help || what === undefined) {
   console.log(USAGE);
   process.exitCode = values.help ? 0 : 2;
 } else {

@@ -27,6 +27,7 @@ import type { BackplanePort } from './backplane/backplane-port.ts';
 import type { ClaimedIds } from './backplane/claimed-ids.ts';
 import { Claims } from './backplane/claims.ts';
 import { Cluster } from './backplane/cluster.ts';
+import { CutOff } from './backplane/cut-off.ts';
 import { Neighbours } from './backplane/neighbours.ts';
 import { ReplicatedValues } from './backplane/replicated-values.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
@@ -167,6 +168,7 @@ export class BrokerState {
   readonly administration = new Administration(this);
   /** What this node of a cluster has alone; null: the broker is alone, and has everything. */
   readonly claims: Claims | null;
+  readonly cutOff: CutOff | null;
   /** What it has to do with other nodes; null as well. */
   readonly neighbours: Neighbours | null;
   /** Which ids of sessions were taken, in a cluster. */
@@ -243,6 +245,8 @@ export class BrokerState {
       backplane === null ? null : new Cluster(backplane, this, (error) => this.reportFault(error));
     if (this.replica !== null) this.cluster?.listeners.push(this.replica);
     if (this.neighbours !== null) this.cluster?.listeners.push(this.neighbours);
+    this.cutOff = backplane === null ? null : new CutOff(this);
+    if (this.cutOff !== null) this.cluster?.listeners.push(this.cutOff);
   }
 
   /** More of the last values that were kept here are stored in the cluster. */
@@ -300,6 +304,7 @@ export class BrokerState {
   disconnect(client: Client): void {
     client.closed = true;
     this.admission.disconnected(client);
+    this.cutOff?.disconnect(client);
     this.turnstile.leave(client);
     this.audit.forget(client);
     for (const channel of client.channels) {

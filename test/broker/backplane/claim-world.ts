@@ -333,7 +333,9 @@ export class ClaimWorld {
     node.isCut = true;
     node.backplane.isConnected = false;
     this.after(LEASE_MS - 1_000, () => {
-      if (node.isCut && !node.isDead) node.table.lapse();
+      if (!node.isCut || node.isDead) return;
+      node.table.lapse();
+      node.backplane.push((events) => events.cutOff(true));
     });
     this.after(LEASE_MS, () => {
       if (node.isCut) this.end(node);
@@ -345,6 +347,7 @@ export class ClaimWorld {
     node.heal();
     this.alive.add(node.run.number);
     node.orphans.lookAgain();
+    node.backplane.push((events) => events.cutOff(false));
   }
 
   pass(ms: number): void {

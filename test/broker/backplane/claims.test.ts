@@ -216,6 +216,38 @@ describe('a node that is gone', () => {
     expect(w.table.holderOf('s/x')).toBe('b');
     expect(w.node('a').core.metrics().sessions).toBe(0);
   });
+
+  test('that is cut off lets clients in without their sessions, and sends them back to these when it is of the cluster again [CLU-29]', () => {
+    const w = world('a', 'b');
+    const before = w.node('a').hello('x');
+    w.pass(50);
+    publish(before.client, 1, 2);
+    w.pass(50);
+    w.cut('a');
+    w.pass(LEASE_MS);
+    const meanwhile = w.node('a').hello('x');
+    const listener = new FakeClient(w.node('a').core).open();
+    listener.subscribe(1, 'live/#');
+    w.pass(50);
+    expect(meanwhile.welcome).toMatchObject({ isPresent: false, epoch: 0, lastIds: [0, 0, 0, 0] });
+    meanwhile.client.open().send(Buffer.concat([publishPrefix('live/t', 0), Buffer.from('on')]));
+    meanwhile.will('gone', 'x', 0);
+    w.pass(1_500);
+    listener.carry();
+    expect(listener.link.lines.join()).toContain('live/t=on');
+    expect(meanwhile.answers.join()).toContain('REFUSED');
+    w.pass(6_000);
+    w.heal('a');
+    w.pass(1_000);
+    expect(meanwhile.closedWith).toBe(ReasonCode.MOVED);
+    const after = w.node('a').hello('x');
+    w.pass(3_000);
+    expect(after.welcome).toMatchObject({ isPresent: true, epoch: before.welcome.epoch });
+    expect(after.welcome.lastIds.reduce((sum, id) => sum + id)).toBe(2);
+    w.pass(20_000);
+    for (const { core } of w.living()) expect(core.metrics().willsPublished).toBe(0);
+    expect(w.faults).toEqual([]);
+  });
 });
 
 describe('a durable subscription', () => {

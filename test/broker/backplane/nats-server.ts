@@ -17,6 +17,10 @@ export interface NatsServerOptions {
   readonly config?: string | undefined;
   /** Default: a free one. */
   readonly port?: number | undefined;
+  /** False: it keeps nothing, and has what is kept from another server. */
+  readonly keepsStreams?: boolean | undefined;
+  /** Under which name leaf nodes reach its streams. */
+  readonly domain?: string | undefined;
 }
 
 export class NatsServer {
@@ -28,17 +32,23 @@ export class NatsServer {
   private process: ChildProcess | null = null;
   private ended: Promise<void> = Promise.resolve();
 
-  private constructor(program: string, port: number, config: string) {
+  private constructor(
+    program: string,
+    port: number,
+    { config = '', keepsStreams = true, domain }: NatsServerOptions,
+  ) {
     this.program = program;
     this.port = port;
     this.folder = mkdtempSync(join(tmpdir(), 'jsp-nats-'));
-    const own = [`listen: "127.0.0.1:${port}"`, `jetstream { store_dir: "${join(this.folder, 'store')}" }`];
+    const own = [`listen: "127.0.0.1:${port}"`];
+    const named = domain === undefined ? '' : `, domain: "${domain}"`;
+    if (keepsStreams) own.push(`jetstream { store_dir: "${join(this.folder, 'store')}"${named} }`);
     writeFileSync(join(this.folder, 'nats.conf'), `${[...own, config].join('\n')}\n`);
   }
 
   /** A server that runs. */
-  static async start(program: string, { config = '', port }: NatsServerOptions = {}): Promise<NatsServer> {
-    const server = new NatsServer(program, port ?? (await freePort()), config);
+  static async start(program: string, options: NatsServerOptions = {}): Promise<NatsServer> {
+    const server = new NatsServer(program, options.port ?? (await freePort()), options);
     await server.start();
     return server;
   }

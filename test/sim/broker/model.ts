@@ -87,6 +87,8 @@ export class Model {
   readonly shelves: Shelf[] = [];
   deliveries = 0;
   redeliveries = 0;
+  /** Publications of which their publisher was told that they are not stored, as far as the broker knows. */
+  refused = 0;
   /** The epoch that all deliveries had; undefined as long as none has come. Only for whoever knows that there is one. */
   soleEpoch: number | undefined;
   private readonly nowMs: () => number;
@@ -139,6 +141,17 @@ export class Model {
   stored(publication: Publication, epoch: number | undefined, offset: number | undefined): void {
     publication.storedAtMs = this.nowMs();
     if (epoch !== undefined && offset !== undefined) this.stands(publication, epoch, offset);
+  }
+
+  acknowledgedOf(name: string): number {
+    let count = 0;
+    for (const { publisher, storedAtMs } of this.publications.values())
+      if (publisher === name && storedAtMs !== null) count++;
+    return count;
+  }
+
+  ageMs({ atMs }: Publication): number {
+    return this.nowMs() - atMs;
   }
 
   /** Somebody sets the wall clock. A broker that lives notices nothing; what it has stored lives as much longer, or shorter, in the next. */

@@ -47,6 +47,7 @@ class Nodes {
       valuesComplete: say('valuesComplete'),
       valuesStored: say('valuesStored'),
       received: (from, bytes) => say('received')(from, Buffer.from(bytes).toString()),
+      cutOff: say('cutOff'),
       stored: (log) => say('stored')(log.synced),
       stateStored: say('stateStored'),
       loaded: say('loaded'),

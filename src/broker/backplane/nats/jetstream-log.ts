@@ -423,8 +423,9 @@ const STRETCH_BYTES_MIN = 64 * 1024;
 const POOL_MAX = 4;
 const TAIL_BATCH = 512;
 const TAIL_PULL_MS = 30_000;
-const TAIL_IDLE_MS = 5_000;
-const TAIL_SILENT_MS = 12_000;
+const TAIL_IDLE_MS = 2_000;
+/** Also noticed: that the stream is out of reach behind a server that is not. */
+const TAIL_SILENT_MS = 5_000;
 const TAIL_WATCH_MS = 1_000;
 /** In the place of a code of NATS: all has come that was asked for, and something was lost. */
 const ALL = 0;

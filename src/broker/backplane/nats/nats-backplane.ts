@@ -241,6 +241,8 @@ export class NatsBackplane implements Backplane {
       },
       lapsed: (isLapsed) => {
         this.claims.lapsed(isLapsed);
+        news.push((events) => events.cutOff(isLapsed));
+        if (!isLapsed && lines.store.isUp) this.values.lineChanged(true);
         this.onTrouble(isLapsed ? 'the other nodes take this one for gone' : null);
       },
       replaced: ({ urls }) => {

@@ -19,6 +19,8 @@ export interface NodesListener {
   replaced(by: NodeRecord): void;
 }
 
+type Entries = Awaited<ReturnType<KV['watch']>>;
+
 interface Known {
   record: NodeRecord;
   /** Monotonic, ms: when its last entry came. */
@@ -38,6 +40,7 @@ export class NatsNodes {
   private readonly known = new Map<string, Known>();
   private timer: NodeJS.Timeout | null = null;
   private isWriting = false;
+  private entries: Entries | null = null;
   private isLapsed = false;
   private isReplaced = false;
   /** Monotonic, ms: when the last entry was begun that NATS has taken. */
@@ -143,15 +146,22 @@ export class NatsNodes {
 
   /** Whether the others are. While this one is cut off, it does not know. */
   judge(): void {
-    if (this.isLapsed) return;
+    if (this.isLapsed || this.isDeaf) return;
     const now = this.nowMs();
     for (const [node, { heardMs }] of this.known) {
       if (node !== this.own.node && now - heardMs > LEASE_MS) this.forget(node);
     }
   }
 
+  /** What this node has written has not come back: what others have written may not have come either. */
+  private get isDeaf(): boolean {
+    const heardMs = this.known.get(this.own.node)?.heardMs ?? 0;
+    return this.writtenMs - heardMs > DEAF_MS;
+  }
+
   private goOn(): void {
     const isDue = this.nowMs() - this.begunMs >= BEAT_MS;
+    if (this.line.isUp && this.isDeaf) this.listenAnew();
     if (this.line.isUp && isDue) void this.write().catch(ignore); // the next one tries again
     this.look();
     this.judge();
@@ -174,9 +184,18 @@ export class NatsNodes {
     }
   }
 
+  /** The others have as long again as after a beat of theirs, and this one has to come back in time, or it is done once more. */
+  private listenAnew(): void {
+    const now = this.nowMs();
+    for (const known of this.known.values()) known.heardMs = now;
+    void this.watch().catch(ignore);
+  }
+
   /** Resolves when all entries that there are have come. */
   private async watch(): Promise<void> {
+    this.entries?.stop();
     const entries = await this.bucket.watch();
+    this.entries = entries;
     await new Promise<void>((resolve) => {
       void (async () => {
         for await (const entry of entries) {
@@ -249,3 +268,5 @@ const BEAT_MS = 2_500;
 /** A node gives up so much sooner than others give it up. */
 const MARGIN_MS = 1_000;
 const LOOK_MS = 500;
+/** Longer than a beat takes to come back. */
+const DEAF_MS = 2 * BEAT_MS;

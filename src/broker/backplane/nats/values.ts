@@ -291,7 +291,7 @@ export class NatsValues implements ValuePort {
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: from,
     });
-    const messages = await consumer.consume({ max_messages: MESSAGES_MAX });
+    const messages = await consumer.consume({ max_messages: MESSAGES_MAX, expires: PULL_MS });
     if (this.isClosed || attempt !== this.attempts) messages.stop();
     else {
       this.messages = messages;
@@ -363,6 +363,8 @@ const MARKER_MS = 3_600_000;
 const REREAD_MS = MARKER_MS / 2;
 const MARKERS_MAX = 100_000;
 const MESSAGES_MAX = 500;
+/** Asked for anew so often, with a sign of life in between: so it is noticed when the stream is out of reach behind a server that is not. */
+const PULL_MS = 5_000;
 const PAYLOAD_BYTES_MAX = 1_024 * 1_024;
 /** Headers, and what a change has beside its record. */
 const OVERHEAD_BYTES_MAX = 512;

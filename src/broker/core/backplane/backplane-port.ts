@@ -102,4 +102,6 @@ export interface BackplaneEvents extends ValueEvents {
   /** A node is no more of the cluster, for it is gone, or cut off for so long that it has given up what it had. */
   nodeGone(node: string): void;
   received(node: string, bytes: Uint8Array): void;
+  /** This node could not say for so long that it lives that others take what it has; or can again. What it had is told as lost before. */
+  cutOff(isCutOff: boolean): void;
 }

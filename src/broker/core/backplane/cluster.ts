@@ -88,6 +88,10 @@ export class Cluster implements BackplaneEvents {
     this.hear((listener) => listener.received?.(node, bytes));
   }
 
+  cutOff(isCutOff: boolean): void {
+    this.hear((listener) => listener.cutOff?.(isCutOff));
+  }
+
   valueChanged(change: ValueChange): void {
     this.hear((listener) => listener.valueChanged?.(change));
   }

@@ -125,7 +125,10 @@ function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, 
     !isForOther(principal, asked.session) &&
     !claims.holds(claim)
   ) {
-    claimFirst(broker, claims, channel, { id, asked, principal });
+    if (broker.cutOff?.isNow) {
+      broker.cutOff.letIn(client);
+      begin(broker, channel, id, { ...asked, session: '' }, principal); // [CLU-29] without it, until the cluster is there again
+    } else claimFirst(broker, claims, channel, { id, asked, principal });
     return;
   }
   const known = asked.session === '' ? undefined : broker.sessions.find(asked.session);

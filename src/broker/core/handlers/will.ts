@@ -29,6 +29,10 @@ import { mayPublish } from './permission.ts';
 export function will(broker: BrokerState, channel: Channel, message: Uint8Array): void {
   if (!takeControl(broker, channel)) return;
   const { id } = broker.reader;
+  if (broker.cutOff?.isNow) {
+    refuse(broker, channel, id, ReasonCode.STORE_FAILED, CUT_OFF); // [CLU-29] nobody knows when it would be kept
+    return;
+  }
   const code = keep(broker, channel, message);
   if (code === ReasonCode.TOPIC_INVALID) {
     broker.fail(channel.client, code); // [BRK-12] an invalid topic closes the connection
@@ -100,3 +104,5 @@ function named(broker: BrokerState, publish: Uint8Array, topicEnd: number): Uint
 
 /** The largest will. */
 const WILL_BYTES_MAX = 64 * 1024;
+
+const CUT_OFF = 'The other brokers of the cluster cannot be reached. Try again.';
