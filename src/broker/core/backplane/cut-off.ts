@@ -5,17 +5,22 @@
 
 import { ReasonCode } from '../../../pubsub/command.ts';
 import type { Client } from '../delivery/client.ts';
-import type { BrokerState } from '../state.ts';
 import type { BackplaneEvents } from './backplane-port.ts';
+
+/** What {@link CutOff} needs of the broker. */
+export interface CutOffSurroundings {
+  /** Closes a connection. */
+  dismiss(client: Client, code: ReasonCode): void;
+}
 
 export class CutOff implements Partial<BackplaneEvents> {
   /** It is so now. */
   isNow = false;
-  private readonly broker: BrokerState;
+  private readonly broker: CutOffSurroundings;
   /** Those whose sessions are elsewhere. */
   private readonly without = new Set<Client>();
 
-  constructor(broker: BrokerState) {
+  constructor(broker: CutOffSurroundings) {
     this.broker = broker;
   }
 
