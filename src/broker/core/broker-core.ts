@@ -387,7 +387,9 @@ export class BrokerCore implements StoreEvents {
       durables: state.consumers.durableCount,
       unsettledMessages: state.consumers.unsettledCount,
       cluster:
-        state.cluster === null ? null : { ...state.cluster.figures, claims: state.claims?.heldCount ?? 0 },
+        state.cluster === null || state.claims === null
+          ? null
+          : { ...state.cluster.figures, ...state.claims.figures },
       // Behind the others: an object that begins with one that is spread costs fifty times as much.
       ...state.counters,
       ...state.levels,

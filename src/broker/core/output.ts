@@ -304,8 +304,10 @@ export interface ClusterFigures {
   missed: number;
   invalid: number;
   lateSubscriptions: number;
-  /** Sessions, durable subscriptions and shared groups that this node has, and nobody else. */
+  /** Sessions, durable subscriptions and shared groups that this node has, and nobody else; how many it has given to nodes that asked for them; and how many were taken from it, or given up because it was cut off. */
   claims: number;
+  handedOver: number;
+  lost: number;
 }
 
 /** Effects that are kept to be used again: those of a message for so many subscribers. */

@@ -12,7 +12,7 @@ import { ClaimTable, type ClaimWord } from '../../../src/broker/backplane/claims
 import { ClaimedState } from '../../../src/broker/backplane/claims/claimed-state.ts';
 import { ClusterNumbers } from '../../../src/broker/backplane/claims/numbers.ts';
 import { Orphans } from '../../../src/broker/backplane/claims/orphans.ts';
-import type { ClaimDemand, ClaimEntries } from '../../../src/broker/core/backplane/backplane-port.ts';
+import type { ClaimAsker, ClaimDemand } from '../../../src/broker/core/backplane/backplane-port.ts';
 import type { BrokerLimits } from '../../../src/broker/core/state.ts';
 import { MemoryStore, NO_IDS } from '../../../src/broker/core/store/memory-store.ts';
 import type { LogPort, StatePort, StoreEvents, StorePort } from '../../../src/broker/core/store-port.ts';
@@ -78,7 +78,7 @@ export class ClaimNode {
       own: run,
       after,
       isAlive: (other) => world.isAlive(other),
-      say: (node, word, key) => this.say(node, word, key),
+      say: (...said) => this.say(...said),
       tell: (news) => this.backplane.push(news),
       onSynced: () => {
         this.store.hasNews = true;
@@ -114,8 +114,8 @@ export class ClaimNode {
     this.core.advance(this.world.nowMs, this.world.wallMs);
   }
 
-  hear(from: string, word: ClaimWord, key: string): void {
-    if (!this.isDead && !this.isCut && !this.isDeaf) this.table.hear(from, word, key);
+  hear(from: string, word: ClaimWord, key: string, ageMs: number): void {
+    if (!this.isDead && !this.isCut && !this.isDeaf) this.table.hear(from, word, key, ageMs);
   }
 
   /** The way to the others is there again. */
@@ -127,10 +127,10 @@ export class ClaimNode {
     for (const read of parked) read();
   }
 
-  private say(node: string, word: ClaimWord, key: string): void {
+  private say(node: string, word: ClaimWord, key: string, ageMs: number): void {
     if (this.isCut || this.isDead) return;
     this.world.after(this.world.latencyMs(), () =>
-      this.world.nodes.get(node)?.hear(this.run.node, word, key),
+      this.world.nodes.get(node)?.hear(this.run.node, word, key, ageMs),
     );
   }
 
@@ -204,8 +204,8 @@ class ClaimBackplane extends FakeBackplane {
     this.values.complete();
   }
 
-  override claim(key: string, demand: ClaimDemand, mayTake: (entries: ClaimEntries) => boolean): void {
-    this.table.claim(key, demand, mayTake);
+  override claim(key: string, demand: ClaimDemand, asker: ClaimAsker): void {
+    this.table.claim(key, demand, asker);
   }
 
   override release(key: string): void {

@@ -38,7 +38,8 @@ describe('a session with a name', () => {
     expect(first.closedWith).toBe(ReasonCode.SESSION_TAKEN);
     expect(second.welcome).toMatchObject({ isPresent: true, epoch: first.welcome.epoch });
     expect(second.welcome.lastIds.reduce((sum, id) => sum + id)).toBe(3);
-    expect(w.node('a').core.metrics()).toMatchObject({ sessions: 0, sessionsAway: 0 });
+    const gone = { claims: 0, handedOver: 1, lost: 0 };
+    expect(w.node('a').core.metrics()).toMatchObject({ sessions: 0, sessionsAway: 0, cluster: gone });
     expect(w.node('b').core.metrics()).toMatchObject({ sessions: 1, sessionsAway: 0 });
     expect(w.faults).toEqual([]);
   });
@@ -123,7 +124,8 @@ describe('a session with a name', () => {
     first.will('t', 'x', 0);
     w.pass(50);
     expect(first.closedWith).toBe(ReasonCode.MOVED);
-    expect(w.node('a').core.metrics()).toMatchObject({ sessions: 0, willsPublished: 0 });
+    const lost = { claims: 0, handedOver: 0, lost: 1 };
+    expect(w.node('a').core.metrics()).toMatchObject({ sessions: 0, willsPublished: 0, cluster: lost });
     expect(second.closedWith).toBeNull();
   });
 
@@ -139,6 +141,82 @@ describe('a session with a name', () => {
     const again = w.node('b').hello('x');
     w.pass(500);
     expect(again.welcome.isPresent).toBe(false);
+  });
+});
+
+describe('of two attempts of a client', () => {
+  test('the one that has gone takes nothing: its connection ended while its node asked for the session [CLU-22]', () => {
+    const w = world('a', 'b');
+    w.node('a').hello('x');
+    w.pass(50);
+    w.cut('b');
+    const gone = w.node('b').hello('x');
+    w.pass(1_000);
+    const newer = w.node('a').hello('x');
+    w.pass(50);
+    gone.leave();
+    w.heal('b');
+    w.pass(7_000);
+    expect(newer.closedWith).toBeNull();
+    expect(w.table.holderOf('s/x')).toBe('a');
+    expect(w.node('a').core.metrics().cluster).toMatchObject({ claims: 1, handedOver: 0, lost: 0 });
+  });
+
+  test('the older one is refused with BUSY, though its node asks last and does not know that it has gone [CLU-60]', () => {
+    const w = world('a', 'b');
+    w.cut('b');
+    const older = w.node('b').hello('x');
+    w.pass(1_000);
+    const newer = w.node('a').hello('x');
+    w.pass(50);
+    expect(newer.welcome.isPresent).toBe(false);
+    w.heal('b');
+    w.pass(500);
+    expect(older.answers).toEqual([`REFUSED 1 ${ReasonCode.BUSY}`]);
+    expect(newer.closedWith).toBeNull();
+    const newest = w.node('b').hello('x');
+    w.pass(500);
+    expect(newest.welcome.isPresent).toBe(true);
+    expect(newer.closedWith).toBe(ReasonCode.SESSION_TAKEN);
+  });
+
+  test('both at one node the newer one asks for itself when the older one is refused, or has gone [CLU-60]', () => {
+    for (const isGone of [false, true]) {
+      const w = world('a', 'b');
+      w.cut('b');
+      const oldest = w.node('b').hello('x');
+      w.pass(500);
+      const older = w.node('a').hello('x');
+      w.pass(500);
+      const newest = w.node('b').hello('x');
+      w.pass(50);
+      if (isGone) oldest.leave();
+      w.heal('b');
+      w.pass(1_000);
+      if (!isGone) expect(oldest.answers).toEqual([`REFUSED 1 ${ReasonCode.BUSY}`]);
+      expect(older.closedWith).toBe(ReasonCode.SESSION_TAKEN);
+      expect(newest.welcome.isPresent).toBe(true);
+      expect(newest.closedWith).toBeNull();
+    }
+  });
+
+  test('what was handed over for one that has gone meanwhile is looked after: its will is published, and it ends in time [CLU-60]', () => {
+    const w = world('a', 'b');
+    const first = w.node('a').hello('x', { expiryMs: 30_000 });
+    w.pass(50);
+    first.will('gone', 'x', 10_000);
+    w.pass(50);
+    const gone = w.node('b').hello('x');
+    w.pass(3); // it was asked for, and did not come yet
+    gone.leave();
+    w.pass(200);
+    expect(first.closedWith).toBe(ReasonCode.SESSION_TAKEN);
+    expect(w.table.holderOf('s/x')).toBeNull();
+    w.pass(6_000);
+    expect(w.table.holderOf('s/x')).toBe('a');
+    w.pass(40_000);
+    expect(w.living().map(({ core }) => core.metrics().willsPublished)).toEqual([1, 0]);
+    expect([...w.table.values.keys()]).toEqual(['numbers']);
   });
 });
 

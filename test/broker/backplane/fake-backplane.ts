@@ -3,8 +3,8 @@
 import type {
   BackplaneEvents,
   BackplanePort,
+  ClaimAsker,
   ClaimDemand,
-  ClaimEntries,
 } from '../../../src/broker/core/backplane/backplane-port.ts';
 import { type FakeValues, ValueStream } from './fake-values.ts';
 
@@ -70,7 +70,7 @@ export class FakeBackplane implements BackplanePort {
     this.asked.push(['unwant', filter]);
   }
 
-  claim(key: string, demand: ClaimDemand, _mayTake?: (entries: ClaimEntries) => boolean): void {
+  claim(key: string, demand: ClaimDemand, _asker?: ClaimAsker): void {
     this.asked.push(['claim', key, demand]);
   }
 

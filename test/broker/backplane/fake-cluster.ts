@@ -21,7 +21,7 @@ class FakeClaims {
     if (holder === undefined || holder === node) this.give(key, node, !this.holders.has(key));
     else {
       this.askers.set(key, [...(this.askers.get(key) ?? []), node.name]);
-      holder.backplane.push((events) => events.claimAsked(key, node.name));
+      holder.backplane.push((events) => events.claimAsked(key, node.name, 0));
     }
   }
 
@@ -37,7 +37,7 @@ class FakeClaims {
 
   keep(key: string, node: FakeNode, nodes: ReadonlyMap<string, FakeNode>): void {
     for (const asker of this.askers.get(key) ?? []) {
-      nodes.get(asker)?.backplane.push((events) => events.claimedByOther(key, node.name));
+      nodes.get(asker)?.backplane.push((events) => events.claimedByOther(key, node.name, true));
     }
     this.askers.delete(key);
   }

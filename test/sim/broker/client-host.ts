@@ -190,12 +190,7 @@ export class ClientHost {
       world.trace(() => `${plan.name} is ${state}`);
     });
     client.on('close', (error) => {
-      if (life !== this.life || error === null) return;
-      // An attempt that it has given up can still take its session from where it is now, once: then its application begins anew.
-      if (world.brokers.length > 1 && isTaken(error)) {
-        world.totals.add('sessions taken by an attempt that was given up', 1);
-        this.kill(1, 0);
-      } else world.fail(error);
+      if (life === this.life && error !== null) world.fail(error);
     });
     for (const each of plan.subscriptions) this.subscribe(client, life, each);
   }
@@ -374,10 +369,6 @@ export class ClientHost {
       if (this.isDown) this.start();
     });
   }
-}
-
-function isTaken(error: unknown): boolean {
-  return (error as JspError).applicationCode === ReasonCode.SESSION_TAKEN;
 }
 
 /** Somebody else has taken the durable. */

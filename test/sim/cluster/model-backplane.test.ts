@@ -191,7 +191,7 @@ test('a claim is one node its own: asked for, it is handed over with what was wr
   expect(a.store.state.synced).toBe(a.store.state.written);
   b.claim('s/x', 'ask');
   nodes.run(10);
-  expect(nodes.take(a, 'claim')).toEqual(['claimAsked s/x b']);
+  expect(nodes.take(a, 'claim')).toEqual(['claimAsked s/x b 0']);
   a.store.state.put('session/x', Buffer.from('2'));
   a.release('s/x');
   nodes.run(10);
@@ -200,11 +200,11 @@ test('a claim is one node its own: asked for, it is handed over with what was wr
   expect(a.store.state.get('session/x')).toBeUndefined();
   a.claim('s/x', 'ask');
   nodes.run(3_000);
-  expect(nodes.take(a, 'claim')).toEqual(['claimedByOther s/x b']);
+  expect(nodes.take(a, 'claim')).toEqual(['claimedByOther s/x b false']);
   a.claim('s/x', 'force');
   nodes.run(10);
   expect(nodes.take(a, 'claim')).toEqual(['claimed s/x session/x  dead']);
-  expect(nodes.take(b, 'claim')).toEqual(['claimAsked s/x a', 'claimLost s/x']);
+  expect(nodes.take(b, 'claim')).toEqual(['claimAsked s/x a 0', 'claimLost s/x']);
 });
 
 test('a node that is cut off gives up what it had before its lease is over; then others are told that it is gone, and may have it', () => {
@@ -228,7 +228,7 @@ test('a node that is cut off gives up what it had before its lease is over; then
   nodes.run(1_000);
   a.claim('d/x', 'ask');
   nodes.run(10);
-  expect(nodes.take(b, 'claimAsked')).toEqual(['claimAsked d/x a']);
+  expect(nodes.take(b, 'claimAsked')).toEqual(['claimAsked d/x a 0']);
 });
 
 test('all nodes hear of changes of values in one order, those that were away, and those that come later', () => {

@@ -8,6 +8,7 @@ import type { Backplane } from '../../../src/broker/backplane/backplane.ts';
 import type {
   BackplaneEvents,
   BackplanePort,
+  ClaimAsker,
   ClaimDemand,
 } from '../../../src/broker/core/backplane/backplane-port.ts';
 import type { ValueChange } from '../../../src/broker/core/backplane/value-port.ts';
@@ -31,11 +32,9 @@ export interface ModelNodeOptions {
   readonly claimOf?: ((stateKey: string) => string | null) | undefined;
 }
 
-type MayTake = (entries: ReadonlyMap<string, Uint8Array>) => boolean;
-
 interface AskedClaim {
   readonly demand: ClaimDemand;
-  readonly mayTake: MayTake;
+  readonly asker: ClaimAsker;
 }
 
 type News = (events: BackplaneEvents) => void;
@@ -137,8 +136,8 @@ export class ModelNode
     this.connection?.up((connection) => connection.filters.delete(filter));
   }
 
-  claim(key: string, demand: ClaimDemand, mayTake: MayTake = () => true): void {
-    const asked = { demand, mayTake };
+  claim(key: string, demand: ClaimDemand, asker: ClaimAsker = ANYBODY): void {
+    const asked = { demand, asker };
     this.claiming.set(key, asked);
     this.askForClaim(key, asked);
   }
@@ -239,12 +238,12 @@ export class ModelNode
     this.later((events) => events.claimed(key, entries, isNew, wasAlive));
   }
 
-  claimedByOther(key: string, node: string): void {
-    if (this.claiming.delete(key)) this.later((events) => events.claimedByOther(key, node));
+  claimedByOther(key: string, node: string, stays: boolean): void {
+    if (this.claiming.delete(key)) this.later((events) => events.claimedByOther(key, node, stays));
   }
 
-  claimAsked(key: string, by: string): void {
-    if (this.claims.has(key)) this.later((events) => events.claimAsked(key, by));
+  claimAsked(key: string, by: string, ageMs: number): void {
+    if (this.claims.has(key)) this.later((events) => events.claimAsked(key, by, ageMs));
   }
 
   claimTaken(key: string, life: number): void {
@@ -322,9 +321,10 @@ export class ModelNode
       const entries = this.nats.claims.entriesOf(key);
       connection.down(() => {
         if (this.claiming.get(key) !== asked) return;
-        if (asked.mayTake(entries))
-          connection.up(() => this.nats.claims.claim(connection, key, asked.demand, owner));
-        else {
+        if (asked.asker.mayTake(entries)) {
+          const { ageMs } = asked.asker;
+          connection.up(() => this.nats.claims.claim(connection, key, asked.demand, owner, ageMs));
+        } else {
           this.claiming.delete(key);
           this.later((events) => events.claimDenied(key));
         }
@@ -375,6 +375,8 @@ export class ModelNode
 }
 
 /** As the core names what it keeps. */
+const ANYBODY: ClaimAsker = { mayTake: () => true, ageMs: 0 };
+
 function claimOfState(key: string): string | null {
   if (key.startsWith('session/')) return `s/${key.slice('session/'.length)}`;
   return key.startsWith('durable/') ? `d/${key.slice('durable/'.length)}` : null;

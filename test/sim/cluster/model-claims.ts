@@ -68,12 +68,14 @@ export class ModelClaims {
     return new Map(this.claims.get(key)?.entries);
   }
 
-  claim(connection: NatsConnection, key: string, demand: ClaimDemand, by: Owner): void {
+  /** @param ageMs - of who asks */
+  claim(connection: NatsConnection, key: string, demand: ClaimDemand, by: Owner, ageMs = 0): void {
     this.nats.traffic++;
     const claim = this.claims.get(key);
     const holder = claim?.owner ?? null;
     const isOther = holder !== null && !isSame(holder, by);
-    if (isOther && demand === 'ask' && this.nats.isAlive(holder)) this.ask(connection, key, by, holder);
+    if (isOther && demand === 'ask' && this.nats.isAlive(holder))
+      this.ask(connection, key, { by, ageMs }, holder);
     else this.grant(connection, key, by);
   }
 
@@ -109,7 +111,7 @@ export class ModelClaims {
     const waiter = this.waiters.get(key);
     if (waiter === undefined || !this.has(key, by)) return;
     this.waiters.delete(key);
-    waiter.connection.down((to) => to.claimedByOther(key, by.node));
+    waiter.connection.down((to) => to.claimedByOther(key, by.node, true));
   }
 
   /** Whoever asked for it does not wait any more. */
@@ -160,17 +162,22 @@ export class ModelClaims {
     connection.down((to) => to.claimed(grant));
   }
 
-  private ask(connection: NatsConnection, key: string, by: Owner, holder: Owner): void {
+  private ask(
+    connection: NatsConnection,
+    key: string,
+    { by, ageMs }: { by: Owner; ageMs: number },
+    holder: Owner,
+  ): void {
     const waiter = { connection, owner: by };
     this.waiters.set(key, waiter);
     for (const other of this.nats.connections)
-      if (other.node === holder.node) other.down((to) => to.claimAsked(key, by.node));
+      if (other.node === holder.node) other.down((to) => to.claimAsked(key, by.node, ageMs));
     this.nats.after(ASK_MS, () => {
       if (this.waiters.get(key) !== waiter) return;
       this.waiters.delete(key);
       const now = this.ownerOf(key);
       if (now === null) this.grant(connection, key, by);
-      else connection.down((to) => to.claimedByOther(key, now.node));
+      else connection.down((to) => to.claimedByOther(key, now.node, false));
     });
   }
 }

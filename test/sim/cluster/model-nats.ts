@@ -52,8 +52,8 @@ export interface NatsListener {
   /** All others that are alive. */
   nodesAre(nodes: readonly string[]): void;
   claimed(grant: Grant): void;
-  claimedByOther(key: string, node: string): void;
-  claimAsked(key: string, by: string): void;
+  claimedByOther(key: string, node: string, stays: boolean): void;
+  claimAsked(key: string, by: string, ageMs: number): void;
   /** What this life of the node had is another's now: its revisions do not go on. */
   claimTaken(key: string, life: number): void;
   streamMoved(stream: string, earliest: number, head: number): void;

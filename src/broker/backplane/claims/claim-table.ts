@@ -13,7 +13,7 @@
  */
 
 import { Ring } from '../../../base/ring.ts';
-import type { BackplaneEvents, ClaimDemand, ClaimEntries } from '../../core/backplane/backplane-port.ts';
+import type { BackplaneEvents, ClaimAsker, ClaimDemand } from '../../core/backplane/backplane-port.ts';
 import { type BucketEntry, type ClaimBucket, type ClaimTime, WriteFault } from './claim-bucket.ts';
 import { type ClaimRecord, decodeClaim, encodeClaim, type NodeRun } from './claim-record.ts';
 
@@ -27,7 +27,7 @@ export interface ClaimSurroundings extends ClaimTime {
   /** Whether this run of a node is one of the cluster. */
   isAlive(run: NodeRun): boolean;
   /** At most once. */
-  say(node: string, word: ClaimWord, key: string): void;
+  say(node: string, word: ClaimWord, key: string, ageMs: number): void;
   /** For the core, in order. */
   tell(news: (events: BackplaneEvents) => void): void;
   /** {@link ClaimTable.synced} has moved. */
@@ -51,13 +51,11 @@ interface Orphan {
   readonly record: ClaimRecord;
 }
 
-type MayTake = (entries: ClaimEntries) => boolean;
-
 class Claim {
   readonly key: string;
   state: State = State.READING;
   demand: ClaimDemand;
-  mayTake: MayTake;
+  asker: ClaimAsker;
   entries = new Map<string, Uint8Array>();
   revision = 0;
   /** The write that is under way: its number, what it covers. */
@@ -69,12 +67,12 @@ class Claim {
   unwritten: Unwritten | null = null;
   /** It waits for its turn to be written. */
   isQueued = false;
-  /** Who has asked for it last. */
-  asker: string | null = null;
+  /** Which node has asked for it last. */
+  askedBy: string | null = null;
   /** It is to be given back as soon as it is here. */
   isUnwanted = false;
   /** It is wanted again when it is given back. */
-  next: { readonly demand: ClaimDemand; readonly mayTake: MayTake } | null = null;
+  next: { readonly demand: ClaimDemand; readonly asker: ClaimAsker } | null = null;
   /** Nobody asked for it: its node is gone. */
   readonly isOrphan: boolean;
   /** The last look at the bucket that has come across it. */
@@ -82,10 +80,10 @@ class Claim {
   cancel: (() => void) | null = null;
   askedUntil: (() => void) | null = null;
 
-  constructor(key: string, demand: ClaimDemand, mayTake: MayTake, isOrphan = false) {
+  constructor(key: string, demand: ClaimDemand, asker: ClaimAsker, isOrphan = false) {
     this.key = key;
     this.demand = demand;
-    this.mayTake = mayTake;
+    this.asker = asker;
     this.isOrphan = isOrphan;
   }
 }
@@ -128,18 +126,18 @@ export class ClaimTable {
 
   // ---- what the core asks ----
 
-  claim(key: string, demand: ClaimDemand, mayTake: MayTake): void {
+  claim(key: string, demand: ClaimDemand, asker: ClaimAsker): void {
     const known = this.claims.get(key);
     if (known === undefined) {
-      this.begin(new Claim(key, demand, mayTake));
+      this.begin(new Claim(key, demand, asker));
       return;
     }
-    if (known.state === State.RELEASING) known.next = { demand, mayTake };
+    if (known.state === State.RELEASING) known.next = { demand, asker };
     else if (known.state === State.HELD) this.tellClaimed(known, false, true);
     else {
       known.isUnwanted = false;
       known.demand = demand;
-      known.mayTake = mayTake;
+      known.asker = asker;
       if (demand === 'force' && known.state === State.ASKING) this.read(known);
     }
   }
@@ -159,9 +157,9 @@ export class ClaimTable {
   /** It stays here: whoever has asked is told. */
   keep(key: string): void {
     const claim = this.claims.get(key);
-    if (claim?.asker == null) return;
-    this.around.say(claim.asker, ClaimWord.KEEP, key);
-    claim.asker = null;
+    if (claim?.askedBy == null) return;
+    this.around.say(claim.askedBy, ClaimWord.KEEP, key, 0);
+    claim.askedBy = null;
   }
 
   /** What belongs to a claim that is here; undefined: it is not. */
@@ -186,7 +184,7 @@ export class ClaimTable {
 
   /** A claim that nobody else can have begins with its first value, and ends with its last. */
   create(key: string, name: string, value: Uint8Array): void {
-    const claim = new Claim(key, 'force', () => true);
+    const claim = new Claim(key, 'force', NOBODY);
     claim.state = State.HELD;
     this.claims.set(key, claim);
     claim.entries.set(name, value);
@@ -195,21 +193,22 @@ export class ClaimTable {
 
   // ---- what other nodes say ----
 
-  hear(from: string, word: ClaimWord, key: string): void {
+  /** @param ageMs - of who asks */
+  hear(from: string, word: ClaimWord, key: string, ageMs: number): void {
     const claim = this.claims.get(key);
     switch (word) {
       case ClaimWord.ASK:
-        if (claim === undefined) this.around.say(from, ClaimWord.FREE, key);
+        if (claim === undefined) this.around.say(from, ClaimWord.FREE, key, 0);
         else {
-          claim.asker = from;
-          if (claim.state === State.HELD) this.around.tell((events) => events.claimAsked(key, from));
+          claim.askedBy = from;
+          if (claim.state === State.HELD) this.around.tell((events) => events.claimAsked(key, from, ageMs));
         }
         return;
       case ClaimWord.FREE:
         if (claim?.state === State.ASKING) this.read(claim);
         return;
       case ClaimWord.KEEP:
-        if (claim?.state === State.ASKING) this.giveUp(claim, from);
+        if (claim?.state === State.ASKING) this.giveUp(claim, from, true);
         return;
       case ClaimWord.TAKEN:
         if (claim?.state === State.HELD && !claim.isBusy) this.verify(claim);
@@ -275,7 +274,7 @@ export class ClaimTable {
     const { key, demand } = claim;
     const record = entry.value === null ? null : decodeClaim(entry.value);
     if (record === null || record.isFree || this.isOwn(record) || !this.around.isAlive(record.holder)) {
-      if (record === null || claim.mayTake(record.entries)) this.take(claim, entry, record);
+      if (record === null || claim.asker.mayTake(record.entries)) this.take(claim, entry, record);
       else this.deny(claim);
       return;
     }
@@ -284,14 +283,14 @@ export class ClaimTable {
       return;
     }
     const { node } = record.holder;
-    if (!claim.mayTake(record.entries)) this.deny(claim);
+    if (!claim.asker.mayTake(record.entries)) this.deny(claim);
     else if (demand === 'force') this.take(claim, entry, record);
     else {
       claim.state = State.ASKING;
-      this.around.say(node, ClaimWord.ASK, key);
+      this.around.say(node, ClaimWord.ASK, key, claim.asker.ageMs);
       claim.askedUntil ??= this.around.after(ASK_MS, () => {
         claim.askedUntil = null;
-        if (this.claims.get(key) === claim && claim.state <= State.ASKING) this.giveUp(claim, node);
+        if (this.claims.get(key) === claim && claim.state <= State.ASKING) this.giveUp(claim, node, false);
       });
       this.again(claim, () => this.read(claim), ASK_AGAIN_MS); // what was said may be lost
     }
@@ -321,8 +320,9 @@ export class ClaimTable {
     this.stopAsking(claim);
     const wasAlive = record === null || record.isFree;
     if (record !== null && !record.isFree && !this.isOwn(record))
-      this.around.say(record.holder.node, ClaimWord.TAKEN, claim.key);
-    if (claim.isUnwanted) this.release(claim.key);
+      this.around.say(record.holder.node, ClaimWord.TAKEN, claim.key, 0);
+    // Where nobody wants it any more, what belongs to it is looked after here all the same, until somebody does.
+    if (claim.isUnwanted && claim.entries.size === 0) this.release(claim.key);
     else this.tellClaimed(claim, record === null, wasAlive);
   }
 
@@ -338,9 +338,9 @@ export class ClaimTable {
     this.around.tell((events) => events.claimDenied(claim.key));
   }
 
-  private giveUp(claim: Claim, node: string): void {
+  private giveUp(claim: Claim, node: string, stays: boolean): void {
     this.drop(claim);
-    this.around.tell((events) => events.claimedByOther(claim.key, node));
+    this.around.tell((events) => events.claimedByOther(claim.key, node, stays));
   }
 
   // ---- how it is kept ----
@@ -381,7 +381,7 @@ export class ClaimTable {
       const orphan = this.orphans.shift();
       if (orphan === undefined) return;
       if (this.claims.has(orphan.key)) continue;
-      const claim = new Claim(orphan.key, 'ask', () => true, true);
+      const claim = new Claim(orphan.key, 'ask', NOBODY, true);
       this.claims.set(orphan.key, claim);
       this.take(claim, orphan.entry, orphan.record);
     }
@@ -420,10 +420,20 @@ export class ClaimTable {
   }
 
   private released(claim: Claim): void {
-    const { key, asker, next } = claim;
+    const { key, askedBy, next } = claim;
     this.drop(claim);
-    if (asker !== null) this.around.say(asker, ClaimWord.FREE, key);
-    if (next !== null) this.begin(new Claim(key, next.demand, next.mayTake));
+    if (askedBy !== null) this.around.say(askedBy, ClaimWord.FREE, key, 0);
+    if (next !== null) this.begin(new Claim(key, next.demand, next.asker));
+    else if (claim.entries.size > 0) this.around.after(UNTAKEN_MS, () => this.takeBack(key));
+  }
+
+  /** Whoever asked for it may not have taken it: what belongs to it has to be looked after by somebody. [CLU-60] */
+  private takeBack(key: string): void {
+    if (this.claims.has(key)) return;
+    this.around.bucket.read(key, (found) => {
+      const record = found?.value == null ? null : decodeClaim(found.value);
+      if (found !== null && record?.isFree) this.adopt(key, found, record);
+    });
   }
 
   /** Whether a claim is still here, and what was written of it last: read again, where that is not known. */
@@ -462,7 +472,7 @@ export class ClaimTable {
       this.settle(covered);
       this.settle(unwritten);
     });
-    if (next !== null) this.begin(new Claim(key, next.demand, next.mayTake));
+    if (next !== null) this.begin(new Claim(key, next.demand, next.asker));
   }
 
   private settle(changes: Unwritten | null): void {
@@ -503,6 +513,9 @@ export class ClaimTable {
   }
 }
 
+const NOBODY: ClaimAsker = { mayTake: () => true, ageMs: 0 };
+/** What was given back is another's after so long. */
+const UNTAKEN_MS = 5_000;
 /** A holder that is asked has so long for all that it has to settle. */
 const ASK_MS = 2_000;
 const ASK_AGAIN_MS = 400;

@@ -1,6 +1,6 @@
 /** What a node on NATS has alone, and the state that goes with it: the table of its claims, over a stream that all nodes see, with what nodes say to each other about them. [CLU-25] */
 
-import type { BackplaneEvents, ClaimDemand, ClaimEntries } from '../../core/backplane/backplane-port.ts';
+import type { BackplaneEvents, ClaimAsker, ClaimDemand } from '../../core/backplane/backplane-port.ts';
 import type { StatePort, StoreEvents } from '../../core/store-port.ts';
 import type { NodeRun } from '../claims/claim-record.ts';
 import { ClaimTable, type ClaimWord } from '../claims/claim-table.ts';
@@ -46,7 +46,7 @@ export class NatsClaims {
     const isAlive = (run: NodeRun) => parts.isAlive(run);
     this.table = new ClaimTable({
       ...{ bucket: stream, own, after, isAlive },
-      say: (node, word, key) => this.say(node, word, key),
+      say: (...said) => this.say(...said),
       tell: (news) => parts.tell(news),
       onSynced: () => {
         this.hasNews = true;
@@ -80,8 +80,8 @@ export class NatsClaims {
     return this.table.size;
   }
 
-  claim(key: string, demand: ClaimDemand, mayTake: (entries: ClaimEntries) => boolean): void {
-    this.table.claim(key, demand, mayTake);
+  claim(key: string, demand: ClaimDemand, asker: ClaimAsker): void {
+    this.table.claim(key, demand, asker);
   }
 
   release(key: string): void {
@@ -130,22 +130,28 @@ export class NatsClaims {
     }
   }
 
-  private say(node: string, word: ClaimWord, key: string): void {
+  private say(node: string, word: ClaimWord, key: string, ageMs: number): void {
     const { line, own } = this.parts;
     if (!line.isUp || !line.hasRoom) return; // it is said again, or looked at
     const name = Buffer.from(own.node);
-    const message = Buffer.concat([Buffer.of(VERSION, word, name.length), name, Buffer.from(key)]);
+    const head = Buffer.alloc(HEAD_BYTES);
+    head[0] = VERSION;
+    head[1] = word;
+    head.writeUInt32BE(Math.min(AGE_MS_MAX, Math.max(0, Math.floor(ageMs))), 2);
+    head[6] = name.length;
+    const message = Buffer.concat([head, name, Buffer.from(key)]);
     line.nats.publish(this.subjectOf(node), message);
     line.count(message.length);
   }
 
   private hear(data: Uint8Array): void {
     const message = Buffer.from(data.buffer, data.byteOffset, data.length);
-    const keyAt = message.length < 3 ? Number.POSITIVE_INFINITY : 3 + message[2];
+    const keyAt = message.length < HEAD_BYTES ? Number.POSITIVE_INFINITY : HEAD_BYTES + message[6];
     if (message.length <= keyAt || message[0] !== VERSION) return;
-    const from = message.toString('utf8', 3, keyAt);
+    const from = message.toString('utf8', HEAD_BYTES, keyAt);
+    const key = message.toString('utf8', keyAt);
     if (isNodeName(from) && from !== this.parts.own.node)
-      this.table.hear(from, message[1] as ClaimWord, message.toString('utf8', keyAt));
+      this.table.hear(from, message[1] as ClaimWord, key, message.readUInt32BE(2));
   }
 
   private subjectOf(node: string): string {
@@ -164,5 +170,8 @@ function after(ms: number, act: () => void): () => void {
 }
 
 const VERSION = 1;
+/** Version, word, age u32, length of the name of who says it. */
+const HEAD_BYTES = 7;
+const AGE_MS_MAX = 0xffff_ffff;
 const CLOSE_MS = 3_000;
 const CLOSE_STEP_MS = 5;

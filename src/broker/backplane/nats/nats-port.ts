@@ -3,8 +3,8 @@
 import type {
   BackplaneEvents,
   BackplanePort,
+  ClaimAsker,
   ClaimDemand,
-  ClaimEntries,
 } from '../../core/backplane/backplane-port.ts';
 import type { ValuePort } from '../../core/backplane/value-port.ts';
 import type { NatsLive } from './live.ts';
@@ -67,8 +67,8 @@ export class NatsPort implements BackplanePort {
     this.parts.live.unwant(filter);
   }
 
-  claim(key: string, demand: ClaimDemand, mayTake: (entries: ClaimEntries) => boolean): void {
-    this.parts.claims.claim(key, demand, mayTake);
+  claim(key: string, demand: ClaimDemand, asker: ClaimAsker): void {
+    this.parts.claims.claim(key, demand, asker);
   }
 
   release(key: string): void {

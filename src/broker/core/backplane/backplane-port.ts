@@ -42,9 +42,9 @@ export interface BackplanePort {
    * Asks for a session (`s/<name>`), a durable subscription (`d/<name>`) or a shared group (`d/$share/group/filter`): kindly, or at once whoever has it. `claimed`, `claimDenied` or
    * `claimedByOther` follows, unless it is released before.
    *
-   * @param mayTake - looks at what belongs to it before anybody is asked; false: it is denied
+   * @param asker - for whom
    */
-  claim(key: string, demand: ClaimDemand, mayTake: (entries: ClaimEntries) => boolean): void;
+  claim(key: string, demand: ClaimDemand, asker: ClaimAsker): void;
   /** Gives it back: what belongs to it is written, and nobody's now. Of one that was asked for: it is not waited for any more. */
   release(key: string): void;
   /** It stays here, though another node has asked for it, which is told. */
@@ -62,6 +62,14 @@ export interface BackplanePort {
 
 /** How a claim is asked for: its holder may settle first and hand it over, or loses it. */
 export type ClaimDemand = 'ask' | 'force';
+
+/** For whom a claim is asked for. */
+export interface ClaimAsker {
+  /** Looks at what belongs to it before anybody is asked; false: it is denied. */
+  mayTake(entries: ClaimEntries): boolean;
+  /** How long ago it asked, in ms. Of the holder that has had it since then it is not taken. */
+  readonly ageMs: number;
+}
 
 /** What belongs to a claim: values of the state (`StatePort`) by their keys. */
 export type ClaimEntries = ReadonlyMap<string, Uint8Array>;
@@ -93,12 +101,20 @@ export interface BackplaneEvents extends ValueEvents {
   claimed(key: string, entries: ClaimEntries, isNew: boolean, wasAlive: boolean): void;
   /** What belongs to it is not for who asks. */
   claimDenied(key: string): void;
-  /** It was asked for kindly, and another node does not give it, or has not within 2 s. */
-  claimedByOther(key: string, node: string): void;
+  /**
+   * It was asked for kindly, and another node has not given it within 2 s.
+   *
+   * @param stays - it says that it does not give it
+   */
+  claimedByOther(key: string, node: string, stays: boolean): void;
   /** Another node has it now: what belongs to it is dropped at once, and nothing of it written. */
   claimLost(key: string): void;
-  /** Another node asks for it: what is under way is settled and written, then it is released. */
-  claimAsked(key: string, by: string): void;
+  /**
+   * Another node asks for it: what is under way is settled and written, then it is released.
+   *
+   * @param ageMs - how long ago it was asked there; rather less, by the time that this took to come here
+   */
+  claimAsked(key: string, by: string, ageMs: number): void;
   /** A node is no more of the cluster, for it is gone, or cut off for so long that it has given up what it had. */
   nodeGone(node: string): void;
   received(node: string, bytes: Uint8Array): void;

@@ -4,14 +4,16 @@
  *
  *     (none) ── ask ──> ASKED ── claimed ──> HELD ── another node asks ──> LEAVING: it is settled here and written ── release ──> (none)
  *     ASKED ── it is another client's, or stays where it is, or nobody answers ──> (none)
+ *     ASKED ── who has asked is gone ──> (none): of what comes all the same, nobody is told
  *     HELD ── another node has it, or this one is cut off for too long ──> (none), and whoever used it is closed at once
  *     HELD ── nothing of it is here any more ── release ──> (none)
  *
  * What is taken up, handed over or dropped, the parts know ({@link ClaimedPart}); here is the order of it. [CLU-20]
  */
 
+import type { ClusterFigures } from '../output.ts';
 import { type Time, Timer } from '../timers.ts';
-import type { BackplaneEvents, BackplanePort, ClaimEntries } from './backplane-port.ts';
+import type { BackplaneEvents, BackplanePort, ClaimDemand, ClaimEntries } from './backplane-port.ts';
 import { isGroupClaim, nameOfClaim } from './claim-keys.ts';
 
 /** What comes of asking for a claim: it is here; it is not this client's to have; it stays with another node; or that cannot be known now. */
@@ -20,6 +22,8 @@ export type ClaimAnswer = (typeof ClaimAnswer)[keyof typeof ClaimAnswer];
 
 /** Who waits for a claim. */
 export interface ClaimWaiter {
+  /** When it came, as the core counts. Of two clients it belongs to the one that came later. */
+  readonly sinceMs: number;
   /** Whether it may have what belongs to the claim. */
   mayTake(entries: ClaimEntries): boolean;
   /** @param node - which has it, where that is {@link ClaimAnswer.ELSEWHERE} */
@@ -53,14 +57,14 @@ interface Asked {
 }
 
 export class Claims implements Partial<BackplaneEvents> {
-  /** What other nodes were given, and were taken from this one. */
-  handedOver = 0;
-  lost = 0;
+  private handedOver = 0;
+  private lost = 0;
   private readonly port: BackplanePort;
   private readonly broker: ClaimsSurroundings;
   /** By the first letter of keys. */
   private readonly parts = new Map<string, ClaimedPart>();
-  private readonly held = new Set<string>();
+  /** When whoever uses them came. */
+  private readonly held = new Map<string, number>();
   private readonly leaving = new Set<string>();
   private readonly asked = new Map<string, Asked>();
   private waiting = 0;
@@ -79,16 +83,21 @@ export class Claims implements Partial<BackplaneEvents> {
     this.parts.set(kind, part);
   }
 
-  /** How many this node has. */
-  get heldCount(): number {
-    return this.held.size;
+  get figures(): Pick<ClusterFigures, 'claims' | 'handedOver' | 'lost'> {
+    return { claims: this.held.size, handedOver: this.handedOver, lost: this.lost };
   }
 
   holds(key: string): boolean {
     return this.held.has(key);
   }
 
-  /** Asks for a claim that this node does not hold; `waiter` is told once what comes of it, later. */
+  /** Whoever uses this claim from now on came then. */
+  use(key: string, sinceMs: number): void {
+    const before = this.held.get(key);
+    if (before !== undefined && before < sinceMs) this.held.set(key, sinceMs);
+  }
+
+  /** Asks for a claim that this node does not hold; `waiter` is told once what comes of it, later, unless it is {@link forget forgotten} before. */
   ask(key: string, waiter: ClaimWaiter): void {
     let asked = this.asked.get(key);
     if (this.waiting >= WAITERS_MAX) {
@@ -109,6 +118,20 @@ export class Claims implements Partial<BackplaneEvents> {
     this.broker.timers.set(asked.timer, this.broker.nowMs + ASK_MS_MAX);
     // What leaves has to be gone before it can be had back.
     if (!this.leaving.has(key)) this.begin(key, waiter);
+  }
+
+  /** It does not wait any more. What nobody waits for is not asked for: it would disturb who has it. */
+  forget(key: string, waiter: ClaimWaiter): void {
+    const asked = this.asked.get(key);
+    const at = asked?.waiters.indexOf(waiter) ?? -1;
+    if (asked === undefined || at < 0) return;
+    asked.waiters.splice(at, 1);
+    this.waiting--;
+    const [next] = asked.waiters;
+    if (next === undefined) this.takeAsked(key);
+    if (this.leaving.has(key)) return;
+    if (next === undefined) this.port.release(key);
+    else if (at === 0) this.begin(key, next);
   }
 
   /** Nothing of a claim may be here any more: it is given back, unless that turns out otherwise by the end of the turn. */
@@ -151,40 +174,39 @@ export class Claims implements Partial<BackplaneEvents> {
   claimed(key: string, entries: ClaimEntries, _isNew: boolean, wasAlive: boolean): void {
     const part = this.partOf(key);
     this.leaving.delete(key);
-    this.held.add(key);
+    this.held.set(key, Number.NEGATIVE_INFINITY);
     this.unused.add(key); // unless somebody takes it now
     part?.takeUp(nameOfClaim(key), entries, wasAlive);
-    for (const waiter of this.takeAsked(key)) this.tell(waiter, ClaimAnswer.HELD);
+    for (const waiter of this.takeAsked(key)) {
+      this.use(key, waiter.sinceMs);
+      this.tell(waiter, ClaimAnswer.HELD);
+    }
   }
 
   claimDenied(key: string): void {
-    const asked = this.asked.get(key);
-    const waiter = asked?.waiters.shift();
-    if (asked === undefined || waiter === undefined) return;
-    this.waiting--;
-    const [next] = asked.waiters;
-    if (next === undefined) this.takeAsked(key);
-    else this.begin(key, next); // who may have other rights
-    this.tell(waiter, ClaimAnswer.DENIED);
+    this.turnFirstAway(key, ClaimAnswer.DENIED, '');
   }
 
-  /** It was asked for kindly. A group stays where it is; for all else its holder had its time. */
-  claimedByOther(key: string, node: string): void {
+  /** It was asked for kindly. A group stays where it is, and all else with a client that came later than who asks; else its holder had its time. */
+  claimedByOther(key: string, node: string, stays: boolean): void {
     const asked = this.asked.get(key);
     if (asked === undefined) return;
-    if (!isGroupClaim(key) && !asked.isForced) {
+    if (isGroupClaim(key) || (asked.isForced && !stays)) {
+      for (const waiter of this.takeAsked(key)) this.tell(waiter, ClaimAnswer.ELSEWHERE, node);
+    } else if (stays) this.turnFirstAway(key, ClaimAnswer.ELSEWHERE, node);
+    else {
       asked.isForced = true;
-      this.port.claim(key, 'force', (entries) => asked.waiters[0]?.mayTake(entries) ?? true);
-      return;
+      this.claim(key, 'force', asked.waiters[0]);
     }
-    for (const waiter of this.takeAsked(key)) this.tell(waiter, ClaimAnswer.ELSEWHERE, node);
   }
 
-  claimAsked(key: string): void {
+  claimAsked(key: string, _by: string, ageMs: number): void {
     const part = this.partOf(key);
-    if (!this.held.has(key) || part === undefined) return;
+    const sinceMs = this.held.get(key);
+    if (sinceMs === undefined || part === undefined) return;
     const name = nameOfClaim(key);
-    if (part.stays(name)) {
+    // Who asks may have been given up for the one that is here: it would take from its own client what that has. [CLU-60]
+    if (part.stays(name) || sinceMs > this.broker.nowMs - ageMs) {
       this.port.keep(key);
       return;
     }
@@ -209,7 +231,31 @@ export class Claims implements Partial<BackplaneEvents> {
   }
 
   private begin(key: string, waiter: ClaimWaiter): void {
-    this.port.claim(key, 'ask', (entries) => waiter.mayTake(entries));
+    const asked = this.asked.get(key);
+    if (asked !== undefined) asked.isForced = false;
+    this.claim(key, 'ask', waiter);
+  }
+
+  private claim(key: string, demand: ClaimDemand, waiter: ClaimWaiter): void {
+    const { broker } = this;
+    this.port.claim(key, demand, {
+      mayTake: (entries) => waiter.mayTake(entries),
+      get ageMs() {
+        return broker.nowMs - waiter.sinceMs;
+      },
+    });
+  }
+
+  /** Who has asked first does not get it; others may, who have other rights, or came later. */
+  private turnFirstAway(key: string, answer: ClaimAnswer, node: string): void {
+    const asked = this.asked.get(key);
+    const waiter = asked?.waiters.shift();
+    if (asked === undefined || waiter === undefined) return;
+    this.waiting--;
+    const [next] = asked.waiters;
+    if (next === undefined) this.takeAsked(key);
+    else this.begin(key, next);
+    this.tell(waiter, answer, node);
   }
 
   private giveUpAsking(key: string): void {
@@ -237,6 +283,25 @@ export class Claims implements Partial<BackplaneEvents> {
   private partOf(key: string): ClaimedPart | undefined {
     return this.parts.get(key[0]);
   }
+}
+
+/** Asks on behalf of a stream: with it goes its waiter. [CLU-22] */
+export function waitForClaim(
+  claims: Claims,
+  channel: { onClosed: (() => void) | null },
+  key: string,
+  waiter: ClaimWaiter,
+): void {
+  const waiting: ClaimWaiter = {
+    sinceMs: waiter.sinceMs,
+    mayTake: (entries) => waiter.mayTake(entries),
+    settled: (answer, node) => {
+      channel.onClosed = null;
+      waiter.settled(answer, node);
+    },
+  };
+  channel.onClosed = () => claims.forget(key, waiting);
+  claims.ask(key, waiting);
 }
 
 /** For so long somebody waits for a claim: its holder has 2 s of that to answer. */

@@ -23,7 +23,7 @@ export class Cluster implements BackplaneEvents {
     this.listeners.push(this.interest, this.live.requests);
   }
 
-  get figures(): Omit<ClusterFigures, 'claims'> {
+  get figures(): Pick<ClusterFigures, 'missed' | 'invalid' | 'lateSubscriptions'> {
     const { missing: missed, invalid } = this.live;
     return { missed, invalid, lateSubscriptions: this.interest.late };
   }
@@ -68,16 +68,16 @@ export class Cluster implements BackplaneEvents {
     this.hear((listener) => listener.claimDenied?.(key));
   }
 
-  claimedByOther(key: string, node: string): void {
-    this.hear((listener) => listener.claimedByOther?.(key, node));
+  claimedByOther(key: string, node: string, stays: boolean): void {
+    this.hear((listener) => listener.claimedByOther?.(key, node, stays));
   }
 
   claimLost(key: string): void {
     this.hear((listener) => listener.claimLost?.(key));
   }
 
-  claimAsked(key: string, by: string): void {
-    this.hear((listener) => listener.claimAsked?.(key, by));
+  claimAsked(key: string, by: string, ageMs: number): void {
+    this.hear((listener) => listener.claimAsked?.(key, by, ageMs));
   }
 
   nodeGone(node: string): void {

@@ -302,7 +302,13 @@ export class Relay implements StreamUser, TurnedSource {
     const claim = durableClaim(this.group);
     if (this.isOver || claims === null) return;
     if (claims.holds(claim)) this.settle(ClaimAnswer.HELD, '');
-    else claims.ask(claim, { mayTake: () => true, settled: (answer, node) => this.settle(answer, node) });
+    else {
+      claims.ask(claim, {
+        sinceMs: this.broker.nowMs,
+        mayTake: () => true,
+        settled: (answer, node) => this.settle(answer, node),
+      });
+    }
   }
 
   private settle(answer: ClaimAnswer, node: string): void {

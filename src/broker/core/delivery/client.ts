@@ -130,6 +130,8 @@ export class Channel implements DeliveryStream {
   private waitsFor: Set<Awaited> | null = null;
   /** As a publisher: told when no message of it waits any more. */
   onFree: (() => void) | null = null;
+  /** Told when the stream is gone, by which something else is not waited for any more. */
+  onClosed: (() => void) | null = null;
 
   constructor(client: Client, link: Link, broker: StreamServices) {
     this.client = client;
@@ -220,6 +222,8 @@ export class Channel implements DeliveryStream {
       this.charge(0);
     }
     this.delivery.close();
+    this.onClosed?.();
+    this.onClosed = null;
   }
 
   private charge(bytes: number): void {

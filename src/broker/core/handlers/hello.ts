@@ -22,7 +22,7 @@ import {
 import { change } from '../access/revision.ts';
 import { sessionClaim } from '../backplane/claim-keys.ts';
 import { ownerOfSession } from '../backplane/claimed-parts.ts';
-import { ClaimAnswer, type Claims } from '../backplane/claims.ts';
+import { ClaimAnswer, type Claims, waitForClaim } from '../backplane/claims.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
 import { TOPIC_ALIASES_MAX } from '../publishing/topic-aliases.ts';
@@ -45,8 +45,9 @@ export function hello(broker: BrokerState, channel: Channel, message: Uint8Array
   }
   channel.client.greeted = true;
   const { method, credentials, session } = asked;
+  const sinceMs = broker.nowMs;
   whenDecided(broker, channel, { method, credentials, session, renews: null }, (decision) => {
-    if ('principal' in decision) begin(broker, channel, id, asked, decision.principal);
+    if ('principal' in decision) begin(broker, channel, { id, asked, sinceMs }, decision.principal);
     else turnAway(broker, channel, id, decision.code, decision.reason);
   });
 }
@@ -114,8 +115,16 @@ function whenDecided(
   });
 }
 
+/** A HELLO, and when it came. */
+interface Greeting {
+  readonly id: number;
+  readonly asked: Hello;
+  readonly sinceMs: number;
+}
+
 /** The session goes on, or begins; whoever had it until now is told and closed. [BRK-50, BRK-52] */
-function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, principal: Principal): void {
+function begin(broker: BrokerState, channel: Channel, greeting: Greeting, principal: Principal): void {
+  const { id, asked } = greeting;
   const { client } = channel;
   const { claims } = broker;
   const claim = sessionClaim(asked.session);
@@ -127,8 +136,8 @@ function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, 
   ) {
     if (broker.cutOff?.isNow) {
       broker.cutOff.letIn(client);
-      begin(broker, channel, id, { ...asked, session: '' }, principal); // [CLU-29] without it, until the cluster is there again
-    } else claimFirst(broker, claims, channel, { id, asked, principal });
+      begin(broker, channel, { ...greeting, asked: { ...asked, session: '' } }, principal); // [CLU-29] without it, until the cluster is there again
+    } else claimFirst(broker, claims, channel, greeting, principal);
     return;
   }
   const known = asked.session === '' ? undefined : broker.sessions.find(asked.session);
@@ -147,6 +156,7 @@ function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, 
     turnAway(broker, channel, id, ReasonCode.LIMITED, CONNECTIONS_MANY); // [BRK-120] no more connections of one principal
     return;
   }
+  claims?.use(claim, greeting.sinceMs);
   broker.admission.admit(client, principal);
   if (broker.admission.policy.authenticates) broker.audit.tell('authenticated', client, asked.session);
   const isPresent = asked.session !== '' && enter(broker, channel, asked);
@@ -183,19 +193,22 @@ function claimFirst(
   broker: BrokerState,
   claims: Claims,
   channel: Channel,
-  { id, asked, principal }: { id: number; asked: Hello; principal: Principal },
+  greeting: Greeting,
+  principal: Principal,
 ): void {
   const { client } = channel;
+  const { id, asked, sinceMs } = greeting;
   const name = asked.session;
   broker.admission.suspend(client);
   channel.hold();
-  claims.ask(sessionClaim(name), {
+  waitForClaim(claims, channel, sessionClaim(name), {
+    sinceMs,
     mayTake: (entries) => mayTake(ownerOfSession(name, entries), principal),
     settled: (answer) => {
       channel.release();
       if (client.closed) return;
       try {
-        if (answer === ClaimAnswer.HELD) begin(broker, channel, id, asked, principal);
+        if (answer === ClaimAnswer.HELD) begin(broker, channel, greeting, principal);
         else if (answer === ClaimAnswer.DENIED)
           turnAway(broker, channel, id, ReasonCode.NOT_AUTHORIZED, OTHERS_SESSION);
         else turnAway(broker, channel, id, ReasonCode.BUSY, SESSION_UNREACHABLE);

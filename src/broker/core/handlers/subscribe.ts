@@ -23,7 +23,7 @@ import { Allowance } from '../access/access.ts';
 import { mayTake, type Principal } from '../access/principal.ts';
 import { durableClaim } from '../backplane/claim-keys.ts';
 import { ownerOfDurable } from '../backplane/claimed-parts.ts';
-import { ClaimAnswer } from '../backplane/claims.ts';
+import { ClaimAnswer, waitForClaim } from '../backplane/claims.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { Subscription } from '../delivery/subscription.ts';
@@ -243,8 +243,11 @@ function claimFirst(
   message: Uint8Array,
 ): void {
   const principal = channel.client.principal as Principal;
+  const { claims } = broker;
+  if (claims === null) return;
   channel.hold();
-  broker.claims?.ask(durableClaim(name), {
+  waitForClaim(claims, channel, durableClaim(name), {
+    sinceMs: broker.nowMs,
     mayTake: (entries) => isShared(name) || mayTake(ownerOfDurable(name, entries), principal),
     settled: (answer, node) => {
       channel.release();
