@@ -31,6 +31,7 @@ async function status(options: OperatorOptions): Promise<void> {
     : yellow('NATS cannot be reached');
   print(`${bold(`cluster ${report.cluster}`)}, asked: ${report.node}; ${engine}`);
   printTable(nodeTable(report));
+  printTable(claimTable(report));
   printTable(trafficTable(report));
   if (report.logs.length > 0) printTable(logTable(report));
 }
@@ -62,6 +63,14 @@ export function nodeTable({ nodes, at }: ClusterReport): string {
     'URL',
   ];
   return formatTable(header, rows);
+}
+
+function claimTable({ figures }: ClusterReport): string {
+  if (figures === null) return '';
+  return formatTable(
+    ['claims', 'handed over', 'lost'],
+    [[figures.claims, figures.handedOver, figures.lost].map(whole)],
+  );
 }
 
 function trafficTable({ figures }: ClusterReport): string {
@@ -107,7 +116,8 @@ const MIB = 1_024 * 1_024;
 const HELP = `
 It asks one broker, of which the other nodes need not be reached: --url, JSP_URL, or the broker whose .jsp/url is in this folder.
 The node that was asked is marked with *. "lag" is how long NATS took for the node's last entry, "filters" what it wants of the
-others, "claims" the sessions, durable subscriptions and groups that it has and no other node; traffic and logs are those of the node that was asked.
+others, "claims" the sessions, durable subscriptions and groups that it has and no other node; of the node that was asked are "handed over" (claims that it gave to nodes whose clients asked for them), "lost" (that were
+taken from it, or that it gave up because it was cut off from NATS: their clients were closed, and came back elsewhere), traffic and logs.
 
 Examples:
   $ jsp cluster status

@@ -74,8 +74,9 @@ describe.skipIf(chromiumPath() === null)('the dashboard', () => {
     expect(await alone.getByText('this broker').count()).toBe(0);
     const none = { messages: 0, bytes: 0 };
     const figures = { connected: true, reconnects: 0, lagMs: 1.2, nodes: 2, interest: 118, claims: 16 };
+    const left = { handedOver: 3, lost: 0 };
     const lost = { unsent: 0, tooLarge: 0, missed: 0, invalid: 0, lateSubscriptions: 0 };
-    world.snapshot = { ...world.snapshot, cluster: { ...figures, ...lost, in: none, out: none } };
+    world.snapshot = { ...world.snapshot, cluster: { ...figures, ...left, ...lost, in: none, out: none } };
     const page = await open(world);
     await expect
       .poll(() => page.locator('.panels').textContent(), POLL)

@@ -45,7 +45,9 @@ describe.skipIf(program === null)('jsp cluster status', () => {
       ['paris', true],
     ]);
     expect(report.nodes[1].urls).toEqual([first.url]);
+    expect(table.out).toMatch(/\nclaims +handed over +lost\n *1 +0 +0\n/);
     expect(report.figures).toMatchObject({ connected: true, nodes: 2, missed: 0 });
+    expect(report.figures).toMatchObject({ claims: 1, handedOver: 0, lost: 0 });
     expect(report.figures?.interest).toBeGreaterThanOrEqual(1);
   });
 

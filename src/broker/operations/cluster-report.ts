@@ -16,9 +16,10 @@ export function nodeFiguresOf({
   if (backplane === null || cluster === null) return null;
   const engine = backplane.metrics();
   const { reconnects, lagMs, nodes, interest, tooLarge } = engine;
-  const { missed, lateSubscriptions, claims } = cluster;
+  const { missed, lateSubscriptions, claims, handedOver, lost } = cluster;
   return {
-    ...{ connected: engine.isConnected, reconnects, lagMs, nodes, interest, claims },
+    ...{ connected: engine.isConnected, reconnects, lagMs, nodes, interest },
+    ...{ claims, handedOver, lost },
     in: { messages: engine.messagesIn, bytes: engine.bytesIn },
     out: { messages: engine.messagesOut, bytes: engine.bytesOut },
     ...{

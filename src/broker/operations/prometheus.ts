@@ -284,6 +284,13 @@ const SERIES: readonly Series[] = [
     'Sessions, durable subscriptions and shared groups of this node.',
     (r) => r.cluster?.claims ?? null,
   ),
+  counter('jsp_cluster_claims_left_total', 'Those that another node has now, by how they left this one.', {
+    label: 'reason',
+    each: ({ cluster }) => [
+      ['handedOver', cluster?.handedOver ?? null],
+      ['lost', cluster?.lost ?? null],
+    ],
+  }),
   counter('jsp_cluster_messages_total', 'Live messages between this node and others.', {
     label: 'direction',
     each: ({ cluster }) => [

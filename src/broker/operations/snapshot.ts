@@ -132,8 +132,10 @@ export interface NodeFigures {
   nodes: number;
   /** Filters that messages of other nodes come for. */
   interest: number;
-  /** Sessions, durable subscriptions and shared groups that this node has, and nobody else. */
+  /** Sessions, durable subscriptions and shared groups that this node has, and nobody else; how many it has given to nodes that asked for them; and how many were taken from it, or given up because it was cut off. */
   claims: number;
+  handedOver: number;
+  lost: number;
   /** Live messages that came from other nodes, and that went to them. */
   in: FlowFigures;
   out: FlowFigures;
