@@ -1,7 +1,7 @@
 import { JspError } from '../../../src/base/errors.ts';
 import { connectClientBy } from '../../../src/client/broker-client.ts';
 import type { BrokerClient, Subscription } from '../../../src/client/index.ts';
-import { ReasonCode } from '../../../src/pubsub/command.ts';
+import { ReasonCode, reasonCodeName } from '../../../src/pubsub/command.ts';
 import { LabClock } from '../../../src/testing/lab.ts';
 import type { Delivered } from './model.ts';
 import { Holder, Shelf } from './model.ts';
@@ -185,8 +185,10 @@ export class ClientHost {
     });
     if (client === null || life !== this.life) return client?.destroy();
     this.client = client;
-    client.on('state', (state) => {
+    client.on('state', (state, reason) => {
       world.totals.add(`clients, ${state}`, 1);
+      const code = (reason as JspError | null)?.applicationCode;
+      if (code !== undefined) world.totals.add(`clients, ${state}, ${reasonCodeName(code)}`, 1);
       world.trace(() => `${plan.name} is ${state}`);
     });
     client.on('close', (error) => {

@@ -8,15 +8,16 @@ import { type ClusterScenario, clusterScenarioOf, groupsScenarioOf } from './sce
 
 /** Runs the world of a seed to its end and answers what it met. Rejects, naming the seed, when a promise is broken. */
 export function runClusterSeed(seed: number): Promise<Totals> {
-  return run(seed, clusterScenarioOf(seed));
+  return runClusterWorld(seed, clusterScenarioOf(seed));
 }
 
 /** The same of a world with shared groups. */
 export function runGroupsSeed(seed: number): Promise<Totals> {
-  return run(seed, groupsScenarioOf(seed));
+  return runClusterWorld(seed, groupsScenarioOf(seed));
 }
 
-function run(seed: number, scenario: ClusterScenario): Promise<Totals> {
+/** The same of a world that a test has thought of. */
+export function runClusterWorld(seed: number, scenario: ClusterScenario): Promise<Totals> {
   const world = new BrokerWorld(scenario, (of) => {
     const nats = new ModelNats(of.clock, of.random.fork(), scenario.nats);
     return Array.from({ length: scenario.brokers }, (_, i) => new NodeHost(of, nats, scenario, i));
