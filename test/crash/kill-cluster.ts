@@ -76,7 +76,8 @@ export async function killCluster({
     );
     for (let round = 0; round < rounds; round++) {
       await sleep(100 + Math.random() * 200);
-      const number = Math.floor(Math.random() * cluster.nodes.length);
+      // First of all the one where the subscriber is.
+      const number = round === 0 ? 0 : Math.floor(Math.random() * cluster.nodes.length);
       const misfortune = misfortunes[round % misfortunes.length];
       suffered = `${misfortune} (${number}) in round ${round + 1}`;
       await suffer(cluster, misfortune, number);
