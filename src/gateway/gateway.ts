@@ -296,6 +296,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     state.answerTimes.close();
     this.connections.close();
     state.operations?.setGateway(null);
+    for (const tell of state.whenClosed) tell();
     state.sessions.close();
     await this.backend.close();
     this.tell('close');

@@ -23,18 +23,17 @@ export class MqttClients implements WireOwner {
   private readonly backend: LocalBackend;
   private readonly clients = new Set<MqttClient>();
   private readonly slow = new Set<MqttClient>();
-  /** The broker shows their figures no more. */
-  readonly stopTelling: () => void;
   private partialBytes = 0;
   private timer: TimerHandle | null = null;
   private whenEmpty: (() => void) | null = null;
+  private readonly operations: MqttBroker['operations'];
   readonly onFault: (error: unknown) => void;
 
   constructor(broker: MqttBroker, limits: MqttLimits, clock: Clock, onFault: (error: unknown) => void) {
     this.clock = clock;
     this.limits = limits;
     this.onFault = onFault;
-    this.stopTelling = broker.operations?.addMqtt(() => this.figures()) ?? (() => {});
+    this.operations = broker.operations;
     this.turn = new OutgoingTurn(clock);
     this.backend = new LocalBackend(broker, onFault);
     this.around = {
@@ -49,10 +48,13 @@ export class MqttClients implements WireOwner {
     };
   }
 
-  /** What the broker shows of them. */
-  figures(): MqttFigures {
-    const { deliveredQos1: _, ...figures } = this.counters;
-    return { ...figures, connections: this.clients.size };
+  /** From now on the broker shows figures of them, until what is returned is called. */
+  show(): () => void {
+    const figures = (): MqttFigures => {
+      const { deliveredQos1: _, ...shown } = this.counters;
+      return { ...shown, connections: this.clients.size };
+    };
+    return this.operations?.addMqtt(figures) ?? (() => {});
   }
 
   get size(): number {

@@ -70,6 +70,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
   private readonly clock: Clock;
   private closing: Promise<void> | null = null;
   private address: AddressInfo | null = null;
+  private stopShowing: (() => void) | null = null;
 
   static {
     doorOf = (options) => {
@@ -163,6 +164,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
           void this.close({ drainMs: 0 });
         });
         this.address = server.address() as AddressInfo;
+        this.stopShowing = this.clients.show();
         resolve();
       });
     });
@@ -177,7 +179,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
     await clients.leave();
     clock.clearTimer(timer);
     await closed;
-    clients.stopTelling();
+    this.stopShowing?.();
     this.tell('close');
   }
 }

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createWebSocketStream, WebSocket } from 'ws';
 import { makeApiKey } from '../../../src/broker/index.ts';
 import { connectClient } from '../../../src/client/index.ts';
-import { startGateway, startMqtt } from '../../../src/gateway/index.ts';
+import { type MqttOptions, startGateway, startMqtt } from '../../../src/gateway/index.ts';
 import { PacketReader } from '../../../src/gateway/mqtt/packet-reader.ts';
 import { ONE } from '../certificates.ts';
 import { MqttPeer } from './mqtt-peer.ts';
@@ -438,4 +438,34 @@ test('figures of clients are told, and the list of clients knows by which door t
   const answer = await server.broker.operations.request('clients', Buffer.from('{}'), asker);
   expect(JSON.stringify(answer.body)).toMatch(/"session":"figures".*"door":"mqtt"/);
   await client.disconnect();
+});
+
+test('figures of clients by WebSocket are shown until their gateway closes, though the broker lives on [MQT-24]', async () => {
+  const gateway = await startGateway({ broker: server.broker, port: 0, clock });
+  const shown = (): number => server.broker.operations.snapshot().mqtt?.packetsIn ?? 0;
+  const webSocket = new WebSocket(`ws://127.0.0.1:${gateway.port}/mqtt`, 'mqtt');
+  await new MqttPeer(createWebSocketStream(webSocket) as Duplex).connect({ clientId: 'shown' });
+  await clock.pass(2);
+  expect(shown()).toBe(server.mqtt.metrics().packetsIn + 1);
+  await gateway.close({ drainMs: 0 });
+  await clock.pass(2);
+  expect(shown()).toBe(server.mqtt.metrics().packetsIn);
+});
+
+test('figures of a door that cannot listen are not shown [MQT-24]', async () => {
+  let shown = 0;
+  const operations = {
+    addMqtt: () => {
+      shown++;
+      return () => shown--;
+    },
+  };
+  const broker = { serve: () => {}, operations } as unknown as MqttOptions['broker'];
+  const taken = startMqtt({ broker, port: server.port, clock });
+  await expect(taken).rejects.toMatchObject({ code: 'ERR_JSP_SOCKET' });
+  expect(shown).toBe(0);
+  const door = await startMqtt({ broker, port: 0, clock });
+  expect(shown).toBe(1);
+  await door.close();
+  expect(shown).toBe(0);
 });
