@@ -6,9 +6,9 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { JspError } from '../base/errors.ts';
+import type { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
@@ -16,6 +16,7 @@ import { type Backend, LocalBackend, RemoteBackend } from './backend.ts';
 import { Connections } from './connections.ts';
 import { documentRoutes } from './documents.ts';
 import { Exchange, pathIn } from './exchange.ts';
+import { Listener } from './listener.ts';
 import {
   checkGatewayOptions,
   DEFAULT_HTTP_HOST,
@@ -88,11 +89,11 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private readonly state: GatewayState;
   private readonly backend: Backend;
   private readonly server: Server | TlsServer;
+  private readonly listener: Listener;
   private readonly routes: RouteTable;
   private readonly tls: GatewayOptions['tls'];
   private readonly connections: Connections;
   private closing: Promise<void> | null = null;
-  private address: AddressInfo | null = null;
 
   static {
     gatewayOf = (options) => {
@@ -124,6 +125,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
       tls === undefined
         ? createServer(settings, serve)
         : createTlsServer({ ...settings, ...readTls(tls) }, serve);
+    this.listener = new Listener(this.server, tls, 'the gateway');
     this.server.maxConnections = limits.connectionsMax;
     this.server.on('connection', (socket: Socket) => this.connections.accept(socket));
     this.server.on('upgrade', (request, socket, head) => this.upgrade(request, socket, head));
@@ -132,17 +134,15 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
 
   /** What browsers and programs are sent to, such as `http://127.0.0.1:4580`. */
   get url(): string {
-    const { host, port } = this;
-    const shown = host.includes(':') ? `[${host}]` : host;
-    return `${this.tls === undefined ? 'http' : 'https'}://${shown}:${port}`;
+    return this.listener.url('http');
   }
 
   get host(): string {
-    return this.address?.address ?? '';
+    return this.listener.host;
   }
 
   get port(): number {
-    return this.address?.port ?? 0;
+    return this.listener.port;
   }
 
   metrics(): GatewayMetrics {
@@ -161,17 +161,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
    * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
    */
   reload(): void {
-    if (this.tls === undefined) return;
-    const pair = readTls(this.tls);
-    try {
-      (this.server as TlsServer).setSecureContext(pair);
-    } catch (error) {
-      throw new JspError(
-        'ERR_JSP_OPTION_INVALID',
-        `the certificate ${this.tls.cert} and its key were not taken: ${(error as Error).message}`,
-        { cause: error },
-      );
-    }
+    this.listener.reload();
   }
 
   /**
@@ -188,26 +178,17 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     await this.close();
   }
 
-  private listen(host: string, port: number): Promise<void> {
-    const { server } = this;
-    return new Promise((resolve, reject) => {
-      const failed = (error: NodeJS.ErrnoException): void => {
-        void this.backend.close();
-        const why = `the gateway cannot listen on ${host}, port ${port}: ${error.message}`;
-        reject(new JspError('ERR_JSP_SOCKET', why, { cause: error }));
-      };
-      server.once('error', failed);
-      server.listen(port, host, () => {
-        server.off('error', failed);
-        server.on('error', (error) => {
-          this.tell('error', new JspError('ERR_JSP_SOCKET', error.message, { cause: error }));
-          void this.close({ drainMs: 0 });
-        });
-        this.address = server.address() as AddressInfo;
-        this.state.operations?.setGateway(() => this.state.figures());
-        resolve();
+  private async listen(host: string, port: number): Promise<void> {
+    try {
+      await this.listener.listen(host, port, (error) => {
+        this.tell('error', error);
+        void this.close({ drainMs: 0 });
       });
-    });
+    } catch (error) {
+      void this.backend.close();
+      throw error;
+    }
+    this.state.operations?.setGateway(() => this.state.figures());
   }
 
   private serve(request: IncomingMessage, response: ServerResponse): void {
@@ -281,9 +262,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private async drainAndClose(drainMs: number): Promise<void> {
     const { server, state } = this;
     state.isDraining = true;
-    const closed = new Promise<void>((resolve) => {
-      server.close(() => resolve());
-    });
+    const closed = this.listener.close();
     for (const guest of [...state.guests]) guest.goodbye();
     server.closeIdleConnections();
     const { clock } = state;

@@ -1,14 +1,15 @@
 /** The MQTT door of a broker: a listener of TCP or TLS, and those who come by it. [MQT-1] */
 
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
-import { JspError } from '../../base/errors.ts';
+import { createServer, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import type { JspError } from '../../base/errors.ts';
 import { fromSystem } from '../../base/ip-address.ts';
 import { checkOptions, number, type OptionTable } from '../../base/options.ts';
 import { MILLISECOND } from '../../base/time.ts';
 import { IsolatedEmitter } from '../../transport/listeners.ts';
 import { type Clock, systemClock } from '../../udp/clock.ts';
-import { type GatewayTls, readTls } from '../options.ts';
+import { Listener } from '../listener.ts';
+import { readTls } from '../options.ts';
 import { MqttClients } from './clients.ts';
 import { limitsOf, type MqttCounters } from './limits.ts';
 import {
@@ -26,7 +27,7 @@ export interface MqttCloseOptions {
 }
 
 /** Figures of an MQTT door. */
-export type MqttMetrics = Readonly<Omit<MqttCounters, never>> & {
+export type MqttMetrics = Readonly<MqttCounters> & {
   /** Sockets that are open. */
   readonly connections: number;
 };
@@ -65,11 +66,9 @@ let doorOf: (options: MqttOptions) => {
 /** A door that listens. */
 export class MqttDoor extends IsolatedEmitter<MqttEvents> {
   private readonly clients: MqttClients;
-  private readonly server: Server | TlsServer;
-  private readonly tls: GatewayTls | undefined;
+  private readonly listener: Listener;
   private readonly clock: Clock;
   private closing: Promise<void> | null = null;
-  private address: AddressInfo | null = null;
   private stopShowing: (() => void) | null = null;
 
   static {
@@ -85,29 +84,27 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
     const onFault = (error: unknown): void => void this.tell('fault', error);
     this.clients = new MqttClients(broker, limits, clock, onFault);
     this.clock = clock;
-    this.tls = tls;
     const accept = (socket: Socket): void => this.accept(socket);
-    this.server =
+    const server =
       tls === undefined
         ? createServer({ noDelay: true }, accept)
         : createTlsServer({ ...readTls(tls), handshakeTimeout: limits.connectMs }, accept);
-    this.server.on('tlsClientError', () => {}); // a stranger's, whose socket Node has closed
-    this.server.maxConnections = limits.connectionsMax;
+    server.on('tlsClientError', () => {}); // a stranger's, whose socket Node has closed
+    server.maxConnections = limits.connectionsMax;
+    this.listener = new Listener(server, tls, 'the MQTT door');
   }
 
   /** What clients are pointed at, such as `mqtt://127.0.0.1:1883`. */
   get url(): string {
-    const { host, port } = this;
-    const shown = host.includes(':') ? `[${host}]` : host;
-    return `${this.tls === undefined ? 'mqtt' : 'mqtts'}://${shown}:${port}`;
+    return this.listener.url('mqtt');
   }
 
   get host(): string {
-    return this.address?.address ?? '';
+    return this.listener.host;
   }
 
   get port(): number {
-    return this.address?.port ?? 0;
+    return this.listener.port;
   }
 
   metrics(): MqttMetrics {
@@ -120,17 +117,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
    * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
    */
   reload(): void {
-    if (this.tls === undefined) return;
-    const pair = readTls(this.tls);
-    try {
-      (this.server as TlsServer).setSecureContext(pair);
-    } catch (error) {
-      throw new JspError(
-        'ERR_JSP_OPTION_INVALID',
-        `the certificate ${this.tls.cert} and its key were not taken: ${(error as Error).message}`,
-        { cause: error },
-      );
-    }
+    this.listener.reload();
   }
 
   /** Takes nobody any more, tells those who are connected, and closes. Resolves when it is closed; the broker goes on. */
@@ -149,32 +136,17 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
     else this.clients.add(new TcpClient(this.clients, socket, fromSystem(socket.remoteAddress ?? '')));
   }
 
-  private listen(host: string, port: number): Promise<void> {
-    const { server } = this;
-    return new Promise((resolve, reject) => {
-      const failed = (error: NodeJS.ErrnoException): void => {
-        const why = `the MQTT door cannot listen on ${host}, port ${port}: ${error.message}`;
-        reject(new JspError('ERR_JSP_SOCKET', why, { cause: error }));
-      };
-      server.once('error', failed);
-      server.listen(port, host, () => {
-        server.off('error', failed);
-        server.on('error', (error) => {
-          this.tell('error', new JspError('ERR_JSP_SOCKET', error.message, { cause: error }));
-          void this.close({ drainMs: 0 });
-        });
-        this.address = server.address() as AddressInfo;
-        this.stopShowing = this.clients.show();
-        resolve();
-      });
+  private async listen(host: string, port: number): Promise<void> {
+    await this.listener.listen(host, port, (error) => {
+      this.tell('error', error);
+      void this.close({ drainMs: 0 });
     });
+    this.stopShowing = this.clients.show();
   }
 
   private async drainAndClose(drainMs: number): Promise<void> {
-    const { clients, clock, server } = this;
-    const closed = new Promise<void>((resolve) => {
-      server.close(() => resolve());
-    });
+    const { clients, clock } = this;
+    const closed = this.listener.close();
     const timer = clock.setTimer(clock.now() + drainMs * MILLISECOND, () => clients.destroy());
     await clients.leave();
     clock.clearTimer(timer);

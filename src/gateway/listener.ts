@@ -1,0 +1,86 @@
+/** The socket that a door listens on, plain or with TLS: it is bound once, is over where it fails, and takes renewed certificates. */
+
+import type { AddressInfo, Server } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
+import { JspError } from '../base/errors.ts';
+import { type GatewayTls, readTls } from './options.ts';
+
+export class Listener {
+  private readonly server: Server;
+  private readonly tls: GatewayTls | undefined;
+  private readonly what: string;
+  private address: AddressInfo | null = null;
+
+  /** @param what - listens, for people: such as `the gateway` */
+  constructor(server: Server, tls: GatewayTls | undefined, what: string) {
+    this.server = server;
+    this.tls = tls;
+    this.what = what;
+  }
+
+  get host(): string {
+    return this.address?.address ?? '';
+  }
+
+  get port(): number {
+    return this.address?.port ?? 0;
+  }
+
+  /** @param scheme - without TLS; with it there is an `s` behind */
+  url(scheme: string): string {
+    const { host, port } = this;
+    const shown = host.includes(':') ? `[${host}]` : host;
+    return `${scheme}${this.tls === undefined ? '' : 's'}://${shown}:${port}`;
+  }
+
+  /**
+   * Resolves when others can connect.
+   *
+   * @param onFailed - called where it fails for good after that
+   * @throws {JspError} ERR_JSP_SOCKET when its address cannot be bound
+   */
+  listen(host: string, port: number, onFailed: (error: JspError) => void): Promise<void> {
+    const { server } = this;
+    return new Promise((resolve, reject) => {
+      const failed = (error: NodeJS.ErrnoException): void => {
+        const why = `${this.what} cannot listen on ${host}, port ${port}: ${error.message}`;
+        reject(new JspError('ERR_JSP_SOCKET', why, { cause: error }));
+      };
+      server.once('error', failed);
+      server.listen(port, host, () => {
+        server.off('error', failed);
+        server.on('error', (error) =>
+          onFailed(new JspError('ERR_JSP_SOCKET', error.message, { cause: error })),
+        );
+        this.address = server.address() as AddressInfo;
+        resolve();
+      });
+    });
+  }
+
+  /**
+   * Takes a renewed certificate from its files: new connections see it, those that are open stay as they are. [GW-15]
+   *
+   * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
+   */
+  reload(): void {
+    if (this.tls === undefined) return;
+    const pair = readTls(this.tls);
+    try {
+      (this.server as TlsServer).setSecureContext(pair);
+    } catch (error) {
+      throw new JspError(
+        'ERR_JSP_OPTION_INVALID',
+        `the certificate ${this.tls.cert} and its key were not taken: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Takes nobody any more. Resolves when those who are connected are gone. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.server.close(() => resolve());
+    });
+  }
+}
