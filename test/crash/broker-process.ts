@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ProgramFolder } from '../program-folder.ts';
 
 /** A durable broker as a process of its own, the built command, with one store and one port through all its lives. */
 export class BrokerProcess {
@@ -10,7 +9,7 @@ export class BrokerProcess {
   url = '';
   /** What its lives wrote on stderr. */
   notes = '';
-  readonly folder = mkdtempSync(join(tmpdir(), 'jsp-crash-'));
+  private readonly folder = new ProgramFolder('jsp-crash-');
   private readonly options: readonly string[];
   private port = '0';
   private process: ChildProcess | null = null;
@@ -24,7 +23,7 @@ export class BrokerProcess {
     options = [],
     keepsStore = true,
   }: { options?: readonly string[]; keepsStore?: boolean } = {}) {
-    this.options = keepsStore ? ['--store', join(this.folder, 'store'), ...options] : options;
+    this.options = keepsStore ? ['--store', join(this.folder.path, 'store'), ...options] : options;
   }
 
   get pid(): number {
@@ -33,14 +32,15 @@ export class BrokerProcess {
 
   /** Starts it, and resolves when it can be connected to. */
   async start(): Promise<void> {
-    const { folder } = this;
-    const args = ['broker', '--port', this.port, '--state', join(folder, 'state')];
+    const { path } = this.folder;
+    const args = ['broker', '--port', this.port, '--state', join(path, 'state')];
     args.push(...this.options);
     const child = spawn(process.execPath, [MAIN, ...args], {
-      cwd: folder,
+      cwd: path,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.process = child;
+    this.folder.runs(child);
     this.ended = new Promise((resolve) => child.on('close', () => resolve()));
     child.stderr.on('data', (chunk: Buffer) => {
       this.notes += chunk.toString();
@@ -68,7 +68,7 @@ export class BrokerProcess {
   /** Kills it and removes all that it kept. */
   async remove(): Promise<void> {
     await this.stop('SIGKILL');
-    rmSync(this.folder, { recursive: true, force: true });
+    await this.folder.remove();
   }
 }
 

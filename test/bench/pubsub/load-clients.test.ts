@@ -9,6 +9,7 @@ import { startBroker } from '../../../src/broker/server.ts';
 import { generateIdentity } from '../../../src/index.ts';
 import { freePort, NatsServer, natsProgram } from '../../broker/backplane/nats-server.ts';
 import { jsp, jspTogether } from '../../cli/jsp.ts';
+import { ProgramFolder } from '../../program-folder.ts';
 import { systemProgram } from '../../system-program.ts';
 
 /** By kind, the URL of a broker; undefined: its program is not there. */
@@ -34,11 +35,13 @@ beforeAll(async () => {
   if (program === null) return;
   const port = await freePort();
   const mosquitto = spawn(program, ['-p', `${port}`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const folder = new ProgramFolder('jsp-mosquitto-');
+  folder.runs(mosquitto);
+  ends.push(() => folder.remove());
   await new Promise<void>((resolve) => {
     mosquitto.stderr.on('data', (text: Buffer) => text.includes('running') && resolve());
   });
   urls.mqtt = `mqtt://127.0.0.1:${port}`;
-  ends.push(async () => mosquitto.kill('SIGKILL'));
 });
 
 afterAll(async () => {

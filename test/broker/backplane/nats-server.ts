@@ -1,10 +1,10 @@
 /** Servers of NATS with JetStream for tests: real processes, with their own port and folder through all their lives. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ProgramFolder } from '../../program-folder.ts';
 import { systemProgram } from '../../system-program.ts';
 
 /** The program; null where there is none, which `systemProgram` tells. */
@@ -28,7 +28,7 @@ export class NatsServer {
   /** What its lives wrote. */
   notes = '';
   private readonly program: string;
-  private readonly folder: string;
+  private readonly folder = new ProgramFolder('jsp-nats-');
   private process: ChildProcess | null = null;
   private ended: Promise<void> = Promise.resolve();
 
@@ -39,11 +39,10 @@ export class NatsServer {
   ) {
     this.program = program;
     this.port = port;
-    this.folder = mkdtempSync(join(tmpdir(), 'jsp-nats-'));
     const own = [`listen: "127.0.0.1:${port}"`];
     const named = domain === undefined ? '' : `, domain: "${domain}"`;
-    if (keepsStreams) own.push(`jetstream { store_dir: "${join(this.folder, 'store')}"${named} }`);
-    writeFileSync(join(this.folder, 'nats.conf'), `${[...own, config].join('\n')}\n`);
+    if (keepsStreams) own.push(`jetstream { store_dir: "${join(this.folder.path, 'store')}"${named} }`);
+    writeFileSync(join(this.folder.path, 'nats.conf'), `${[...own, config].join('\n')}\n`);
   }
 
   /** A server that runs. */
@@ -63,10 +62,11 @@ export class NatsServer {
 
   /** Starts it, on what it has stored before, and resolves when clients can connect. */
   async start(): Promise<void> {
-    const child = spawn(this.program, ['-c', join(this.folder, 'nats.conf')], {
+    const child = spawn(this.program, ['-c', join(this.folder.path, 'nats.conf')], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.process = child;
+    this.folder.runs(child);
     this.ended = new Promise((resolve) => child.on('close', () => resolve()));
     await new Promise<void>((resolve, reject) => {
       child.on('error', reject);
@@ -95,7 +95,7 @@ export class NatsServer {
   /** Ends it, and removes all that it kept. */
   async remove(): Promise<void> {
     await this.stop();
-    rmSync(this.folder, { recursive: true, force: true });
+    await this.folder.remove();
   }
 }
 
