@@ -1,15 +1,13 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { serveMetrics } from '../../src/index.ts';
 import { ProcessReader } from '../../src/monitor/index.ts';
+import { emptyFolder } from '../empty-folder.ts';
 import { labPair } from './lab-pair.ts';
 
 test.skipIf(process.platform === 'win32')(
   'serveMetrics opens one place where the connections of the process are told, until it is closed [CON-73]',
   async () => {
-    vi.stubEnv('TMPDIR', mkdtempSync(join(tmpdir(), 'jsp-')));
+    vi.stubEnv('TMPDIR', emptyFolder());
     onTestFinished(() => void vi.unstubAllEnvs());
     const before = await labPair(); // of before it was opened
     const endpoint = await serveMetrics();

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
@@ -13,6 +12,7 @@ import { makeApiKey } from '../../../src/broker/index.ts';
 import { connectClient } from '../../../src/client/index.ts';
 import { type MqttOptions, startGateway, startMqtt } from '../../../src/gateway/index.ts';
 import { PacketReader } from '../../../src/gateway/mqtt/packet-reader.ts';
+import { emptyFolder } from '../../empty-folder.ts';
 import { ONE } from '../certificates.ts';
 import { MqttPeer } from './mqtt-peer.ts';
 import { mqttInMemory, StandingClock, type TestMqtt, turns, until } from './mqtt-server.ts';
@@ -68,7 +68,7 @@ describe('the way in', () => {
   });
 
   test('by TLS, with a certificate of files, is the same [MQT-1]', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'jsp-mqtt-'));
+    const folder = emptyFolder();
     const tls = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
     writeFileSync(tls.cert, ONE.cert);
     writeFileSync(tls.key, ONE.key);
@@ -84,7 +84,6 @@ describe('the way in', () => {
     door.reload();
     await client.disconnect();
     await door.close();
-    rmSync(folder, { recursive: true });
   });
 
   test('by the WebSocket /mqtt of the gateway takes packets in any frames, and no texts [MQT-2]', async () => {

@@ -13,7 +13,7 @@ import { until } from './brokers.ts';
 const program = natsProgram();
 
 describe.skipIf(program === null)('a line to NATS', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'jsp-test-line-'));
+  let folder: string;
   const file = (name: string) => join(folder, name);
   const servers: NatsServer[] = [];
   const lines: NatsLine[] = [];
@@ -22,6 +22,7 @@ describe.skipIf(program === null)('a line to NATS', () => {
   let encrypted: NatsServer;
 
   beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'jsp-test-line-'));
     writeFileSync(file('one.pem'), CERTIFICATES.one.cert);
     writeFileSync(file('two.pem'), CERTIFICATES.two.cert);
     writeFileSync(file('one-key.pem'), CERTIFICATES.one.key);
