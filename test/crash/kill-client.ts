@@ -27,7 +27,7 @@ type Line =
 /**
  * Kills a durable subscriber inside its handler and starts it again, so many times.
  *
- * @throws {Violation} as {@link killBroker} does
+ * @throws {Violation} as {@link roundsOf} does
  */
 export async function killClient(rounds: number, onRound?: Progress): Promise<CrashReport> {
   const startedAtMs = performance.now();
