@@ -3,49 +3,15 @@
  * seconds is waited for by what comes, and seconds that have to pass are passed. Publishers of QoS 2 have its whole exchange, subscribers are granted QoS 1.
  */
 
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type Connecting, type Heard, MqttPeer } from './mqtt-peer.ts';
-import { mqttInMemory, StandingClock, type TestMqtt, until } from './mqtt-server.ts';
+import { describe, expect, test } from 'vitest';
+import { type Heard, MqttPeer } from './mqtt-peer.ts';
+import { FORBIDDEN, PahoWorld } from './paho-world.ts';
 
 const TOPICS = ['TopicA', 'TopicA/B', 'Topic/C', 'TopicA/C', '/TopicA'] as const;
 const WILD_TOPICS = ['TopicA/+', '+/C', '#', '/#', '/+', '+/+', 'TopicA/#'] as const;
-const CLIENT_IDS = ['myclientid', 'myclientid2'] as const;
-const FORBIDDEN = 'test/nosubscribe';
 
-const clock = new StandingClock();
-const peers: MqttPeer[] = [];
-let server: TestMqtt;
-beforeAll(async () => {
-  const rules = [
-    { allow: '*', topics: ['#'] },
-    { deny: ['subscribe'], topics: [FORBIDDEN] },
-  ] as const;
-  server = await mqttInMemory({ clock }, { clock, auth: { anonymous: { rules } } });
-});
-// A case begins with nobody connected, no session and no last value, whatever became of the one before.
-afterEach(async () => {
-  for (const peer of peers.splice(0)) peer.terminate();
-  await until(() => server.mqtt.metrics().connections === 0 && server.broker.metrics().clients === 0);
-  for (const clientId of CLIENT_IDS) {
-    const client = await server.welcomed({ protocolVersion: 4, clientId, clean: true });
-    for (const topic of TOPICS) await client.publish(topic, '', { qos: 1, retain: true });
-    await client.disconnect();
-  }
-  await until(() => server.broker.metrics().clients === 0);
-});
-afterAll(async () => {
-  expect(server.faults).toEqual([]);
-  await server.close();
-});
-
-const a = (more: Connecting = {}): Promise<MqttPeer> => connected(CLIENT_IDS[0], more);
-const b = (more: Connecting = {}): Promise<MqttPeer> => connected(CLIENT_IDS[1], more);
-
-async function connected(clientId: string, more: Connecting): Promise<MqttPeer> {
-  const peer = await server.welcomed({ protocolVersion: 4, clientId, ...more });
-  peers.push(peer);
-  return peer;
-}
+const world = new PahoWorld(4, TOPICS);
+const { clock, a, b } = world;
 
 function kinds(messages: readonly Heard[]): string[] {
   return messages.map(({ topic, payload, qos }) => `${topic} ${payload} ${qos}`).sort();
@@ -72,7 +38,7 @@ describe('client_test.py, MQTT 3.1.1', () => {
     twice.connect({ protocolVersion: 4, clientId: 'myclientid' }).catch(() => {});
     await twice.closed;
 
-    const stranger = await MqttPeer.dial(server.port, 4);
+    const stranger = await MqttPeer.dial(world.server.port, 4);
     stranger.sayBytes(Buffer.from([0x10, 12, 0, 2, 0x68, 0x6a, 4, 2, 0, 0, 0, 2, 0x61, 0x62])); // protocol name "hj"
     await stranger.closed; // with or without a CONNACK that says why
     expect((await stranger.hear('connack').catch(() => null))?.returnCode).not.toBe(0);
@@ -112,10 +78,14 @@ describe('client_test.py, MQTT 3.1.1', () => {
   });
 
   test('test_zero_length_clientid: is refused with a session that is to last, and taken with a clean one', async () => {
-    const refused = await MqttPeer.answered(server.port, { protocolVersion: 4, clientId: '', clean: false });
+    const refused = await MqttPeer.answered(world.server.port, {
+      protocolVersion: 4,
+      clientId: '',
+      clean: false,
+    });
     expect(refused.connack.returnCode).toBe(2); // identifier rejected
     await refused.closed;
-    const taken = await server.welcomed({ protocolVersion: 4, clientId: '', clean: true });
+    const taken = await world.welcomed({ clientId: '', clean: true });
     await taken.disconnect();
   });
 

@@ -3,52 +3,19 @@
  * seconds is waited for by what comes, and seconds that have to pass are passed. The door announces a Maximum QoS of 1: what a case publishes at QoS 2 is published at QoS 1.
  */
 
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type Connecting, type Heard, MqttPeer } from './mqtt-peer.ts';
-import { mqttInMemory, StandingClock, type TestMqtt, turns, until } from './mqtt-server.ts';
+import { describe, expect, test } from 'vitest';
+import { type Heard, MqttPeer } from './mqtt-peer.ts';
+import { mqttInMemory, turns, until } from './mqtt-server.ts';
+import { FORBIDDEN, PahoWorld } from './paho-world.ts';
 
 const PREFIX = 'client_test5/';
 const TOPICS = ['TopicA', 'TopicA/B', 'Topic/C', 'TopicA/C', '/TopicA'].map((topic) => PREFIX + topic);
 const WILD_TOPICS = ['TopicA/+', '+/C', '#', '/#', '/+', '+/+', 'TopicA/#'].map((topic) => PREFIX + topic);
-const CLIENT_IDS = ['myclientid', 'myclientid2'] as const;
-const FORBIDDEN = 'test/nosubscribe';
 const USER_PROPERTIES = { a: '2', c: '3' };
 const FOR_LONG = { sessionExpiryInterval: 99_999 };
 
-const clock = new StandingClock();
-const peers: MqttPeer[] = [];
-let server: TestMqtt;
-beforeAll(async () => {
-  const rules = [
-    { allow: '*', topics: ['#'] },
-    { deny: ['subscribe'], topics: [FORBIDDEN] },
-  ] as const;
-  server = await mqttInMemory({ clock }, { clock, auth: { anonymous: { rules } } });
-});
-// A case begins with nobody connected, no session and no last value, whatever became of the one before.
-afterEach(async () => {
-  for (const peer of peers.splice(0)) peer.terminate();
-  await until(() => server.mqtt.metrics().connections === 0 && server.broker.metrics().clients === 0);
-  for (const clientId of CLIENT_IDS) {
-    const client = await server.welcomed({ clientId });
-    for (const topic of TOPICS) await client.publish(topic, '', { qos: 1, retain: true });
-    await client.disconnect();
-  }
-  await until(() => server.broker.metrics().clients === 0);
-});
-afterAll(async () => {
-  expect(server.faults).toEqual([]);
-  await server.close();
-});
-
-const a = (more: Connecting = {}): Promise<MqttPeer> => connected(CLIENT_IDS[0], more);
-const b = (more: Connecting = {}): Promise<MqttPeer> => connected(CLIENT_IDS[1], more);
-
-async function connected(clientId: string, more: Connecting): Promise<MqttPeer> {
-  const peer = await server.welcomed({ clientId, ...more });
-  peers.push(peer);
-  return peer;
-}
+const world = new PahoWorld(5, TOPICS);
+const { clock, a, b } = world;
 
 /** Publishes one message of each QoS, and hears all of them. */
 async function heardOfEachQoS(client: MqttPeer, properties: object): Promise<Heard[]> {
@@ -84,7 +51,7 @@ describe('client_test5.py, MQTT 5', () => {
     expect((await twice.hear('disconnect')).reasonCode).toBe(0x82); // protocol error
     await twice.closed;
 
-    const stranger = await MqttPeer.dial(server.port);
+    const stranger = await MqttPeer.dial(world.server.port);
     stranger.sayBytes(Buffer.from([0x10, 13, 0, 2, 0x68, 0x6a, 5, 2, 0, 0, 0, 0, 2, 0x61, 0x62])); // protocol name "hj"
     await stranger.closed;
   });
@@ -95,7 +62,7 @@ describe('client_test5.py, MQTT 5', () => {
     expect((await client.hear('disconnect')).reasonCode).toBe(0x9b);
     await client.closed;
     const will = { topic: TOPICS[0], payload: Buffer.from('x'), qos: 2, retain: false } as const;
-    const refused = await MqttPeer.answered(server.port, { clientId: 'myclientid', will });
+    const refused = await MqttPeer.answered(world.server.port, { clientId: 'myclientid', will });
     expect(refused.connack.reasonCode).toBe(0x9b);
     await refused.closed;
   });
@@ -137,7 +104,7 @@ describe('client_test5.py, MQTT 5', () => {
 
   test('test_zero_length_clientid: is taken, with a clean start and without', async () => {
     for (const clean of [false, true]) {
-      const client = await server.welcomed({ clientId: '', clean });
+      const client = await world.welcomed({ clientId: '', clean });
       expect(client.connack.sessionPresent).toBe(false);
       await client.disconnect();
     }
@@ -368,11 +335,11 @@ describe('client_test5.py, MQTT 5', () => {
   });
 
   test('test_assigned_clientid: who has no id is given one, by which it can come back', async () => {
-    const client = await server.welcomed({ clientId: '', properties: { sessionExpiryInterval: 60 } });
+    const client = await world.welcomed({ clientId: '', properties: { sessionExpiryInterval: 60 } });
     const clientId: string = client.connack.properties.assignedClientIdentifier;
     expect(clientId).toMatch(/./);
     await client.disconnect();
-    const back = await server.welcomed({ clientId, clean: false });
+    const back = await world.welcomed({ clientId, clean: false });
     expect(back.connack.sessionPresent).toBe(true);
     expect(back.connack.properties?.assignedClientIdentifier).toBeUndefined();
     await back.disconnect({ sessionExpiryInterval: 0 });
@@ -541,7 +508,7 @@ describe('client_test5.py, MQTT 5', () => {
       const heir = await b();
       await heir.subscribe(TOPICS[0], 2);
       mortal.terminate();
-      await until(() => server.broker.metrics().clients === 1);
+      await until(() => world.server.broker.metrics().clients === 1);
       if (after > 0) {
         await clock.pass(after - 1);
         expect(await heir.rest()).toEqual([]);
