@@ -214,28 +214,50 @@ export function assertUtf8(argument: string, what: string): void {
 }
 
 /**
- * The URL of the broker: the option's, else that of the environment variable `JSP_URL`, else that in `.jsp/url`, where a broker
- * that was started in this folder has written it.
+ * The URLs of the broker, several where it is a cluster: the option's, else those of the environment variable `JSP_URL`, else that in
+ * `.jsp/url`, where a broker that was started in this folder has written it.
  *
+ * @param name - of the option
  * @throws CommandError ERR_JSP_URL_MISSING when there is none; JspError ERR_JSP_URL_INVALID, which says where it came from
  */
-export function findServerUrl(option: string | undefined): string {
-  if (option !== undefined) return checkedUrl(option, '--url');
-  if (process.env.JSP_URL) return checkedUrl(process.env.JSP_URL, 'JSP_URL');
+export function findServerUrls(option: string | undefined, name = '--url'): string[] {
+  if (option !== undefined) return checkedUrls(option, name);
+  if (process.env.JSP_URL) return checkedUrls(process.env.JSP_URL, 'JSP_URL');
   const path = join(DEFAULT_STATE_DIRECTORY, URL_FILE);
-  return checkedUrl(urlIn(path), path);
+  return checkedUrls(urlIn(path, name), path);
 }
 
-function urlIn(path: string): string {
+/**
+ * The same, of something that can be done with one broker only.
+ *
+ * @param what - needs one, as the subject of a sentence
+ * @throws CommandError ERR_JSP_USAGE when there are several
+ */
+export function findServerUrl(option: string | undefined, what: string): string {
+  const urls = findServerUrls(option);
+  if (urls.length === 1) return urls[0];
+  throw new CommandError('ERR_JSP_USAGE', `${what} is with one broker: give one URL, not ${urls.length}`);
+}
+
+/** URLs with commas between them. A comma may also be within one, between its two fingerprints. [URL-9] */
+export function splitUrls(text: string): string[] {
+  return text.split(/\s*,\s*(?=jsp:\/\/)/i);
+}
+
+function urlIn(path: string, option: string): string {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (error) {
     throw new CommandError(
       'ERR_JSP_URL_MISSING',
-      `no broker to connect to: pass --url or set JSP_URL to the URL it prints, or run this where ${DEFAULT_STATE_DIRECTORY}/${URL_FILE} is; "jsp broker" starts one`,
+      `no broker to connect to: pass ${option} or set JSP_URL to the URL it prints, or run this where ${DEFAULT_STATE_DIRECTORY}/${URL_FILE} is; "jsp broker" starts one`,
       { cause: error },
     );
   }
+}
+
+function checkedUrls(urls: string, source: string): string[] {
+  return splitUrls(urls).map((url) => checkedUrl(url, source));
 }
 
 /** The URL, if it is one; an error says where it came from. */
@@ -290,7 +312,8 @@ const UNITS_MS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-export const URL_OPTION_HELP = 'the URL the broker prints (else JSP_URL, else .jsp/url)';
+export const URL_OPTION_HELP =
+  'the URL the broker prints, or those of a cluster with commas between them (else JSP_URL, else .jsp/url)';
 
 /** The largest payload that the commands take, and that a broker they run passes on. */
 export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;

@@ -23,7 +23,7 @@ export interface BrokerAccess extends CredentialOptions {
 /** A command that connects to a broker, with the options that say to which one, and as whom. */
 export function withBrokerAccess(command: Command): Command {
   return command
-    .option('--url <url>', URL_OPTION_HELP)
+    .option('--url <url,...>', URL_OPTION_HELP)
     .option(
       '--identity <file>',
       'who this is: the secret that "jsp keygen --client" has written (else JSP_IDENTITY, a file)',

@@ -5,7 +5,14 @@ import { type ListenAddress, parseListenAddress } from '../broker/config/http-se
 import { loadConfig } from '../broker/config/load.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
-import { duration, findServerUrl, qlogOption, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
+import {
+  duration,
+  findServerUrls,
+  qlogOption,
+  splitUrls,
+  URL_OPTION_HELP,
+  wholeNumber,
+} from './arguments.ts';
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
 import { type FrontCommandOptions, runFront } from './front.ts';
 import { advertised, listeningError } from './listening.ts';
@@ -23,7 +30,7 @@ export function addGatewayCommand(program: Command): void {
     .description(
       'run a gateway: HTTP, WebSocket and SSE for a broker elsewhere, or with --udp a front before several brokers; its URL is the first line on stdout',
     )
-    .option('--broker <url>', URL_OPTION_HELP)
+    .option('--broker <url,...>', URL_OPTION_HELP)
     .option(
       '--http <host:port>',
       `where to listen; default ${DEFAULT_HTTP_HOST}:${DEFAULT_HTTP_PORT}`,
@@ -73,7 +80,7 @@ function udpAddress(text: string): ListenAddress {
 }
 
 function collectUrls(text: string, before: readonly string[] = []): string[] {
-  return [...before, ...text.split(',')];
+  return [...before, ...splitUrls(text)];
 }
 
 /** Starts a gateway, and tells of it what is worth telling. */
@@ -114,7 +121,7 @@ async function runGateway(options: GatewayCommandOptions, command: Command): Pro
   const chosen = gatewayOptionsOf(loadConfig(sources), { host: DEFAULT_HTTP_HOST, port: DEFAULT_HTTP_PORT });
   const reloads = sources.file !== undefined || chosen?.tls !== undefined;
   const signals = new ServiceSignals(reloads);
-  const gateway = await startedGateway({ broker: findServerUrl(options.broker), ...chosen });
+  const gateway = await startedGateway({ broker: findServerUrls(options.broker, '--broker'), ...chosen });
   signals.begin(() => renewCertificate(gateway));
   try {
     process.stdout.on('error', () => {});

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { JspError, printable } from '../base/errors.ts';
 import type { AdminFault, AdminVerb, AdminVerbs } from '../broker/operations/snapshot.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
-import { findServerUrl, GOODBYE, qlogOption, wholeNumber } from './arguments.ts';
+import { findServerUrls, GOODBYE, qlogOption, wholeNumber } from './arguments.ts';
 import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
 import { CommandError, coloursOf, print } from './terminal.ts';
 
@@ -46,8 +46,8 @@ export class Operator {
 
   /** @throws CommandError ERR_JSP_URL_MISSING; JspError as `connectClient` */
   static async connect(options: OperatorOptions): Promise<Operator> {
-    const url = findServerUrl(options.url);
-    return new Operator(await connectClient(url, { reconnect: false, ...accessOf(options) }));
+    const urls = findServerUrls(options.url);
+    return new Operator(await connectClient(urls, { reconnect: false, ...accessOf(options) }));
   }
 
   /** @throws CommandError ERR_JSP_NOT_ALLOWED, ERR_JSP_NOT_FOUND or ERR_JSP_USAGE, as the broker has refused it */

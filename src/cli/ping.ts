@@ -45,7 +45,7 @@ export function addPingCommand(program: Command): void {
 }
 
 async function ping(options: PingOptions): Promise<void> {
-  const url = findServerUrl(options.url);
+  const url = findServerUrl(options.url, 'a ping');
   const access = accessOf(options);
   const begun = performance.now();
   const client = await connectClient(url, {

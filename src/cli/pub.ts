@@ -13,6 +13,7 @@ import {
   collectHeader,
   duration,
   findServerUrl,
+  findServerUrls,
   oneOfWords,
   PAYLOAD_BYTES_MAX,
   positiveNumber,
@@ -106,14 +107,20 @@ async function publish(topic: string, message: string | undefined, options: PubO
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
   const access = accessOf(options);
-  const url = findServerUrl(options.url);
   const transport = profileOrHeartbeats(options.profile);
   const compression =
     options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : undefined;
-  const early = options.early ? await connectEarly(url, transport, { compression }) : null;
+  const early = options.early
+    ? await connectEarly(findServerUrl(options.url, '--early'), transport, { compression })
+    : null;
   const client =
     early?.client ??
-    (await connectClient(url, { ...access, ...transport, reconnect: options.reconnect, compression }));
+    (await connectClient(findServerUrls(options.url), {
+      ...access,
+      ...transport,
+      reconnect: options.reconnect,
+      compression,
+    }));
   tellConnection(client);
   let denied = 0;
   client.on('notice', ({ about, value }) => {

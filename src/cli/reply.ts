@@ -8,7 +8,7 @@ import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,
   duration,
-  findServerUrl,
+  findServerUrls,
   GOODBYE,
   MESSAGE_BYTES_MAX,
   PAYLOAD_BYTES_MAX,
@@ -72,7 +72,7 @@ async function reply(filter: string, command: readonly string[], options: ReplyO
   }
   assertUtf8(filter, 'the filter');
   assertFilter(filter);
-  const client = await connectClient(findServerUrl(options.url), {
+  const client = await connectClient(findServerUrls(options.url), {
     ...accessOf(options),
     messageBytesMax: MESSAGE_BYTES_MAX,
     ...profileOrHeartbeats(options.profile),

@@ -14,7 +14,7 @@ import {
   assertUtf8,
   collect,
   duration,
-  findServerUrl,
+  findServerUrls,
   GOODBYE,
   MESSAGE_BYTES_MAX,
   oneOfWords,
@@ -120,7 +120,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   assertUtf8(filter, 'the filter');
   assertFilter(filter);
   const subscribing = subscribeOptions(options);
-  const client = await connectClient(findServerUrl(options.url), {
+  const client = await connectClient(findServerUrls(options.url), {
     ...accessOf(options),
     messageBytesMax: MESSAGE_BYTES_MAX,
     compression: compressionWith(options.dict),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { collectHeader, duration, parseDuration, startPosition } from '../../src/cli/arguments.ts';
+import { collectHeader, duration, parseDuration, splitUrls, startPosition } from '../../src/cli/arguments.ts';
 
 describe('arguments', () => {
   test('a time has a unit, or is of seconds', () => {
@@ -26,6 +26,13 @@ describe('arguments', () => {
     const { time } = startPosition('10m') as { time: number };
     expect(Math.abs(Date.now() - 600_000 - time)).toBeLessThan(5_000);
     expect(() => startPosition('yesterday')).toThrow('or how long ago');
+  });
+
+  test('URLs have commas between them, and may have two fingerprints with a comma between those', () => {
+    const urls = ['jsp://AAAA,BBBB@one:4577', 'jsp://AAAA@two', 'JSP://CCCC@[::1]:1'];
+    expect(splitUrls(urls.join(','))).toEqual(urls);
+    expect(splitUrls(urls.join(' ,\n'))).toEqual(urls);
+    expect(splitUrls('jsp://AAAA@one,nonsense')).toHaveLength(1);
   });
 
   test('a header is a name and a value, which may hold anything', () => {

@@ -190,6 +190,21 @@ describe('the broker a command connects to', () => {
     await Promise.all(others.map((other) => other.close()));
   });
 
+  test('is whichever answers of those with commas between them; a ping is with one', async () => {
+    const gone = await NearBroker.start();
+    await gone.close();
+    const heard = await near.subscribe('either');
+    const several = `${gone.url},${url}`;
+    const [pub, ping] = await Promise.all([
+      jsp(['pub', 'either', 'here', '--url', several]),
+      jsp(['ping'], { env: { JSP_URL: several } }),
+    ]);
+    expect([pub.exitCode, pub.err]).toEqual([0, '']);
+    expect((await heard.until(1)).texts).toEqual(['here']);
+    expect(ping.exitCode).not.toBe(0);
+    expect(ping.err).toContain('a ping is with one broker: give one URL, not 2 (ERR_JSP_USAGE)');
+  });
+
   test('a URL that is none names where it came from', async () => {
     const { exitCode, err } = await jsp(['sub', '#'], { env: { JSP_URL: 'http://localhost' } });
     expect(exitCode).toBe(1);
