@@ -2,7 +2,7 @@
 
 import { AsyncResource } from 'node:async_hooks';
 import { JspError } from '../base/errors.ts';
-import { addressFamily, isWildcard } from '../base/ip-address.ts';
+import { isWildcard } from '../base/ip-address.ts';
 import { checkOptions } from '../base/options.ts';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import {
@@ -26,12 +26,12 @@ import {
 import { reachableAddress } from '../udp/addresses.ts';
 import { type Clock, systemClock, type TimerHandle, unixMs } from '../udp/clock.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
-import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { Presence } from './health.ts';
 import { FRONT_OPTIONS, type FrontOptions } from './options.ts';
 import { Outgoing } from './outgoing.ts';
 import { Routing, type RoutingDrops } from './routing.ts';
+import { Upstream } from './upstream.ts';
 
 /** A server, as a front sees it. */
 export interface FrontServer {
@@ -237,12 +237,9 @@ export class Front extends IsolatedEmitter<FrontEvents> {
     if (this.closing !== null) return;
     const now = this.clock.now();
     for (const [i, upstream] of this.upstreams.entries()) {
-      let probe: Uint8Array | null = null;
-      this.changing(i, () => {
-        probe = this.routing.probe(i, now);
-      });
+      const probe = this.changing(i, () => this.routing.probe(i, now));
       if (this.routing.servers[i].presence === Presence.GONE) upstream.renew(now);
-      upstream.push(null, probe as unknown as Uint8Array);
+      upstream.push(null, probe);
       upstream.flush();
     }
     this.routing.clients.expire(now);
@@ -250,11 +247,12 @@ export class Front extends IsolatedEmitter<FrontEvents> {
   }
 
   /** Tells how a server stands when that has changed. */
-  private changing(index: number, change: () => void): void {
+  private changing<T>(index: number, change: () => T): T {
     const server = this.routing.servers[index];
     const before = server.presence;
-    change();
+    const result = change();
     if (server.presence !== before) this.tell('server', this.serverAt(index));
+    return result;
   }
 
   private serverAt(index: number): FrontServer {
@@ -336,104 +334,7 @@ function identityOf(servers: readonly ServerUrl[]): { fingerprint: Uint8Array; i
   };
 }
 
-interface UpstreamHost {
-  readonly onBatch: (batch: ReceiveBatch) => void;
-  readonly onRefused: () => void;
-  readonly receiveBufferBytes: number | undefined;
-  readonly sendBufferBytes: number | undefined;
-}
-
-/** A front's way to one server: a socket that is connected to it, which is opened anew where its name may mean another address by now. */
-class Upstream {
-  readonly url: string;
-  datagrams = 0;
-  /** Why there is no socket to it. */
-  fault: string | null = null;
-  private readonly server: ServerUrl;
-  private readonly connectSocket: FrontOptions['connectSocket'] | null;
-  private readonly host: UpstreamHost;
-  private socket: DatagramSocket | null = null;
-  private out: Outgoing | null = null;
-  /** Of sockets that are closed, and while there was none. */
-  private droppedBefore = 0;
-  private openedAt: Micros = 0;
-  private isOpening = false;
-  private isClosed = false;
-
-  constructor(url: string, connectSocket: FrontOptions['connectSocket'] | null, host: UpstreamHost) {
-    this.url = url;
-    this.server = parseServerUrl(url);
-    this.connectSocket = connectSocket;
-    this.host = host;
-  }
-
-  get dropped(): number {
-    return this.droppedBefore + (this.out?.dropped ?? 0);
-  }
-
-  push(header: Uint8Array | null, data: Uint8Array): void {
-    if (header !== null) this.datagrams++;
-    if (this.out === null) this.droppedBefore++;
-    else this.out.push(header, data, this.server.host, this.server.port);
-  }
-
-  flush(): void {
-    this.out?.flush();
-  }
-
-  /** The server is gone: perhaps its name means another address by now, or its socket could not be opened. */
-  renew(now: Micros): void {
-    const isNamed = addressFamily(this.server.host) === 0 && this.connectSocket === null;
-    if ((this.socket === null || isNamed) && now - this.openedAt >= RENEW_AFTER) void this.open(now);
-  }
-
-  /** Opens the socket, or another in its place. Where that fails, {@link renew} tries again. */
-  async open(now: Micros): Promise<void> {
-    if (this.isOpening || this.isClosed) return;
-    this.isOpening = true;
-    this.openedAt = now;
-    const { host, port } = this.server;
-    const { receiveBufferBytes, sendBufferBytes } = this.host;
-    try {
-      const connectTo = { host, port };
-      const socket =
-        this.connectSocket?.(connectTo) ??
-        (await bindDgramSocket({ connectTo, receiveBufferBytes, sendBufferBytes }));
-      if (this.isClosed) return await socket.close();
-      this.use(socket);
-    } catch (error) {
-      this.fault = (error as Error).message; // such as of a name that means nothing
-    } finally {
-      this.isOpening = false;
-    }
-  }
-
-  async close(): Promise<void> {
-    this.isClosed = true;
-    await this.socket?.close();
-  }
-
-  private use(socket: DatagramSocket): void {
-    void this.socket?.close();
-    this.droppedBefore += this.out?.dropped ?? 0;
-    this.socket = socket;
-    this.out = new Outgoing(socket);
-    this.fault = null;
-    socket.onBatch = this.host.onBatch;
-    socket.onError = (error, fatal) => {
-      if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') this.host.onRefused();
-      if (!fatal) return;
-      this.droppedBefore += this.out?.dropped ?? 0;
-      this.socket = null;
-      this.out = null;
-      void socket.close();
-    };
-  }
-}
-
 const IDLE_MS = 60_000;
 const CLIENTS_MAX = 65_536;
 const PROBE_MS = 500;
 const PROBE_MISSES = 3;
-/** A name is not looked up more often. */
-const RENEW_AFTER: Micros = 5_000 * MILLISECOND;

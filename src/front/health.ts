@@ -27,8 +27,6 @@ export class ServerHealth {
   connections = 0;
   /** Of the last probe that was answered; null before. */
   rttMs: number | null = null;
-  /** When it was last heard of. */
-  heardAt: Micros = 0;
   private readonly missesMax: number;
   private unanswered = 0;
   private latest: Probe | null = null;
@@ -68,7 +66,6 @@ export class ServerHealth {
     this.serverId = report.serverId;
     this.connections = report.connections;
     this.rttMs = (now - probe.sentAt) / MILLISECOND;
-    this.heardAt = now;
     this.presence = isDouble(report.serverId) ? Presence.DOUBLE : PRESENCES[report.state];
     return true;
   }
