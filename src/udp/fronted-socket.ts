@@ -20,6 +20,7 @@ import {
 } from '../protocol/datagram/index.ts';
 import { type Clock, unixMs } from './clock.ts';
 import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
+import { WrappedSocket } from './wrapped-socket.ts';
 
 export interface FrontedSocketOptions {
   readonly secrets: FrontSecrets;
@@ -28,13 +29,7 @@ export interface FrontedSocketOptions {
   readonly report: () => Omit<ServerReport, 'nonce'>;
 }
 
-export class FrontedSocket implements DatagramSocket {
-  onBatch: ((batch: ReceiveBatch) => void) | null = null;
-  onWritable: (() => void) | null = null;
-  onError: ((error: Error, fatal: boolean) => void) | null = null;
-  onTooLarge: ((bytes: number, host: string, port: number) => void) | null = null;
-
-  private readonly inner: DatagramSocket;
+export class FrontedSocket extends WrappedSocket {
   private readonly clock: Clock;
   private readonly envelopes: FrontEnvelopes;
   private readonly probes: FrontProbes;
@@ -47,39 +42,15 @@ export class FrontedSocket implements DatagramSocket {
   private refused = 0;
 
   constructor(inner: DatagramSocket, { clock, report, secrets }: FrontedSocketOptions) {
-    this.inner = inner;
+    super(inner);
     this.clock = clock;
     this.report = report;
     this.envelopes = new FrontEnvelopes('server', secrets);
     this.probes = new FrontProbes(secrets);
-    inner.onBatch = (batch) => this.receive(batch);
-    inner.onWritable = () => this.onWritable?.();
-    inner.onError = (error, fatal) => this.onError?.(error, fatal);
-    inner.onTooLarge = (bytes, host, port) => this.onTooLarge?.(bytes, host, port);
-  }
-
-  get localHost(): string {
-    return this.inner.localHost;
-  }
-
-  get localPort(): number {
-    return this.inner.localPort;
-  }
-
-  get remote(): SocketAddress | null {
-    return this.inner.remote;
-  }
-
-  get receiveBufferBytes(): number {
-    return this.inner.receiveBufferBytes;
-  }
-
-  get sendBufferBytes(): number {
-    return this.inner.sendBufferBytes;
   }
 
   /** Of the inner socket; datagrams that came as a front's and are none count as dropped. */
-  get counters(): Readonly<SocketCounters> {
+  override get counters(): Readonly<SocketCounters> {
     const { counters } = this.inner;
     return { ...counters, datagramsDropped: counters.datagramsDropped + this.refused };
   }
@@ -90,21 +61,9 @@ export class FrontedSocket implements DatagramSocket {
     return this.inner.send(batch);
   }
 
-  close(): Promise<void> {
-    return this.inner.close();
-  }
-
-  ref(): void {
-    this.inner.ref();
-  }
-
-  unref(): void {
-    this.inner.unref();
-  }
-
   // ---- in ----
 
-  private receive(batch: ReceiveBatch): void {
+  protected receive(batch: ReceiveBatch): void {
     this.received ??= new ReceiveBatch(batch);
     const { received } = this;
     const now = this.clock.now();

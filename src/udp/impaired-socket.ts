@@ -3,8 +3,9 @@ import { Prng } from '../base/random.ts';
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
 import { EcnCodepoint, type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/datagram/index.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
-import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
+import type { DatagramSocket } from './datagram-socket.ts';
 import { type Arrival, LINK_OPTIONS, Link, type LinkOptions } from './link.ts';
+import { WrappedSocket } from './wrapped-socket.ts';
 
 export interface ImpairmentOptions {
   /** The same seed draws the same fates. */
@@ -27,16 +28,14 @@ export function impairSocket(
   return new ImpairedSocket(inner, options, clock);
 }
 
-/** A {@link DatagramSocket} with a link on each of its ways. Its timers have the clock's granularity. */
-export class ImpairedSocket implements DatagramSocket {
-  onBatch: ((batch: ReceiveBatch) => void) | null = null;
-  onWritable: (() => void) | null = null;
-  onError: ((error: Error, fatal: boolean) => void) | null = null;
-  onTooLarge: ((bytes: number, host: string, port: number) => void) | null = null;
+/**
+ * A {@link DatagramSocket} with a link on each of its ways. Its timers have the clock's granularity; its counters are those of the socket inside:
+ * what was lost on the way out never was sent.
+ */
+export class ImpairedSocket extends WrappedSocket {
   /** Datagrams dropped, because they were lost on their way or too many were under way. */
   dropped = 0;
 
-  private readonly inner: DatagramSocket;
   private readonly clock: Clock;
   private outgoing: Link;
   private incoming: Link;
@@ -53,33 +52,10 @@ export class ImpairedSocket implements DatagramSocket {
   private timerAt: Micros = NEVER;
 
   constructor(inner: DatagramSocket, options: ImpairmentOptions, clock: Clock) {
-    [this.outgoing, this.incoming] = linksOf(options);
-    this.inner = inner;
+    const links = linksOf(options); // before anything listens to a socket that is not taken
+    super(inner);
+    [this.outgoing, this.incoming] = links;
     this.clock = clock;
-    inner.onBatch = (batch) => this.receive(batch);
-    inner.onWritable = () => this.resume();
-    inner.onError = (error, fatal) => this.onError?.(error, fatal);
-    inner.onTooLarge = (bytes, host, port) => this.onTooLarge?.(bytes, host, port);
-  }
-
-  get localHost(): string {
-    return this.inner.localHost;
-  }
-
-  get localPort(): number {
-    return this.inner.localPort;
-  }
-
-  get remote(): SocketAddress | null {
-    return this.inner.remote;
-  }
-
-  get receiveBufferBytes(): number {
-    return this.inner.receiveBufferBytes;
-  }
-
-  get sendBufferBytes(): number {
-    return this.inner.sendBufferBytes;
   }
 
   get setsDontFragment(): boolean {
@@ -88,11 +64,6 @@ export class ImpairedSocket implements DatagramSocket {
 
   get usesEcn(): boolean {
     return this.inner.usesEcn ?? false;
-  }
-
-  /** Those of the socket inside: what was lost on the way out never was sent. */
-  get counters(): Readonly<SocketCounters> {
-    return this.inner.counters;
   }
 
   send(batch: TransmitBatch): boolean {
@@ -116,7 +87,7 @@ export class ImpairedSocket implements DatagramSocket {
   }
 
   /** What was sent is still under way, not least the last words of a connection: the inner socket is closed behind it. */
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     this.closed = true;
     if (this.timer !== null) this.clock.clearTimer(this.timer);
     this.timer = null;
@@ -132,15 +103,7 @@ export class ImpairedSocket implements DatagramSocket {
     await this.inner.close();
   }
 
-  ref(): void {
-    this.inner.ref();
-  }
-
-  unref(): void {
-    this.inner.unref();
-  }
-
-  private receive(batch: ReceiveBatch): void {
+  protected receive(batch: ReceiveBatch): void {
     const now = this.clock.now();
     for (let i = 0; i < batch.count; i++) {
       const from = { host: batch.host[i], port: batch.port[i], local: batch.local[i] };
@@ -197,7 +160,7 @@ export class ImpairedSocket implements DatagramSocket {
     }
   }
 
-  private resume(): void {
+  protected override resume(): void {
     this.blocked = false;
     try {
       this.turn(this.clock.now());
