@@ -287,7 +287,7 @@ export class Connection {
       host,
     );
     const { control, keyUpdates, paths } = this;
-    // Spelt out, as `parts` below is: what a literal has beside another's members, spread into it, costs 3 us a member on Node 20.
+    // No spread, here and in `parts` below: on Node 20 each further member of a literal with a spread costs 3 us.
     const handshakeParts: HandshakeParts = {
       role,
       config,
