@@ -1,13 +1,13 @@
 import type { BrokerCore } from '../../../src/broker/core/broker-core.ts';
 import { Role } from '../../../src/broker/core/delivery/client.ts';
 import type { Consumer } from '../../../src/broker/core/durable/consumer.ts';
-import type { IdleDurable } from '../../../src/broker/core/durable/idle-durable.ts';
+import type { IdleDurables } from '../../../src/broker/core/durable/idle-durables.ts';
 import type { BrokerState } from '../../../src/broker/core/state.ts';
 
 /** What a core holds now, found the slow way: by a walk over all clients and their streams. */
 export function walkedLevels(core: BrokerCore) {
   const { clients, consumers } = (core as unknown as { state: BrokerState }).state;
-  const { held, idle } = consumers as unknown as { held: Set<Consumer>; idle: Map<string, IdleDurable> };
+  const { held, idle } = consumers as unknown as { held: Set<Consumer>; idle: IdleDurables };
   const levels = {
     streams: 0,
     lanes: 0,
@@ -28,6 +28,6 @@ export function walkedLevels(core: BrokerCore) {
     }
   }
   for (const { inFlight } of held) levels.unsettledMessages += inFlight.count;
-  for (const { unsettled } of idle.values()) levels.unsettledMessages += unsettled;
+  for (const { unsettled } of idle.all()) levels.unsettledMessages += unsettled;
   return levels;
 }

@@ -1,13 +1,13 @@
 /**
  * All subscriptions of QoS 1: where they read, who holds them, and what the store keeps of those that have a name. [BRK-60] [BRK-70]
  *
- * One that has a name and that nobody holds is nothing but its record in the store and a place in the queue of those that expire, however much waits for it.
+ * One that has a name and that nobody holds is nothing but its record in the store and a place among those that expire ({@link IdleDurables}), however much waits for it.
  *
- * It is one file, for those that somebody holds, those that rest, and what the store has of both change together.
+ * It is one file because whoever takes one up or leaves it changes at once who holds it, whether it rests, and its record.
  */
 
-import { DeadlineHeap } from '../../../base/time.ts';
 import { isAfter, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
+import { isShared } from '../../../pubsub/topic.ts';
 import type { PrincipalId } from '../access/principal.ts';
 import type { Client } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
@@ -22,7 +22,7 @@ import { Consumer, type ConsumerOwner } from './consumer.ts';
 import type { ConsumerOptions } from './consumer-options.ts';
 import { DeadLetters, type Undertaker } from './dead-letter.ts';
 import { DURABLE_KEYS, type DurableRecord, decodeDurable, encodeDurable } from './durable-record.ts';
-import { IdleDurable } from './idle-durable.ts';
+import { IdleDurable, IdleDurables } from './idle-durables.ts';
 import { Member } from './member.ts';
 import { LogFeed } from './reader.ts';
 import { Reservation } from './reservation.ts';
@@ -82,10 +82,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private readonly held = new Set<Consumer>();
   private readonly byName = new Map<string, Consumer>();
   private readonly kept = new Map<Consumer, Kept>();
-  private readonly idle = new Map<string, IdleDurable>();
-  private readonly expiring = new DeadlineHeap<IdleDurable>();
-  /** Messages that those have not settled. */
-  private idleUnsettled = 0;
+  private readonly idle: IdleDurables;
   private dirty: Consumer[] = [];
   /** Consumers that deliver on when the store knows of it. */
   private readonly reserving = new Set<Consumer>();
@@ -99,12 +96,15 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   readonly deadLetters = new DeadLetters(this);
   private readonly flushTimer = new Timer(() => this.flush());
   private readonly positionTimer = new Timer(() => this.tellPositions());
-  private readonly expiryTimer = new Timer(() => this.expire());
 
   constructor(broker: ConsumerSurroundings) {
     this.broker = broker;
     const routesMax = Math.min(broker.limits.routesMax, ROUTES_MAX);
     this.feeds = broker.store.logs.map((log) => new LogFeed(log, broker.timers, routesMax));
+    this.idle = new IdleDurables(broker, (durable) => {
+      this.counters.durablesExpired++;
+      this.over(durable);
+    });
   }
 
   get nowMs(): number {
@@ -166,7 +166,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 
   /** There is one of this name, whether anybody holds it or not. */
   has(name: string): boolean {
-    return this.byName.has(name) || this.idle.has(name);
+    return this.byName.has(name) || this.idle.get(name) !== undefined;
   }
 
   /** Whoever takes its messages now. */
@@ -182,19 +182,19 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 
   /** How many have a name. */
   get durableCount(): number {
-    return this.byName.size + this.idle.size;
+    return this.byName.size + this.idle.count;
   }
 
   /** Messages that were delivered by any subscription and not settled. */
   get unsettledCount(): number {
-    let count = this.idleUnsettled;
+    let count = this.idle.unsettledCount;
     for (const { inFlight } of this.held) count += inFlight.count;
     return count;
   }
 
   /** What has a name, as it is now. */
   *metrics(): Iterable<DurableMetrics> {
-    for (const { name, log, position, lag, unsettled } of this.idle.values()) {
+    for (const { name, log, position, lag, unsettled } of this.idle.all()) {
       const none = { subscribers: 0, unacked: 0, redelivered: 0, nextRetryInMs: null };
       yield { name, log: log?.name ?? '', position, lag, unsettled, ...none };
     }
@@ -239,9 +239,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const consumer = this.byName.get(name);
     for (const { subscription } of [...(consumer?.members.values() ?? [])]) this.unsubscribe(subscription);
     const durable = this.idle.get(name);
-    if (durable === undefined) return;
-    this.dropIdle(durable);
-    this.broker.store.forgetSession(durable.number);
+    if (durable !== undefined) this.dropIdle(durable);
   }
 
   /** Never given twice, for logs remember it. */
@@ -317,9 +315,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   /** The last member that is known has unsubscribed: it is over, unless one comes back that is on its way. [CLU-52] */
   private forgetLater(name: string): void {
     const durable = this.idle.get(name);
-    if (durable === undefined) return;
-    this.expiring.set(durable, this.nowMs + AWAIT_MEMBERS_MS);
-    this.expireLater();
+    if (durable !== undefined) this.idle.expireIn(durable, AWAIT_MEMBERS_MS);
   }
 
   /** Whoever holds `subscription` may not have this filter any more. A group goes on without it; what has a name goes with its last filter. [BRK-119] */
@@ -337,7 +333,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 
   /** What nobody holds and somebody owns. */
   *owners(): Iterable<readonly [name: string, owner: PrincipalId]> {
-    for (const { name, owner } of this.idle.values()) if (owner !== null) yield [name, owner];
+    for (const { name, owner } of this.idle.all()) if (owner !== null) yield [name, owner];
   }
 
   /** What nobody holds keeps only the filters that it may have. True: it is gone with its last one. [BRK-119] */
@@ -354,7 +350,6 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
       return false;
     }
     this.dropIdle(durable);
-    this.broker.store.forgetSession(record.number);
     return true;
   }
 
@@ -542,13 +537,10 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private rest(name: string, record: DurableRecord, leftAt: number): void {
     const feed = this.feeds.find(({ log }) => log.name === record.log);
     const durable = new IdleDurable(name, feed?.log ?? null, record);
-    this.idle.set(name, durable);
     this.bound.add(record.session, name);
-    this.idleUnsettled += durable.unsettled;
     // A wall clock that was set back gives it more time, never less.
     const goneMs = Math.max(0, this.wallMs - leftAt);
-    this.expiring.set(durable, this.nowMs + Math.max(0, record.options.expiryMs - goneMs));
-    this.expireLater();
+    this.idle.add(durable, Math.max(0, record.options.expiryMs - goneMs));
   }
 
   private takeUp(name: string): Consumer | undefined {
@@ -560,7 +552,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     if (record === null) return undefined;
     const feed = this.feeds.find(({ log }) => log.name === record.log);
     if (feed === undefined) return undefined;
-    const group = name.startsWith(GROUP_PREFIX) ? name : null;
+    const group = isShared(name) ? name : null;
     const consumer = new Consumer({ name, group }, feed, record.position, record.options, this);
     if (group !== null && this.broker.cluster !== null)
       consumer.awaitsMembersUntilMs = this.nowMs + AWAIT_MEMBERS_MS;
@@ -618,35 +610,25 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     if (this.held.size > 0) this.broker.timers.set(this.positionTimer, this.nowMs + POSITION_MS);
   }
 
-  private expire(): void {
-    for (let next = this.expiring.peek(); next !== undefined; next = this.expiring.peek()) {
-      if (next.deadline > this.nowMs) break;
-      this.dropIdle(next);
-      this.counters.durablesExpired++;
-    }
-    this.expireLater();
+  private dropIdle(durable: IdleDurable): void {
+    this.idle.remove(durable);
+    this.over(durable);
   }
 
-  private dropIdle(durable: IdleDurable): void {
-    this.forgetIdle(durable);
-    this.broker.store.state.delete(DURABLE_KEYS + durable.name);
-    this.onOver(durable.name);
+  /** Nothing is kept of one that nobody held. */
+  private over({ name, number, session }: IdleDurable): void {
+    this.bound.remove(session, name);
+    this.broker.store.state.delete(DURABLE_KEYS + name);
+    this.broker.store.forgetSession(number);
+    this.onOver(name);
   }
 
   private forgetIdle(durable: IdleDurable): void {
-    this.expiring.remove(durable);
-    this.idle.delete(durable.name);
+    this.idle.remove(durable);
     this.bound.remove(durable.session, durable.name);
-    this.idleUnsettled -= durable.unsettled;
-  }
-
-  private expireLater(): void {
-    const deadline = this.expiring.peek()?.deadline ?? Number.POSITIVE_INFINITY;
-    this.broker.timers.set(this.expiryTimer, deadline);
   }
 }
 
-const GROUP_PREFIX = '$share/';
 /** Acknowledgements may be forgotten by a crash for so long. */
 const FLUSH_MS = 20;
 /** A member of a group that seeks the group has found it by then. */
