@@ -357,6 +357,15 @@ export class BrokerState {
     this.dismiss(client, ReasonCode.INTERNAL_ERROR);
   }
 
+  /** Does something for a client that was put off until now; where that fails, this client alone pays for it. [BRK-40] */
+  actFor(client: Client, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.failInternally(client, error);
+    }
+  }
+
   /** A stream has come to be; or is to, where the broker itself opens a lane. */
   open(client: Client, link: Link, role: Role = Role.UNDECIDED): Channel {
     const channel = new Channel(client, link, this);

@@ -4,11 +4,11 @@
  */
 
 import { encodeSubscribed } from '../../../pubsub/acknowledgement.ts';
-import { Command, Overflow, PublishFlag, ReasonCode, SubscribeFlag } from '../../../pubsub/command.ts';
+import { Command, Overflow, ReasonCode, SubscribeFlag } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import { EVERYONE } from '../access/principal.ts';
 import { type Channel, Client, Role } from '../delivery/client.ts';
-import { ttlOf } from '../delivery/expiry.ts';
+import { ttlOfCommand } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import { ack, nack } from '../handlers/ack.ts';
 import { awaitsHead, readLog } from '../handlers/read-log.ts';
@@ -124,12 +124,10 @@ class Guest implements StreamUser {
   /** It may be known where the log ends. */
   private goOn(request: RelayRequest): void {
     if (this.client.closed) return;
-    try {
+    this.broker.actFor(this.client, () => {
       const code = this.begin(request);
       if (code !== ReasonCode.NO_ERROR) this.dismiss(code);
-    } catch (error) {
-      this.broker.failInternally(this.client, error);
-    }
+    });
   }
 
   received(message: Uint8Array): void {
@@ -209,7 +207,7 @@ class GuestLink {
 
   send(bytes: Uint8Array): boolean {
     const { stream } = this;
-    if (hasTimeToLive(bytes)) stream.send(encodeSentAt(this.time.evenMs));
+    if (ttlOfCommand(bytes) > 0) stream.send(encodeSentAt(this.time.evenMs));
     return stream.send(bytes);
   }
 
@@ -246,10 +244,6 @@ class GuestPeer {
   }
 
   open(): void {}
-}
-
-function hasTimeToLive(bytes: Uint8Array): boolean {
-  return bytes[0] === Command.PUBLISH && (bytes[1] & PublishFlag.PROPERTIES) !== 0 && ttlOf(bytes) > 0;
 }
 
 const EMPTY = new Uint8Array(0);

@@ -16,18 +16,11 @@ import {
   MISSED_UNKNOWN,
   type ReaderStart,
 } from '../../../pubsub/acknowledgement.ts';
-import {
-  Command,
-  DropReason,
-  encodeDropped,
-  PublishFlag,
-  ReasonCode,
-  uint32,
-} from '../../../pubsub/command.ts';
+import { Command, DropReason, encodeDropped, ReasonCode, uint32 } from '../../../pubsub/command.ts';
 import { StartKind } from '../../../pubsub/subscribe-options.ts';
 import type { Channel } from '../delivery/client.ts';
 import type { TurnedSource } from '../delivery/delivery.ts';
-import { ttlOf, withTimeLeft } from '../delivery/expiry.ts';
+import { ttlOfCommand, withTimeLeft } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { BrokerCounters } from '../output.ts';
 import { type Time, Timer } from '../timers.ts';
@@ -53,7 +46,8 @@ export interface MemberRequest {
   readonly channel: Channel;
   /** Makes its stream a subscription. */
   open(): Subscription;
-  answer(start: ReaderStart): void;
+  /** Says where it begins; `answered` follows, and not before that do messages go to the client. */
+  answer(start: ReaderStart, answered?: () => void): void;
   refuse(code: ReasonCode): void;
   /**
    * The group is this node's now: the member takes its messages here. Returns why not, or NO_ERROR.
@@ -73,7 +67,7 @@ export interface RelaySurroundings extends Time {
   readonly evenMs: number;
   giveUp(subscription: Subscription, code: ReasonCode): void;
   dismiss(client: Channel['client'], code: ReasonCode): void;
-  failInternally(client: Channel['client'], error: unknown): void;
+  actFor(client: Channel['client'], act: () => void): void;
 }
 
 /** Something that waits here for the client. */
@@ -182,12 +176,6 @@ export class Relay implements StreamUser, TurnedSource {
 
   // ---- what its stream of the client asks for ----
 
-  /** The client's SUBSCRIBED has gone out. */
-  speak(): void {
-    this.isMuted = false;
-    this.member.channel.delivery.wake();
-  }
-
   next(): Uint8Array | null {
     if (this.isMuted) return null;
     const first = this.waiting.peek();
@@ -233,14 +221,15 @@ export class Relay implements StreamUser, TurnedSource {
       options: { ...this.request.options, start: StartKind.OFFSET, startValue: next, epoch },
     };
     member.channel.release();
-    try {
+    this.broker.actFor(member.channel.client, () => {
       this.subscription = member.open();
       this.subscription.main.delivery.source = this;
       this.owner.begun(this.subscription, this);
-      member.answer(start);
-    } catch (error) {
-      this.broker.failInternally(member.channel.client, error); // [BRK-40] this client alone pays for it
-    }
+      member.answer(start, () => {
+        this.isMuted = false;
+        member.channel.delivery.wake();
+      });
+    });
   }
 
   /** [BRK-71] What the group has found missing as it was taken up; its client's SUBSCRIBED was long ago. */
@@ -256,8 +245,7 @@ export class Relay implements StreamUser, TurnedSource {
   }
 
   private keep(bytes: Uint8Array): void {
-    const ttlMs =
-      bytes[0] === Command.PUBLISH && (bytes[1] & PublishFlag.PROPERTIES) !== 0 ? ttlOf(bytes) : 0;
+    const ttlMs = ttlOfCommand(bytes);
     const { nowMs, evenMs } = this.broker;
     // [BRK-72] the way from there is part of its time
     const deadlineMs = ttlMs === 0 ? NEVER : nowMs + ttlMs - Math.max(0, evenMs - this.sentAtMs);
@@ -324,19 +312,20 @@ export class Relay implements StreamUser, TurnedSource {
   private stay(): void {
     const { member, subscription, request, broker } = this;
     this.finish();
-    try {
+    broker.actFor(member.channel.client, () => {
       const code = member.stay(subscription, request);
-      if (code === ReasonCode.NO_ERROR) return;
-      if (subscription === null) member.refuse(code);
-      else broker.giveUp(subscription, code);
-    } catch (error) {
-      broker.failInternally(member.channel.client, error);
-    }
+      if (code !== ReasonCode.NO_ERROR) this.turnAway(code);
+    });
   }
 
   private refuse(code: ReasonCode): void {
-    const { subscription, member } = this;
     this.finish();
+    this.turnAway(code);
+  }
+
+  /** The client is told why it gets nothing of the group. */
+  private turnAway(code: ReasonCode): void {
+    const { subscription, member } = this;
     if (subscription === null) member.refuse(code);
     else this.broker.giveUp(subscription, code);
   }

@@ -1,7 +1,7 @@
 /** Messages that wait, and whose time to live runs: what is over is freed at that time, whether anybody reads or not. [BRK-86] */
 
 import { DeadlineHeap, type HeapItem } from '../../../base/time.ts';
-import { topicEndOf } from '../../../pubsub/command.ts';
+import { Command, PublishFlag, topicEndOf } from '../../../pubsub/command.ts';
 import { findNumber, findProperty, PropertyType } from '../../../pubsub/properties.ts';
 import { Timer, type Timers } from '../timers.ts';
 
@@ -54,6 +54,12 @@ export class Expiry {
 /** The time to live of a PUBLISH in ms; 0 where it has none, or lives for no longer than it takes to send it. */
 export function ttlOf(publish: Uint8Array): number {
   return findNumber(publish, topicEndOf(publish), PropertyType.TTL) ?? 0;
+}
+
+/** The same of any command, which has none unless it is a PUBLISH. */
+export function ttlOfCommand(command: Uint8Array): number {
+  const hasProperties = command[0] === Command.PUBLISH && (command[1] & PublishFlag.PROPERTIES) !== 0;
+  return hasProperties ? ttlOf(command) : 0;
 }
 
 /** A PUBLISH with a time to live, with what is left of that, rounded up; itself where that is as much as before. [BRK-86] [BRK-72] */

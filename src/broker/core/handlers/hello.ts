@@ -207,14 +207,12 @@ function claimFirst(
     settled: (answer) => {
       channel.release();
       if (client.closed) return;
-      try {
+      broker.actFor(client, () => {
         if (answer === ClaimAnswer.HELD) begin(broker, channel, greeting, principal);
         else if (answer === ClaimAnswer.DENIED)
           turnAway(broker, channel, id, ReasonCode.NOT_AUTHORIZED, OTHERS_SESSION);
         else turnAway(broker, channel, id, ReasonCode.BUSY, SESSION_UNREACHABLE);
-      } catch (error) {
-        broker.failInternally(client, error); // [BRK-40] this client alone pays for it
-      }
+      });
     },
   });
 }

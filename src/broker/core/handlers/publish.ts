@@ -349,12 +349,10 @@ function publishToBroker(broker: BrokerState, channel: Channel, message: Uint8Ar
 
 /** A message that had to wait until its client might publish again. [BRK-121] */
 export function publishNow(broker: BrokerState, channel: Channel, message: Uint8Array): void {
-  try {
+  broker.actFor(channel.client, () => {
     broker.reader.read(message);
     publish(broker, channel, message);
-  } catch (error) {
-    broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
-  }
+  });
 }
 
 /** Offers a message that a log has taken to all who read no log. */
@@ -387,14 +385,12 @@ function offerLive(
 
 /** The broker has just started, and does not know yet which messages its logs have: the stream waits, with this one first. */
 function waitForIds(broker: BrokerState, channel: Channel, received: Uint8Array): void {
-  broker.messageIds.stop(channel, received.length, () => {
-    try {
+  broker.messageIds.stop(channel, received.length, () =>
+    broker.actFor(channel.client, () => {
       broker.reader.read(received);
       publishWhole(broker, channel, received);
-    } catch (error) {
-      broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
-    }
-  });
+    }),
+  );
 }
 
 /** The log that a message goes to; null: none. [BRK-82] [BRK-87] */

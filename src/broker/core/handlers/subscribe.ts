@@ -38,14 +38,12 @@ export function subscribe(broker: BrokerState, channel: Channel, message: Uint8A
   if (replica === null || replica.isComplete) subscribeNow(broker, channel, message);
   else {
     // [CLU-41] What it promises of last values is true when all are here.
-    replica.stop(channel, message.length, () => {
-      try {
+    replica.stop(channel, message.length, () =>
+      broker.actFor(channel.client, () => {
         broker.reader.read(message);
         subscribeNow(broker, channel, message);
-      } catch (error) {
-        broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
-      }
-    });
+      }),
+    );
   }
 }
 
@@ -114,13 +112,11 @@ function isHeldForHead(
   if (broker.subscriptionOf(channel) !== undefined || filterFault(filter) !== null) return false;
   const isHeld = awaitsHead(broker, filter, options, () => {
     channel.release();
-    try {
-      if (channel.closed) return;
+    if (channel.closed) return;
+    broker.actFor(channel.client, () => {
       broker.reader.read(message);
       subscribe(broker, channel, message);
-    } catch (error) {
-      broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
-    }
+    });
   });
   if (isHeld) channel.hold();
   return isHeld;
@@ -224,7 +220,6 @@ function addFilter(
       whenStands(broker, channel, filter, () => {
         channel.delivery.answer(encodeSubscribed(id, start));
         const subscription = broker.subscriptionOf(channel);
-        if (subscription !== undefined) broker.neighbours?.relays.of(subscription)?.speak();
         const isNews = !isHeld || handling === RetainedHandling.AGAIN;
         if (isNews && subscription?.filters.has(filter)) {
           replayRetained(broker, subscription, filter, handling);
@@ -258,13 +253,11 @@ function claimFirst(
         settle(broker, channel, id, Command.SUBSCRIBED, code);
         return;
       }
-      try {
+      broker.actFor(channel.client, () => {
         broker.reader.read(message);
         if (isRelayed) subscribeNow(broker, channel, message, node);
         else subscribe(broker, channel, message);
-      } catch (error) {
-        broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
-      }
+      });
     },
   });
 }
