@@ -22,7 +22,7 @@ import { alias, flush, offerStored, publish, publishNow } from './handlers/publi
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
 import { will } from './handlers/will.ts';
 import { Inspection } from './operations/inspection.ts';
-import type { BrokerMetrics, Effect, Link, Peer } from './output.ts';
+import type { BrokerMetrics, ClusterFigures, Effect, Link, Peer } from './output.ts';
 import type { OwedReceipts } from './publishing/receipts.ts';
 import { type BrokerLimits, BrokerState, type Handler } from './state.ts';
 import { MemoryStore } from './store/memory-store.ts';
@@ -386,14 +386,18 @@ export class BrokerCore implements StoreEvents {
       queuedBytesMax: state.budget.bytesMax,
       durables: state.consumers.durableCount,
       unsettledMessages: state.consumers.unsettledCount,
-      cluster:
-        state.cluster === null || state.claims === null
-          ? null
-          : { ...state.cluster.figures, ...state.claims.figures },
+      cluster: this.clusterFigures(),
       // Behind the others: an object that begins with one that is spread costs fifty times as much.
       ...state.counters,
       ...state.levels,
     };
+  }
+
+  private clusterFigures(): ClusterFigures | null {
+    const { cluster, claims, neighbours } = this.state;
+    if (cluster === null || claims === null || neighbours === null) return null;
+    const { invalid, ...others } = cluster.figures;
+    return { ...others, invalid: invalid + neighbours.invalid, ...claims.figures };
   }
 
   /** Lets a stream send what may go out now. False when that is all. */

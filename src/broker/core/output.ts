@@ -300,7 +300,7 @@ export interface BrokerMetrics extends BrokerCounters {
 }
 
 export interface ClusterFigures {
-  /** Live messages that did not come, that were malformed, and subscriptions that were answered before messages of other nodes came. */
+  /** Live messages that did not come, messages of any kind that were malformed, and subscriptions that were answered before messages of other nodes came. */
   missed: number;
   invalid: number;
   lateSubscriptions: number;

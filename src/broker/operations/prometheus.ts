@@ -298,15 +298,19 @@ const SERIES: readonly Series[] = [
       ['out', cluster?.out.messages ?? null],
     ],
   }),
-  counter('jsp_cluster_messages_lost_total', 'Live messages that did not get from node to node, by why.', {
-    label: 'reason',
-    each: ({ cluster }) => [
-      ['unsent', cluster?.unsent ?? null],
-      ['tooLarge', cluster?.tooLarge ?? null],
-      ['missed', cluster?.missed ?? null],
-      ['invalid', cluster?.invalid ?? null],
-    ],
-  }),
+  counter(
+    'jsp_cluster_messages_lost_total',
+    'Live messages that did not get from node to node, and what came and was none, by why.',
+    {
+      label: 'reason',
+      each: ({ cluster }) => [
+        ['unsent', cluster?.unsent ?? null],
+        ['tooLarge', cluster?.tooLarge ?? null],
+        ['missed', cluster?.missed ?? null],
+        ['invalid', cluster?.invalid ?? null],
+      ],
+    },
+  ),
   {
     name: 'jsp_event_loop_delay_seconds',
     help: 'How late the event loop was in the last second.',

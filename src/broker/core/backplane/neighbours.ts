@@ -12,12 +12,17 @@ export class Neighbours implements Partial<BackplaneEvents> {
   readonly relays: Relays;
   readonly orders: ClusterOrders;
   /** Messages that are about nothing this version knows. */
-  unknown = 0;
+  private unknown = 0;
 
   constructor(broker: RelaySurroundings & OrderSurroundings, port: BackplanePort) {
     this.streams = new NodeStreams(port, broker);
     this.relays = new Relays(broker, this.streams);
     this.orders = new ClusterOrders(broker, port);
+  }
+
+  /** Messages of other nodes that were none. */
+  get invalid(): number {
+    return this.unknown + this.streams.invalid + this.orders.invalid;
   }
 
   received(node: string, message: Uint8Array): void {
