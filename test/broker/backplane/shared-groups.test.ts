@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
+import { NodeMessage } from '../../../src/broker/core/backplane/node-message.ts';
 import {
   decodeRelayRequest,
   encodeRelayRequest,
@@ -383,6 +384,28 @@ describe('a shared group of QoS 1 in a cluster', () => {
     expect(durables()).toMatchObject([{ name: GROUP, subscribers: 0 }]);
     cluster.pass(15_000);
     expect(durables()).toEqual([]);
+  });
+
+  test('is not asked for any more by a member that is gone while it was sought [CLU-52] [CLU-22]', () => {
+    const { cluster, guest } = worldOf();
+    const asked: string[] = [];
+    cluster.claims.ask = (key, { name }) => asked.push(`${name} asks for ${key}`);
+    cluster.claims.release = (key, { name }) => asked.push(`${name} releases ${key}`);
+    cluster.node('b').backplane.push((events) => events.connected()); // its streams are over
+    cluster.pass(100);
+    expect(asked).toEqual([`b asks for d/${GROUP}`]);
+    guest.end();
+    cluster.settle();
+    expect(asked.slice(1)).toEqual([`b releases d/${GROUP}`]);
+  });
+
+  test('counts what comes from other nodes and is no message [CLU-50] [CLU-53]', () => {
+    const { cluster } = worldOf();
+    const { backplane, core } = cluster.node('a');
+    const none = [NodeMessage.STREAM, NodeMessage.ORDER, 99].map((kind) => Buffer.of(kind));
+    for (const bytes of none) backplane.push((events) => events.received('b', bytes));
+    cluster.settle();
+    expect(core.metrics().cluster?.invalid).toBe(none.length);
   });
 
   test('refuses what another node asks for and it cannot give, and what is no request at all [CLU-51]', () => {

@@ -25,7 +25,7 @@ import type { Subscription } from '../delivery/subscription.ts';
 import type { BrokerCounters } from '../output.ts';
 import { type Time, Timer } from '../timers.ts';
 import { durableClaim } from './claim-keys.ts';
-import { ClaimAnswer, type Claims } from './claims.ts';
+import { ClaimAnswer, type Claims, type ClaimWaiter } from './claims.ts';
 import { type NodeStream, type NodeStreams, StreamEnd, type StreamUser } from './node-stream.ts';
 import { decodeSentAt, encodeRelayRequest, type RelayRequest } from './relay-request.ts';
 
@@ -55,7 +55,7 @@ export interface MemberRequest {
    * @param subscription - null: there is none yet, and the request is as new
    */
   stay(subscription: Subscription | null, request: RelayRequest): ReasonCode;
-  /** The group is this node's, and is asked where its log ends: `act` follows, as often as that is to be looked at again. False: that is known, or need not be. */
+  /** Asks where the log of the group ends, which is this node's now; `act` follows when that may be known. False: it is known. */
   awaits(act: () => void): boolean;
 }
 
@@ -107,6 +107,8 @@ export class Relay implements StreamUser, TurnedSource {
   private sentAtMs = 0;
   private readonly waiting = new Ring<Waiting>(2);
   private waitingBytes = 0;
+  /** While it seeks, and this node has asked for the group. */
+  private asking: ClaimWaiter | null = null;
   private backoffMs = BACKOFF_MS_MIN;
   /** While it joins: when that has taken too long. While it seeks: when it tries again. */
   private readonly timer = new Timer(() => this.onTime());
@@ -291,11 +293,15 @@ export class Relay implements StreamUser, TurnedSource {
     if (this.isOver || claims === null) return;
     if (claims.holds(claim)) this.settle(ClaimAnswer.HELD, '');
     else {
-      claims.ask(claim, {
+      this.asking = {
         sinceMs: this.broker.nowMs,
         mayTake: () => true,
-        settled: (answer, node) => this.settle(answer, node),
-      });
+        settled: (answer, node) => {
+          this.asking = null;
+          this.settle(answer, node);
+        },
+      };
+      claims.ask(claim, this.asking);
     }
   }
 
@@ -335,7 +341,10 @@ export class Relay implements StreamUser, TurnedSource {
     this.isOver = true;
     const { subscription, member } = this;
     this.stream = null;
-    this.broker.timers.clear(this.timer);
+    const { timers, claims } = this.broker;
+    timers.clear(this.timer);
+    if (this.asking !== null) claims?.forget(durableClaim(this.group), this.asking);
+    this.asking = null;
     this.forgetWaiting();
     this.readOn();
     if (this.begun === null) member.channel.release();
