@@ -112,7 +112,7 @@ export interface BackplaneEvents extends ValueEvents {
   /**
    * Another node asks for it: what is under way is settled and written, then it is released.
    *
-   * @param ageMs - how long ago it was asked there; rather less, by the time that this took to come here
+   * @param ageMs - how long ago it was asked there, without the time that this took to come here
    */
   claimAsked(key: string, by: string, ageMs: number): void;
   /** A node is no more of the cluster, for it is gone, or cut off for so long that it has given up what it had. */

@@ -1,6 +1,7 @@
 /** What of a broker belongs to claims of its cluster, and so goes with them from node to node: sessions with their wills and notes, durable subscriptions and groups, and wills of clients without a name. [CLU-20] */
 
 import { ReasonCode } from '../../../pubsub/command.ts';
+import { isShared } from '../../../pubsub/topic.ts';
 import { DURABLE_KEYS, decodeDurable } from '../durable/durable-record.ts';
 import { NOTE_KEYS } from '../session/session-notes.ts';
 import { decodeSessionRecord, SESSION_KEYS } from '../session/session-record.ts';
@@ -189,7 +190,7 @@ class ClaimedDurables implements ClaimedPart {
 
   /** A group is where most of it is; for one member it does not move. */
   stays(name: string): boolean {
-    return name.startsWith('$share/') && this.broker.consumers.subscriptionsOf(name).length > 0;
+    return isShared(name) && this.broker.consumers.subscriptionsOf(name).length > 0;
   }
 }
 

@@ -33,7 +33,7 @@ export interface ClaimWaiter {
 /** What belongs to claims of one kind. A `name` is what a claim's key has behind its kind. */
 export interface ClaimedPart {
   /** It is this node's now: what the state has of it is taken up. */
-  takeUp(name: string, entries: ClaimEntries, wasAlive: boolean): void;
+  takeUp(name: string, entries: ClaimEntries): void;
   /** Another node is to have it: whoever uses it here is told, and `done` called when the state has all of it and nothing of it is here any more. */
   handOver(name: string, done: () => void): void;
   /** It is another node's: nothing of it is here any more, and nothing is written. */
@@ -171,12 +171,12 @@ export class Claims implements Partial<BackplaneEvents> {
 
   // ---- what the backplane tells ----
 
-  claimed(key: string, entries: ClaimEntries, _isNew: boolean, wasAlive: boolean): void {
+  claimed(key: string, entries: ClaimEntries): void {
     const part = this.partOf(key);
     this.leaving.delete(key);
     this.held.set(key, Number.NEGATIVE_INFINITY);
     this.unused.add(key); // unless somebody takes it now
-    part?.takeUp(nameOfClaim(key), entries, wasAlive);
+    part?.takeUp(nameOfClaim(key), entries);
     for (const waiter of this.takeAsked(key)) {
       this.use(key, waiter.sinceMs);
       this.tell(waiter, ClaimAnswer.HELD);

@@ -33,10 +33,6 @@ export class Guests {
     streams.accept = (stream, body) => this.accept(stream, body);
   }
 
-  get size(): number {
-    return this.all.size;
-  }
-
   /** This node is about to end: they go to another one now. */
   close(): void {
     for (const guest of [...this.all]) guest.dismiss(ReasonCode.SHUTTING_DOWN);

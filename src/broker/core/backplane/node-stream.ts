@@ -228,8 +228,9 @@ export class NodeStream {
   }
 }
 
+/** All streams between this node and others. */
 export class NodeStreams implements Partial<BackplaneEvents> {
-  /** Accepts a stream that another node opens; null: ends it, with the code. */
+  /** Accepts a stream that another node opens: returns who uses it here, or the code with which it ends. */
   accept: (stream: NodeStream, body: Uint8Array) => StreamUser | number = () => StreamEnd.DONE;
   /** Frames of other nodes that were none. */
   invalid = 0;

@@ -14,10 +14,6 @@ export class Relays implements RelayOwner {
     this.streams = streams;
   }
 
-  get size(): number {
-    return this.bySubscription.size;
-  }
-
   /** The group is `node`'s: its member joins it there. */
   join(node: string, member: MemberRequest): void {
     new Relay(this.broker, this.streams, member, this).join(node);

@@ -119,8 +119,8 @@ function logFor({ store }: BrokerState, inner: string, { log: name }: SubscribeO
 }
 
 /**
- * Where a log ends that is kept elsewhere has to be asked: then `act` follows when it may be known. What has a name is this node's before that, and stays. False: it is known, or need not be
- * here. [CLU-33]
+ * Asks where a log that is kept elsewhere ends; `act` follows when that may be known, and the claim of what has a name stays here until then. False: nothing is asked, for the end is known, or
+ * another node reads the log. [CLU-33]
  */
 export function awaitsHead(
   broker: BrokerState,

@@ -8,15 +8,11 @@ import type { Session, SessionPart } from './session.ts';
 
 export class SessionNotes implements SessionPart {
   private readonly state: StatePort;
+  /** What all notes take. */
   private bytes = 0;
 
   constructor(state: StatePort) {
     this.state = state;
-  }
-
-  /** What all notes take. */
-  get usedBytes(): number {
-    return this.bytes;
   }
 
   /** The note of a session; null: it has none. */

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { MemoryStore } from '../../../../src/broker/core/store/memory-store.ts';
 import { ReasonCode } from '../../../../src/pubsub/command.ts';
 import { StartKind } from '../../../../src/pubsub/subscribe-options.ts';
@@ -142,8 +142,10 @@ describe('a durable subscription', () => {
     world.wallMs += 59_999;
     world.restart();
     expect([...world.store.state.entries('durable/')]).toHaveLength(1);
+    const forgets = vi.spyOn(world.store, 'forgetSession');
     world.pass(1);
     expect([...world.store.state.entries('durable/')]).toHaveLength(0);
+    expect(forgets).toHaveBeenCalledTimes(1); // its number, under which logs know its dead letters
     expect(world.subscriber().subscribe('a', options).take()).toEqual(['SUBSCRIBED at 2']);
     expect(world.core.metrics().durablesExpired).toBe(1);
   });
