@@ -28,7 +28,7 @@ import {
   returnCodeOf,
 } from './codes.ts';
 import { type ConnectRequest, connectRequestOf, expiryMsOf, expirySecondsOf } from './connect.ts';
-import { InFlightMessages } from './in-flight.ts';
+import { Deliveries } from './deliveries.ts';
 import type { MqttCounters, MqttLimits } from './limits.ts';
 import { decodeNote, type MqttNote } from './note.ts';
 import { NoteKeeper } from './note-keeper.ts';
@@ -92,7 +92,7 @@ export class MqttConnection {
   private session: Session | null = null;
   private subscriptions: Subscriptions | null = null;
   private receipts: Receipts | null = null;
-  private inFlight: InFlightMessages | null = null;
+  private deliveries: Deliveries | null = null;
   private aliases: TopicAliases | null = null;
   /** SUBSCRIBE and UNSUBSCRIBE that are not answered. */
   private changing = 0;
@@ -271,18 +271,23 @@ export class MqttConnection {
   private open(session: Session, request: ConnectRequest): void {
     const { limits } = this.around;
     const { isPresent, expiryMs } = session.welcome;
-    this.receipts = new Receipts((packet) => this.send(packet));
-    this.inFlight = new InFlightMessages(Math.min(request.receiveMaximum, limits.inFlightMax));
-    if (request.version === 5 && (request.topicAliasMaximum > 0 || limits.topicAliasMax > 0)) {
+    const isV5 = request.version === 5;
+    const receiveMaximum = Math.min(request.receiveMaximum, limits.inFlightMax);
+    if (isV5 && (request.topicAliasMaximum > 0 || limits.topicAliasMax > 0)) {
       this.aliases = new TopicAliases(limits.topicAliasMax, request.topicAliasMaximum);
     }
-    const receiveMaximum = Math.min(request.receiveMaximum, limits.inFlightMax);
+    const send = (packet: Buffer): void => this.send(packet);
+    this.receipts = new Receipts(send);
+    this.deliveries = new Deliveries(
+      { isV5, receiveMaximum, packetBytesMax: request.packetBytesMax, aliases: this.aliases },
+      this.around,
+      send,
+    );
     this.subscriptions = new Subscriptions(
       session,
       { deliver: (delivery) => this.deliver(delivery), onEnded: (error) => this.onEnded(error) },
       { receiveMaximum, expiryMs, isKept: expiryMs > 0 || isPresent, logsOf: this.around.logsOf },
     );
-    const isV5 = request.version === 5;
     const keepAliveS = isV5 ? this.serverKeepAlive(request.keepAliveS) : request.keepAliveS;
     this.keepAlive = keepAliveS * 1.5 * SECOND;
     this.heardAt = this.around.clock.now();
@@ -410,11 +415,10 @@ export class MqttConnection {
 
   private acknowledged(head: number, body: Buffer): void {
     if ((head & 0x0f) !== 0) throw protocolError('PUBACK has no flags');
-    const inFlight = this.inFlight as InFlightMessages;
-    const wasFull = inFlight.isFull;
-    // One of an earlier connection names nothing, and does nothing. [MQT-16]
-    inFlight.settle(readAnswer(body, this.version === 5).packetId);
-    if (wasFull && !inFlight.isFull) this.subscriptions?.setWindowFull(false);
+    const hasRoom = (this.deliveries as Deliveries).acknowledged(
+      readAnswer(body, this.version === 5).packetId,
+    );
+    if (hasRoom) this.subscriptions?.setWindowFull(false);
   }
 
   private released(head: number, body: Buffer): void {
@@ -512,52 +516,7 @@ export class MqttConnection {
   // ---- what the broker says ----
 
   private deliver(delivery: MqttDelivery): void {
-    const { outgoing, counters } = this.around;
-    const { message, topicEnd, payload, qos, isRetained, subscriptionIds, source, offset } = delivery;
-    const isV5 = this.version === 5;
-    const aliases = this.aliases;
-    const topicAlias = isV5 && aliases !== null ? aliases.aliasFor(message, topicEnd) : 0;
-    if (qos === 0 && topicAlias === 0 && subscriptionIds.length === 0) {
-      this.sendMessage(outgoing.shared(message, topicEnd, payload, isRetained, isV5), null);
-      return;
-    }
-    const inFlight = this.inFlight as InFlightMessages;
-    const packetId = qos === 0 ? 0 : inFlight.add(source, offset);
-    const isAliasKnown = topicAlias > 0 && (aliases as TopicAliases).isTold(topicAlias);
-    const packet = outgoing.write(
-      message,
-      topicEnd,
-      payload,
-      {
-        qos,
-        isRetained,
-        isDuplicate: delivery.isRedelivered,
-        packetId,
-        topicAlias,
-        isAliasKnown,
-        subscriptionIds,
-      },
-      isV5,
-    );
-    if (!this.sendMessage(packet, packetId === 0 ? null : packetId)) return;
-    if (topicAlias > 0) aliases?.tell(topicAlias);
-    if (packetId > 0) {
-      counters.deliveredQos1++;
-      if (inFlight.isFull) this.subscriptions?.setWindowFull(true);
-    }
-  }
-
-  /** False: it is larger than the client takes, and counts as taken. (MQTT 5, section 3.1.2.11.4) */
-  private sendMessage(packet: Buffer, packetId: number | null): boolean {
-    const { counters } = this.around;
-    if (packet.length > (this.request as ConnectRequest).packetBytesMax) {
-      counters.tooLarge++;
-      if (packetId !== null) this.inFlight?.settle(packetId);
-      return false;
-    }
-    counters.delivered++;
-    this.send(packet);
-    return true;
+    if ((this.deliveries as Deliveries).deliver(delivery)) this.subscriptions?.setWindowFull(true);
   }
 
   private onNotice({ code, text }: Notice): void {
@@ -673,7 +632,7 @@ export class MqttConnection {
     const { session, state } = this;
     this.state = State.LEAVING;
     this.reader.clear();
-    this.inFlight?.clear();
+    this.deliveries?.clear();
     this.wire.end();
     if (state === State.OPEN) this.around.counters.connected--;
     if (session === null || session.isOver) this.state = State.OVER;
