@@ -1,15 +1,16 @@
-/** CONNECT: what it asks for, looked at, and what it is as a session of the broker. [MQT-6] */
+/** CONNECT and CONNACK: what a client asks for, looked at, what that is as a session of the broker, and what it is answered. [MQT-6] */
 
 import { randomBytes } from 'node:crypto';
 import type { IConnectPacket } from 'mqtt-packet';
 import { encodeWill, PublishFlag } from '../../pubsub/command.ts';
 import { CREDENTIALS_BYTES_MAX } from '../../pubsub/credentials.ts';
-import { EXPIRY_NEVER, SESSION_NAME_BYTES_MAX } from '../../pubsub/session-commands.ts';
-import { topicFault } from '../../pubsub/topic.ts';
+import { EXPIRY_NEVER, SESSION_NAME_BYTES_MAX, type Welcome } from '../../pubsub/session-commands.ts';
+import { inboxOf, topicFault } from '../../pubsub/topic.ts';
 import { ANONYMOUS, proofFromText } from '../caller.ts';
 import type { Proof } from '../session.ts';
-import { MqttFault, MqttReason, protocolError } from './codes.ts';
-import type { MqttVersion } from './packets.ts';
+import { MqttFault, MqttReason, protocolError, returnCodeOf } from './codes.ts';
+import type { MqttLimits } from './limits.ts';
+import { type MqttVersion, writeConnack } from './packets.ts';
 import { IncomingProperties, variableBytes, writeVariable } from './properties.ts';
 
 /** A client that wants to be connected. */
@@ -80,8 +81,51 @@ export function expiryMsOf(seconds: number): number {
   return seconds === EXPIRY_NEVER ? EXPIRY_NEVER : Math.min(seconds * 1_000, EXPIRY_NEVER - 1);
 }
 
+/** How long a client may be silent, in s; 0: for ever. That of MQTT 5 can be told to be heard sooner than it would have. [MQT-8] */
+export function keepAliveOf({ version, keepAliveS }: ConnectRequest, { keepAliveMaxS }: MqttLimits): number {
+  const isTooLong = keepAliveMaxS > 0 && (keepAliveS === 0 || keepAliveS > keepAliveMaxS);
+  return version === 5 && isTooLong ? keepAliveMaxS : keepAliveS;
+}
+
+/**
+ * Of a client that is let in.
+ *
+ * @param welcome - what the broker has made of it
+ * @param keepAliveS - what {@link keepAliveOf} says
+ */
+export function connackOf(
+  request: ConnectRequest,
+  { isPresent: sessionPresent, expiryMs }: Welcome,
+  keepAliveS: number,
+  limits: MqttLimits,
+): Buffer {
+  const { version } = request;
+  if (version !== 5) return writeConnack({ sessionPresent, returnCode: 0 }, version);
+  const expiryS = expirySecondsOf(expiryMs);
+  const properties = {
+    ...(expiryS === expirySecondsOf(request.expiryMs) ? {} : { sessionExpiryInterval: expiryS }),
+    receiveMaximum: limits.receiveMax,
+    maximumQoS: 1,
+    maximumPacketSize: limits.packetBytesMax,
+    ...(request.isAssigned ? { assignedClientIdentifier: request.clientId } : {}),
+    topicAliasMaximum: limits.topicAliasMax,
+    ...(keepAliveS === request.keepAliveS ? {} : { serverKeepAlive: keepAliveS }),
+    ...(request.wantsResponseInformation ? { responseInformation: inboxOf(request.clientId) } : {}),
+  };
+  return writeConnack({ sessionPresent, reasonCode: MqttReason.SUCCESS, properties }, version);
+}
+
+/** Of a client that is not. @param reasonString - '' says nothing */
+export function refusalOf(version: MqttVersion, reason: MqttReason, reasonString: string): Buffer {
+  const answer =
+    version === 5
+      ? { reasonCode: reason, ...(reasonString === '' ? {} : { properties: { reasonString } }) }
+      : { returnCode: returnCodeOf(reason) };
+  return writeConnack({ sessionPresent: false, ...answer }, version);
+}
+
 /** Of a session that outlives its connection for so many ms, as MQTT 5 tells it. */
-export function expirySecondsOf(ms: number): number {
+function expirySecondsOf(ms: number): number {
   return ms === EXPIRY_NEVER ? EXPIRY_NEVER : Math.floor(ms / 1_000);
 }
 

@@ -10,7 +10,7 @@ import type { JspError } from '../../base/errors.ts';
 import { MILLISECOND, type Micros, SECOND } from '../../base/time.ts';
 import { Command, encodePlain } from '../../pubsub/command.ts';
 import { type Notice, NoticeCode } from '../../pubsub/session-commands.ts';
-import { filterFault, inboxOf, isShared } from '../../pubsub/topic.ts';
+import { filterFault, isShared } from '../../pubsub/topic.ts';
 import type { Clock } from '../../udp/clock.ts';
 import { ANONYMOUS } from '../caller.ts';
 import { type PendingPublish, PublishState } from '../publishing.ts';
@@ -25,9 +25,15 @@ import {
   PacketType,
   protocolError,
   publishReasonOf,
-  returnCodeOf,
 } from './codes.ts';
-import { type ConnectRequest, connectRequestOf, expiryMsOf, expirySecondsOf } from './connect.ts';
+import {
+  type ConnectRequest,
+  connackOf,
+  connectRequestOf,
+  expiryMsOf,
+  keepAliveOf,
+  refusalOf,
+} from './connect.ts';
 import { Deliveries } from './deliveries.ts';
 import type { MqttCounters, MqttLimits } from './limits.ts';
 import { decodeNote, type MqttNote } from './note.ts';
@@ -39,7 +45,6 @@ import {
   PINGRESP,
   readAnswer,
   readPacket,
-  writeConnack,
   writeDisconnect,
   writeSuback,
   writeUnsuback,
@@ -288,7 +293,7 @@ export class MqttConnection {
       { deliver: (delivery) => this.deliver(delivery), onEnded: (error) => this.onEnded(error) },
       { receiveMaximum, expiryMs, isKept: expiryMs > 0 || isPresent, logsOf: this.around.logsOf },
     );
-    const keepAliveS = isV5 ? this.serverKeepAlive(request.keepAliveS) : request.keepAliveS;
+    const keepAliveS = keepAliveOf(request, limits);
     this.keepAlive = keepAliveS * 1.5 * SECOND;
     this.heardAt = this.around.clock.now();
     const { subscriptions, taken } = isPresent ? decodeNote(this.around.notes.of(request.clientId)) : NO_NOTE;
@@ -302,45 +307,9 @@ export class MqttConnection {
     // Until the connection is over identifiers are kept here: one that was released and still stood in the note would be taken for another's.
     if (taken.length > 0) this.remember();
     this.around.counters.connected++;
-    this.send(
-      writeConnack(
-        {
-          sessionPresent: isPresent,
-          ...(isV5
-            ? {
-                reasonCode: MqttReason.SUCCESS,
-                properties: this.connackProperties(session, request, keepAliveS),
-              }
-            : { returnCode: 0 }),
-        },
-        request.version,
-      ),
-    );
+    this.send(connackOf(request, session.welcome, keepAliveS, limits));
     this.setReading();
     this.readOn();
-  }
-
-  private connackProperties(session: Session, request: ConnectRequest, keepAliveS: number): object {
-    const { limits } = this.around;
-    const { expiryMs } = session.welcome;
-    return {
-      ...(expirySecondsOf(expiryMs) === expirySecondsOf(request.expiryMs)
-        ? {}
-        : { sessionExpiryInterval: expirySecondsOf(expiryMs) }),
-      receiveMaximum: limits.receiveMax,
-      maximumQoS: 1,
-      maximumPacketSize: limits.packetBytesMax,
-      ...(request.isAssigned ? { assignedClientIdentifier: request.clientId } : {}),
-      topicAliasMaximum: limits.topicAliasMax,
-      ...(keepAliveS === request.keepAliveS ? {} : { serverKeepAlive: keepAliveS }),
-      ...(request.wantsResponseInformation ? { responseInformation: inboxOf(request.clientId) } : {}),
-    };
-  }
-
-  /** [MQT-8] the broker may ask for a shorter one than the client would have */
-  private serverKeepAlive(asked: number): number {
-    const { keepAliveMaxS } = this.around.limits;
-    return keepAliveMaxS > 0 && (asked === 0 || asked > keepAliveMaxS) ? keepAliveMaxS : asked;
   }
 
   private publish(head: number, body: Buffer): void {
@@ -607,18 +576,7 @@ export class MqttConnection {
     }
     const why = error instanceof MqttFault ? error.message : text;
     this.around.counters.refusedConnects++;
-    const reasonString = this.told(why);
-    this.send(
-      writeConnack(
-        {
-          sessionPresent: false,
-          ...(this.version === 5
-            ? { reasonCode: reason, ...(reasonString === '' ? {} : { properties: { reasonString } }) }
-            : { returnCode: returnCodeOf(reason) }),
-        },
-        this.version,
-      ),
-    );
+    this.send(refusalOf(this.version, reason, this.told(why)));
     this.finish(false);
   }
 

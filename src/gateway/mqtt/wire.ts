@@ -26,7 +26,8 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
   private held = 0;
   /** Bytes that have come and are not handed on yet, but for less than what comes at once. */
   protected unframed = 0;
-  private isEnding = false;
+  /** Until its socket has closed; null: it has not said its last word. */
+  private ending: NodeJS.Timeout | null = null;
 
   constructor(owner: WireOwner, address: string) {
     this.owner = owner;
@@ -58,10 +59,9 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
   }
 
   end(): void {
-    if (this.isEnding) return;
-    this.isEnding = true;
+    if (this.ending !== null) return;
+    this.ending = setTimeout(() => this.destroy(), CLOSE_MS_MAX).unref();
     this.outgoing.finish(() => this.closeSocket());
-    setTimeout(() => this.destroy(), CLOSE_MS_MAX).unref();
   }
 
   // ---- as somebody who is sent to ----
@@ -79,7 +79,7 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
   // ---- of its kind ----
 
   protected onBytes(bytes: Buffer): void {
-    if (this.isEnding) return;
+    if (this.ending !== null) return;
     try {
       this.connection.received(bytes);
     } catch (error) {
@@ -94,6 +94,7 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
     this.outgoing.end();
     this.connection.ended();
     this.account();
+    if (this.ending !== null) clearTimeout(this.ending);
     this.owner.forget(this);
   }
 
