@@ -84,29 +84,7 @@ export function protocolError(message: string): MqttFault {
 
 /** Why the broker has not let a client in. */
 export function connectReasonOf(code: number | undefined): MqttReason {
-  switch (code) {
-    case undefined:
-      return MqttReason.SERVER_UNAVAILABLE;
-    case ReasonCode.NOT_AUTHORIZED:
-      return MqttReason.NOT_AUTHORIZED;
-    case ReasonCode.TOKEN_EXPIRED:
-      return MqttReason.BAD_CREDENTIALS;
-    case ReasonCode.LIMITED:
-    case ReasonCode.QUOTA:
-      return MqttReason.QUOTA_EXCEEDED;
-    case ReasonCode.BUSY:
-      return MqttReason.SERVER_BUSY;
-    case ReasonCode.KICKED:
-      return MqttReason.ADMINISTRATIVE_ACTION;
-    case ReasonCode.TOPIC_INVALID:
-      return MqttReason.TOPIC_NAME_INVALID;
-    case ReasonCode.TOO_LARGE:
-      return MqttReason.PACKET_TOO_LARGE;
-    case ReasonCode.INTERNAL_ERROR:
-      return MqttReason.UNSPECIFIED;
-    default:
-      return MqttReason.SERVER_UNAVAILABLE;
-  }
+  return OF_CONNECT[code ?? NO_CODE] ?? MqttReason.SERVER_UNAVAILABLE;
 }
 
 /** The same for a client of MQTT 3.1.1. */
@@ -128,21 +106,7 @@ export function returnCodeOf(reason: MqttReason): number {
 
 /** Why a message was not taken. */
 export function publishReasonOf(code: number): MqttReason {
-  switch (code) {
-    case ReasonCode.NOT_AUTHORIZED:
-      return MqttReason.NOT_AUTHORIZED;
-    case ReasonCode.TOPIC_INVALID:
-      return MqttReason.TOPIC_NAME_INVALID;
-    case ReasonCode.STORE_FULL:
-    case ReasonCode.QUOTA:
-    case ReasonCode.LIMITED:
-    case ReasonCode.TOO_LARGE:
-      return MqttReason.QUOTA_EXCEEDED;
-    case ReasonCode.CONTRADICTION:
-      return MqttReason.IMPLEMENTATION_SPECIFIC;
-    default:
-      return MqttReason.UNSPECIFIED;
-  }
+  return OF_PUBLISH[code] ?? MqttReason.UNSPECIFIED;
 }
 
 /** Whether the same message would be refused again, however often it came: MQTT 3.1.1 can only say that it was taken. [MQT-13] */
@@ -156,43 +120,55 @@ export function isFinalRefusal(reason: MqttReason): boolean {
 
 /** Why there is no subscription. */
 export function subscribeReasonOf(code: number | undefined): MqttReason {
-  switch (code) {
-    case ReasonCode.NOT_AUTHORIZED:
-      return MqttReason.NOT_AUTHORIZED;
-    case ReasonCode.FILTER_INVALID:
-      return MqttReason.TOPIC_FILTER_INVALID;
-    case ReasonCode.TOO_MANY_SUBSCRIPTIONS:
-    case ReasonCode.QUOTA:
-    case ReasonCode.LIMITED:
-      return MqttReason.QUOTA_EXCEEDED;
-    case ReasonCode.CONTRADICTION:
-    case ReasonCode.UNSUPPORTED:
-      return MqttReason.IMPLEMENTATION_SPECIFIC;
-    default:
-      return MqttReason.UNSPECIFIED;
-  }
+  return OF_SUBSCRIBE[code ?? NO_CODE] ?? MqttReason.UNSPECIFIED;
 }
 
 /** Why a connection that was open is over. */
 export function disconnectReasonOf(code: number | undefined): MqttReason {
-  switch (code) {
-    case ReasonCode.SESSION_TAKEN:
-    case ReasonCode.TAKEN:
-      return MqttReason.SESSION_TAKEN_OVER;
-    case ReasonCode.NOT_AUTHORIZED:
-      return MqttReason.NOT_AUTHORIZED;
-    case ReasonCode.TOKEN_EXPIRED:
-      return MqttReason.MAXIMUM_CONNECT_TIME;
-    case ReasonCode.KICKED:
-      return MqttReason.ADMINISTRATIVE_ACTION;
-    case ReasonCode.LIMITED:
-    case ReasonCode.STALLED:
-      return MqttReason.QUOTA_EXCEEDED;
-    case ReasonCode.TOPIC_INVALID:
-      return MqttReason.TOPIC_NAME_INVALID;
-    case ReasonCode.INTERNAL_ERROR:
-      return MqttReason.UNSPECIFIED;
-    default:
-      return MqttReason.SERVER_SHUTTING_DOWN;
-  }
+  return OF_DISCONNECT[code ?? NO_CODE] ?? MqttReason.SERVER_SHUTTING_DOWN;
 }
+
+/** By the code of the broker. */
+type ReasonTable = Readonly<Partial<Record<number, MqttReason>>>;
+/** The broker has said none. */
+const NO_CODE = -1;
+const OF_CONNECT: ReasonTable = {
+  [ReasonCode.NOT_AUTHORIZED]: MqttReason.NOT_AUTHORIZED,
+  [ReasonCode.TOKEN_EXPIRED]: MqttReason.BAD_CREDENTIALS,
+  [ReasonCode.LIMITED]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.QUOTA]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.BUSY]: MqttReason.SERVER_BUSY,
+  [ReasonCode.KICKED]: MqttReason.ADMINISTRATIVE_ACTION,
+  [ReasonCode.TOPIC_INVALID]: MqttReason.TOPIC_NAME_INVALID,
+  [ReasonCode.TOO_LARGE]: MqttReason.PACKET_TOO_LARGE,
+  [ReasonCode.INTERNAL_ERROR]: MqttReason.UNSPECIFIED,
+};
+const OF_PUBLISH: ReasonTable = {
+  [ReasonCode.NOT_AUTHORIZED]: MqttReason.NOT_AUTHORIZED,
+  [ReasonCode.TOPIC_INVALID]: MqttReason.TOPIC_NAME_INVALID,
+  [ReasonCode.STORE_FULL]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.QUOTA]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.LIMITED]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.TOO_LARGE]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.CONTRADICTION]: MqttReason.IMPLEMENTATION_SPECIFIC,
+};
+const OF_SUBSCRIBE: ReasonTable = {
+  [ReasonCode.NOT_AUTHORIZED]: MqttReason.NOT_AUTHORIZED,
+  [ReasonCode.FILTER_INVALID]: MqttReason.TOPIC_FILTER_INVALID,
+  [ReasonCode.TOO_MANY_SUBSCRIPTIONS]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.QUOTA]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.LIMITED]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.CONTRADICTION]: MqttReason.IMPLEMENTATION_SPECIFIC,
+  [ReasonCode.UNSUPPORTED]: MqttReason.IMPLEMENTATION_SPECIFIC,
+};
+const OF_DISCONNECT: ReasonTable = {
+  [ReasonCode.SESSION_TAKEN]: MqttReason.SESSION_TAKEN_OVER,
+  [ReasonCode.TAKEN]: MqttReason.SESSION_TAKEN_OVER,
+  [ReasonCode.NOT_AUTHORIZED]: MqttReason.NOT_AUTHORIZED,
+  [ReasonCode.TOKEN_EXPIRED]: MqttReason.MAXIMUM_CONNECT_TIME,
+  [ReasonCode.KICKED]: MqttReason.ADMINISTRATIVE_ACTION,
+  [ReasonCode.LIMITED]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.STALLED]: MqttReason.QUOTA_EXCEEDED,
+  [ReasonCode.TOPIC_INVALID]: MqttReason.TOPIC_NAME_INVALID,
+  [ReasonCode.INTERNAL_ERROR]: MqttReason.UNSPECIFIED,
+};
