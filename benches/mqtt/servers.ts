@@ -32,7 +32,8 @@ const jsp: MqttServer = {
     });
     const [port] = (await once(child, 'message')) as [number];
     return {
-      ...{ port, pid: child.pid as number },
+      port,
+      pid: child.pid as number,
       async memory() {
         const collected = once(child, 'message');
         child.send('collect');

@@ -3,7 +3,7 @@
 import { readFrontSecrets } from '../broker/config/front-settings.ts';
 import type { ListenAddress } from '../broker/config/http-settings.ts';
 import type { Front, FrontMetrics, FrontServer } from '../front/index.ts';
-import { listeningError } from './listening.ts';
+import { addressAdvice, listeningError } from './listening.ts';
 import { ServiceSignals, tellSupervisor } from './supervisor.ts';
 import { CommandError, coloursOf, note, print, printJson, warn } from './terminal.ts';
 
@@ -41,7 +41,7 @@ export async function runFront(udp: ListenAddress, options: FrontCommandOptions)
     clientsMax: clients,
     probeMs: probe,
   }).catch((error: unknown) => {
-    throw listeningError(error, ADVICE);
+    throw listeningError(error, addressAdvice('--udp'));
   });
   const tell = (server: FrontServer) => (json ? printJson({ event: 'broker', ...server }) : tellOf(server));
   const timer =
@@ -120,9 +120,3 @@ function hostOf(url: string): string {
 function missing(option: string, what: string): CommandError {
   return new CommandError('ERR_JSP_USAGE', `--udp needs ${option}: ${what}`);
 }
-
-const ADVICE: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'Another program has this port: stop it, or choose another with --udp.',
-  EADDRNOTAVAIL: 'This machine has no such address: choose one of its own with --udp.',
-  EACCES: 'Ports below 1024 need privileges: choose another with --udp.',
-};

@@ -15,7 +15,7 @@ import {
 } from './arguments.ts';
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
 import { type FrontCommandOptions, runFront } from './front.ts';
-import { advertised, listeningError } from './listening.ts';
+import { addressAdvice, advertised, listeningError } from './listening.ts';
 import { ServiceSignals } from './supervisor.ts';
 import { CommandError, note, print, warn } from './terminal.ts';
 
@@ -61,23 +61,17 @@ export function addGatewayCommand(program: Command): void {
     .action(gatewayCommand);
 }
 
-/** The argument of `--http`: `host:port`, `:port` or a port alone for this machine only, `[::1]:port`. */
-export function httpAddress(text: string): ListenAddress {
-  const address = parseListenAddress(text);
-  if (address !== null) return address;
-  throw new InvalidArgumentError(
-    'It must be an address and a port, such as 127.0.0.1:4580, [::1]:4580 or 4580.',
-  );
+/** An argument such as that of `--http`: `host:port`, `:port` or a port alone for this machine only, `[::1]:port`. */
+function listenAddress(examples: string): (text: string) => ListenAddress {
+  return (text) => {
+    const address = parseListenAddress(text);
+    if (address !== null) return address;
+    throw new InvalidArgumentError(`It must be an address and a port, such as ${examples}.`);
+  };
 }
 
-/** The argument of `--udp`, likewise. */
-function udpAddress(text: string): ListenAddress {
-  const address = parseListenAddress(text);
-  if (address !== null) return address;
-  throw new InvalidArgumentError(
-    'It must be an address and a port, such as 0.0.0.0:4577, [::1]:4577 or 4577.',
-  );
-}
+export const httpAddress = listenAddress('127.0.0.1:4580, [::1]:4580 or 4580');
+const udpAddress = listenAddress('0.0.0.0:4577, [::1]:4577 or 4577');
 
 function collectUrls(text: string, before: readonly string[] = []): string[] {
   return [...before, ...splitUrls(text)];
@@ -87,7 +81,7 @@ function collectUrls(text: string, before: readonly string[] = []): string[] {
 export async function startedGateway(options: GatewayOptions): Promise<Gateway> {
   const { startGateway } = await import('../gateway/index.ts'); // what a broker alone does not need
   const gateway = await startGateway(options).catch((error: unknown) => {
-    throw listeningError(error, ADVICE);
+    throw listeningError(error, addressAdvice('--http'));
   });
   gateway.on('fault', (error) => {
     warn(
@@ -97,12 +91,6 @@ export async function startedGateway(options: GatewayOptions): Promise<Gateway> 
   gateway.on('error', (error) => warn(`the gateway is over: ${error.message}`));
   return gateway;
 }
-
-const ADVICE: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'Another program has this port: stop it, or choose another with --http.',
-  EADDRNOTAVAIL: 'This machine has no such address: choose one of its own with --http.',
-  EACCES: 'Ports below 1024 need privileges: choose another with --http.',
-};
 
 async function gatewayCommand(options: GatewayCommandOptions, command: Command): Promise<void> {
   const { udp } = options;

@@ -26,6 +26,15 @@ export function listeningError(error: unknown, adviceFor = ADVICE): unknown {
   return new JspError('ERR_JSP_SOCKET', `${(error as JspError).message}. ${advice}`, { cause: error });
 }
 
+/** What to do where an address that an option names as a whole cannot be had. */
+export function addressAdvice(flag: string, program = 'Another program'): Readonly<Record<string, string>> {
+  return {
+    EADDRINUSE: `${program} has this port: stop it, or choose another with ${flag}.`,
+    EADDRNOTAVAIL: `This machine has no such address: choose one of its own with ${flag}.`,
+    EACCES: `Ports below 1024 need privileges: choose another with ${flag}.`,
+  };
+}
+
 const ADVICE: Readonly<Record<string, string>> = {
   EADDRINUSE:
     'Another program, perhaps another server of jsp, has this port: stop it, or choose another with --port.',

@@ -3,7 +3,7 @@
 import { type Config, ConfigError } from '../broker/config/load.ts';
 import type { Broker } from '../broker/server.ts';
 import type { MqttDoor, MqttLimitOptions, MqttOptions } from '../gateway/index.ts';
-import { listeningError } from './listening.ts';
+import { addressAdvice, listeningError } from './listening.ts';
 import { warn } from './terminal.ts';
 
 /** Bounds of MQTT clients, by whichever way they come. */
@@ -52,7 +52,7 @@ export async function startedMqtt(broker: Broker, config: Config): Promise<MqttD
     const { startMqtt } = await import('../gateway/index.ts'); // what a broker alone does not need
     const door = await startMqtt({ broker, ...options }).catch(async (error: unknown) => {
       for (const opened of doors) await opened.close({ drainMs: 0 });
-      throw listeningError(error, adviceOn(flag));
+      throw listeningError(error, addressAdvice(flag, 'Another program, perhaps Mosquitto,'));
     });
     door.on('fault', (error) => {
       const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -62,12 +62,4 @@ export async function startedMqtt(broker: Broker, config: Config): Promise<MqttD
     doors.push(door);
   }
   return doors;
-}
-
-function adviceOn(flag: string): Readonly<Record<string, string>> {
-  return {
-    EADDRINUSE: `Another program, perhaps Mosquitto, has this port: stop it, or choose another with ${flag}.`,
-    EADDRNOTAVAIL: `This machine has no such address: choose one of its own with ${flag}.`,
-    EACCES: `Ports below 1024 need privileges: choose another with ${flag}.`,
-  };
 }
