@@ -43,7 +43,7 @@ export interface CutReport {
   readonly firstRefusal: string;
 }
 
-/** @throws {Violation} when an acknowledged message is lost, comes out of order or twice without REDELIVERED, QoS 0 of one half stops or comes twice, something hangs, or last values differ in the end */
+/** @throws {Violation} when an acknowledged message is lost, comes out of order or twice without REDELIVERED, QoS 0 of one half stops or comes twice, something hangs, last values differ in the end, or a will does not come once where the cut is long */
 export async function cutDatacentres({
   program,
   seconds,
@@ -147,6 +147,8 @@ export async function cutDatacentres({
     }
     const during = live.endOfCut();
     goOn('after the cut');
+    const silenceMs = Math.max(during.liveHereSilenceMs, during.liveThereSilenceMs);
+    if (silenceMs > SILENCE_MS_MAX) throw new Violation(`QoS 0 of one half stopped for ${silenceMs} ms`);
     if (isLong(seconds) && movedMs === null)
       throw new Violation('a durable subscription that may go to both was not served during the cut');
     const healedAtMs = performance.now();
@@ -167,7 +169,8 @@ export async function cutDatacentres({
     live.stop();
     goOn('complete');
     await expectOneView(await connect([here.url]), await connect([there.url]));
-    if (wills.count > 1) throw new Violation(`a will was published ${wills.count} times`);
+    if (wills.count > 1 || (isLong(seconds) && wills.count === 0))
+      throw new Violation(`a will was published ${wills.count} times`);
     goOn('of one view');
     return {
       ...{ seconds, published: model.publications.size, refused: model.refused },
@@ -229,4 +232,6 @@ const PACE: LoadPace = { burst: 1, pauseMs: 5 };
 const SETTLE_MS = 500;
 const VALUES = 3;
 const MOVE_MS_MIN = 2_000;
+/** Clients there lose their connection once, and are back at once. */
+const SILENCE_MS_MAX = 10_000;
 const HEAL_MS_MAX = 30_000;
