@@ -1,4 +1,7 @@
-/** Nodes of a cluster in virtual time: the core of each, with its claims over one bucket that answers late, loses answers, and is out of reach for nodes that are cut off. Logs are one for all. */
+/**
+ * Nodes of a cluster in virtual time: the core of each, with its claims over one bucket that answers late, loses answers, and is out of reach for nodes that are cut off. Logs are one for all.
+ * Of what is behind the port the claims are the real ones; all else does what FakeBackplane does.
+ */
 
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND } from '../../../src/base/time.ts';

@@ -1,4 +1,4 @@
-/** A backplane that does what a test says: what the core asks is written down, and what the test tells is news. */
+/** A backplane of one core that does what a test says: what the core asks is written down, and what the test tells is news. Several cores that hear each other: fake-cluster.ts. */
 
 import type {
   BackplaneEvents,

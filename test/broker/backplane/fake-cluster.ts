@@ -1,4 +1,7 @@
-/** Several brokers on backplanes that do what a test says, in one time: what one sends another comes, in order, when there is nothing else to do. */
+/**
+ * Several cores on fake backplanes, in one time, for tests of what nodes say to each other: what one sends another comes, in order, when there is nothing else to do. Claims
+ * are a table that refuses nobody; how they are fought over is for claim-world.ts, and ways that lose things are for test/sim/cluster.
+ */
 
 import { claimOfState } from '../../../src/broker/core/backplane/claim-keys.ts';
 import type { BrokerLimits } from '../../../src/broker/core/state.ts';

@@ -1,4 +1,4 @@
-/** The state of one node of a fake cluster, and its view of the logs that all have. */
+/** What a core of fake-cluster.ts stands on: state of its own, and its view of the logs that all have, which may lag behind. Appends are stored at once; where they are to wait, test/broker/core/publishing/remote-store.ts. */
 
 import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
 import type {

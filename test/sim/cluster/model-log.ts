@@ -1,4 +1,7 @@
-/** A log of the cluster as a node sees it: a stream of the model, behind a way that takes time. What it takes is on its way until the stream has acknowledged it. */
+/**
+ * A log of the cluster as a node sees it: a stream of the model, behind a way that takes time. What it takes is on its way until the stream has acknowledged it.
+ * In the place of src/broker/backplane/log, whose own tests are beside test/broker/backplane/log/model-stream.ts.
+ */
 
 import {
   AppendFault,

@@ -12,7 +12,7 @@ interface Kept {
   readonly body: Uint8Array;
 }
 
-/** An engine that keeps one log, behind a way on which what is asked and what is answered waits until the test lets it go on, or is lost when the way is cut. */
+/** An engine that keeps one log for tests of a ClusterLog, behind a way on which what is asked and what is answered waits until the test lets it go on, or is lost when the way is cut. Seeded worlds have test/sim/cluster/model-stream.ts. */
 export class ModelEngine {
   epoch = 5;
   earliest = 1;

@@ -11,7 +11,7 @@ import {
 import { HEADER_BYTES } from '../../../../src/pubsub/command.ts';
 import { publish } from './publishing.ts';
 
-/** Logs that are kept elsewhere: what is appended is placed, and what others append is there, when the test says so. */
+/** Logs that are kept elsewhere, as those of a cluster: what is appended has its offset, and what others append is there, when the test says so. Logs that have offsets at once, and are stored later: slow-store.ts. */
 export class RemoteStore implements StorePort {
   readonly logs: readonly RemoteLog[];
   readonly state = new MemoryStore().state;

@@ -8,7 +8,7 @@ import {
   type StorePort,
 } from '../../../../src/broker/core/store-port.ts';
 
-/** Logs on a plain list, which store what they were given when the test says so. */
+/** Logs of the broker itself, on a plain list: offsets at once, and stored when the test says so. */
 export class SlowStore implements StorePort {
   readonly logs: readonly SlowLog[];
   readonly state = new MemoryStore().state;
