@@ -86,7 +86,7 @@ interface BrokerEvents {
   error: [error: JspError];
   /** The broker is over, for whatever reason; {@link Broker.closed} says which. */
   close: [];
-  /** A fault of the broker itself while it acted for one client, whose connection has failed with INTERNAL_ERROR. [BRK-40] */
+  /** A fault of the broker itself: while it acted for one client, whose connection has failed with INTERNAL_ERROR [BRK-40], or at something that came from another node, which is left out [CLU-14]. */
   fault: [error: unknown];
   /** A log (null: the state) takes nothing more: the disk is full, from which it comes back by itself, or has failed. */
   storeFailed: [log: string | null, failure: StoreFailure];
@@ -441,6 +441,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       this.tell('backplaneTrouble', trouble);
       if (failure instanceof JspError && this.failure === null) this.fail(failure);
     };
+    backplane.onFault = (error) => this.onFault(error);
     this.service.hear(); // what has come before
   }
 

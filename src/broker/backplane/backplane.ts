@@ -21,6 +21,8 @@ export interface Backplane {
   announce(): void;
   /** To be called with what is wrong, a sentence for people; null: nothing any more. With an error: the broker cannot go on. */
   onTrouble: (trouble: string | null, failure?: Error) => void;
+  /** To be called with a fault of the broker itself at something that the engine has brought, which is left out. */
+  onFault: (error: unknown) => void;
   metrics(): BackplaneMetrics;
   /** Writes what waits, and leaves the cluster. */
   close(): Promise<void>;

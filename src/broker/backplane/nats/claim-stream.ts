@@ -62,9 +62,10 @@ export class NatsClaimStream implements ClaimBucket {
       this.parked.push(() => this.read(key, done));
       return;
     }
+    const tell = (found: BucketEntry | null) => this.line.attempt(() => done(found));
     this.manager.direct.getMessage(this.stream, { last_by_subj: this.subjectOf(key) }).then(
-      (message) => done(message === null ? NOTHING : { revision: message.seq, value: message.data }),
-      (error) => done(this.isNotFound(error) ? NOTHING : null),
+      (message) => tell(message === null ? NOTHING : { revision: message.seq, value: message.data }),
+      (error) => tell(this.isNotFound(error) ? NOTHING : null),
     );
   }
 
@@ -73,22 +74,24 @@ export class NatsClaimStream implements ClaimBucket {
       done(WriteFault.UNKNOWN);
       return;
     }
-    const failed = (error: unknown) => done(this.faultOf(error));
+    const tell = (outcome: number) => this.line.attempt(() => done(outcome));
+    const failed = (error: unknown) => tell(this.faultOf(error));
     if (value === null) {
       if (revision === 0)
-        done(1); // it never was there
+        tell(1); // it never was there
       else
-        this.manager.streams.deleteMessage(this.stream, revision, false).then(() => done(revision), failed);
+        this.manager.streams.deleteMessage(this.stream, revision, false).then(() => tell(revision), failed);
       return;
     }
     const expect = { lastSubjectSequence: revision };
     this.js
       .publish(this.subjectOf(key), value, { expect, timeout: WRITE_MS, retries: 0 })
-      .then(({ seq }) => done(seq), failed);
+      .then(({ seq }) => tell(seq), failed);
   }
 
   scan(each: (key: string, entry: BucketEntry) => boolean, done: (isWhole: boolean) => void): void {
-    void this.scanAll(each).then(done, () => done(false));
+    const tell = (isWhole: boolean) => this.line.attempt(() => done(isWhole));
+    void this.scanAll(each).then(tell, () => tell(false));
   }
 
   private async scanAll(each: (key: string, entry: BucketEntry) => boolean): Promise<boolean> {
@@ -103,7 +106,11 @@ export class NatsClaimStream implements ClaimBucket {
         const key = this.keyOf(message.subject);
         // What has no data is nothing, or of a tool that deletes in its own way.
         const value = message.data.length === 0 ? null : message.data;
-        if (key !== null && !each(key, { revision: message.seq, value })) return false;
+        let isEnough = false;
+        this.line.attempt(() => {
+          isEnough = key !== null && !each(key, { revision: message.seq, value });
+        });
+        if (isEnough) return false;
         if (message.info.pending === 0) return true;
       }
       return false;

@@ -62,18 +62,13 @@ export class JetStreamLog implements LogStream {
 
   private constructor(log: LogOptions, surroundings: JetStreamSurroundings) {
     const { cluster, line, modules, manager, node } = surroundings;
-    const { nats } = line;
     this.log = log;
     this.surroundings = surroundings;
     this.stream = streamName(cluster, log.name);
     this.prefix = subjectPrefix(cluster, log.name);
     this.inbox = modules.transport.createInbox();
-    this.reading = { nats, modules, manager, stream: this.stream, node };
-    nats.subscribe(`${this.inbox}.*`, {
-      callback: (error, message) => {
-        if (error === null) this.onAnswer(message);
-      },
-    });
+    this.reading = { line, modules, manager, stream: this.stream, node };
+    line.subscribe(`${this.inbox}.*`, (message) => this.onAnswer(message));
   }
 
   get isUp(): boolean {
@@ -97,7 +92,7 @@ export class JetStreamLog implements LogStream {
   }
 
   look(): void {
-    void this.ask().then((extent) => this.listener?.looked(extent));
+    void this.ask().then((extent) => this.answer((listener) => listener.looked(extent)));
   }
 
   beginAnew(): void {
@@ -116,13 +111,15 @@ export class JetStreamLog implements LogStream {
     const stretch = until - from === 1 ? this.get(from) : this.readStretch(from, until, bytesMax);
     void stretch
       .catch(() => null)
-      .then((found) => this.listener?.read(from, found?.records ?? null, found?.next ?? from));
+      .then((found) =>
+        this.answer((listener) => listener.read(from, found?.records ?? null, found?.next ?? from)),
+      );
   }
 
   find(timeMs: number): void {
     void this.findFirst(timeMs)
       .catch(() => null)
-      .then((offset) => this.listener?.found(timeMs, offset));
+      .then((offset) => this.answer((listener) => listener.found(timeMs, offset)));
   }
 
   follow(from: number | null): void {
@@ -134,6 +131,11 @@ export class JetStreamLog implements LogStream {
     this.isClosed = true;
     this.tail?.close();
     for (const { reader } of this.pool.splice(0)) reader.close();
+  }
+
+  private answer(tell: (listener: LogStreamListener) => void): void {
+    const { listener } = this;
+    if (listener !== null) this.surroundings.line.attempt(() => tell(listener));
   }
 
   private readonly toArrive = (message: Msg, offset: number): void => {
@@ -223,11 +225,12 @@ export class JetStreamLog implements LogStream {
     let left = batch;
     const reader = await this.readerAt(from, {
       message: (message, offset, pending) => {
-        const record = this.recordOf(message.subject, message.data, offset);
-        if (record !== null) records.push(record);
         next = offset + 1;
         if (--left === 0) end(ALL);
         else if (pending === 0) end(NOT_FOUND);
+        // At last, so that one which cannot be read is passed over, too.
+        const record = this.recordOf(message.subject, message.data, offset);
+        if (record !== null) records.push(record);
       },
       ended: (code) => end(code),
       lost: () => end(LOST),

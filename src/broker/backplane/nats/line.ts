@@ -2,10 +2,13 @@
  * A connection to NATS, which comes back by itself for as long as it is not closed. [CLU-14] What is sent while it is down is lost, but for what the client library does again
  * on its own: subscriptions. Nobody may send without looking at {@link NatsLine.isUp}, nor more than {@link NatsLine.hasRoom} says, for the library keeps what the server
  * does not take, however much that is.
+ *
+ * What comes is handed on guarded: the library takes what a callback throws for a fault of the protocol and closes the connection for good, and what a promise's callback throws ends
+ * the process. So whoever listens does so by {@link NatsLine.subscribe}, and hands on what else NATS answers within {@link NatsLine.attempt}.
  */
 
 import { readFileSync } from 'node:fs';
-import type { Authenticator, NatsConnection } from '@nats-io/transport-node';
+import type { Authenticator, Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
 import type { BackplaneOptions, BackplaneTls } from '../options.ts';
 import { failureOf, type NatsModules } from './modules.ts';
 
@@ -21,6 +24,15 @@ export interface LineListener {
   down(): void;
   /** NATS refuses something: a sentence of it. */
   refused(error: Error): void;
+  /** This broker has failed at something that came, which is left out. Told once for all of a second. */
+  fault(error: unknown): void;
+}
+
+export interface SubscribeOptions {
+  /** Each message comes to one of those that name this queue group. */
+  readonly queue?: string;
+  /** The subscription is over: NATS does not allow it. */
+  readonly ended?: () => void;
 }
 
 export class NatsLine {
@@ -32,6 +44,8 @@ export class NatsLine {
   private sentBytes = 0;
   private askedBytes = 0;
   private takenBytes = 0;
+  /** Monotonic, ms: before this one no more faults are told. */
+  private nextFaultMs = 0;
 
   private constructor(nats: NatsConnection) {
     this.nats = nats;
@@ -85,6 +99,29 @@ export class NatsLine {
     if (this.sentBytes - this.askedBytes >= ASKED_EACH_BYTES) this.ask();
   }
 
+  /** From now on `take` is called with each message of a subject; what it throws costs that message only. */
+  subscribe(subject: string, take: (message: Msg) => void, options: SubscribeOptions = {}): Subscription {
+    const { queue, ended } = options;
+    const callback = (error: Error | null, message: Msg) => {
+      try {
+        if (error === null) take(message);
+        else ended?.();
+      } catch (fault) {
+        this.tellFault(fault);
+      }
+    };
+    return this.nats.subscribe(subject, queue === undefined ? { callback } : { callback, queue });
+  }
+
+  /** Does something with what NATS has answered; what that throws is told, and goes no further. */
+  attempt(act: () => void): void {
+    try {
+      act();
+    } catch (fault) {
+      this.tellFault(fault);
+    }
+  }
+
   /** Resolves with true when the server has taken all that was sent, and done what it says; with false when the line goes down before. */
   async settled(): Promise<boolean> {
     const { sentBytes } = this;
@@ -110,6 +147,14 @@ export class NatsLine {
     await this.nats.close().catch(ignore);
   }
 
+  /** Who sends what is at fault may send much of it. */
+  private tellFault(fault: unknown): void {
+    const now = performance.now();
+    if (now < this.nextFaultMs) return;
+    this.nextFaultMs = now + FAULT_EACH_MS;
+    this.listener?.fault(fault);
+  }
+
   private ask(): void {
     this.askedBytes = this.sentBytes;
     void this.settled();
@@ -118,9 +163,11 @@ export class NatsLine {
   private async watch(): Promise<void> {
     for await (const status of this.nats.status()) {
       if (this.state === 'closed') return;
-      if (status.type === 'disconnect') this.go('down');
-      else if (status.type === 'reconnect') this.go('up');
-      else if (status.type === 'error') this.listener?.refused(status.error);
+      this.attempt(() => {
+        if (status.type === 'disconnect') this.go('down');
+        else if (status.type === 'reconnect') this.go('up');
+        else if (status.type === 'error') this.listener?.refused(status.error);
+      });
     }
   }
 
@@ -172,3 +219,4 @@ const PING_MS = 2_000;
 const UNTAKEN_BYTES_MAX = 32 * 1_024 * 1_024;
 const ASKED_EACH_BYTES = 256 * 1_024;
 const CLOSE_MS = 1_000;
+const FAULT_EACH_MS = 1_000;

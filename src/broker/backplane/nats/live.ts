@@ -7,7 +7,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import type { Subscription } from '@nats-io/transport-node';
+import type { Msg, Subscription } from '@nats-io/transport-node';
 import { NEVER } from '../../../base/time.ts';
 import { HEADER_BYTES } from '../../../pubsub/command.ts';
 import { levelsOf, matches } from '../../../pubsub/filters.ts';
@@ -16,6 +16,7 @@ import type { LiveFigures } from '../backplane.ts';
 import type { NatsLine } from './line.ts';
 import { LIVE_HEAD_BYTES, LiveHead } from './live-message.ts';
 import type { News } from './news.ts';
+import { NODES_MAX } from './nodes.ts';
 import { subjectOf, subjectsOf } from './subjects.ts';
 
 /** What it stands on. */
@@ -57,10 +58,8 @@ export class NatsLive {
   constructor(parts: NatsLiveParts) {
     this.parts = parts;
     this.answers = `${parts.prefix}n.${parts.node}.u.`;
-    parts.line.nats.subscribe(`${this.answers}*`, {
-      callback: (error, message) => {
-        if (error === null && message.headers?.code === NO_RESPONDERS) this.tellUnanswered(message.subject);
-      },
+    parts.line.subscribe(`${this.answers}*`, ({ subject, headers }) => {
+      if (headers?.code === NO_RESPONDERS) this.tellUnanswered(subject);
     });
   }
 
@@ -97,16 +96,11 @@ export class NatsLive {
   want(filter: string): void {
     const { line, groupLine, prefix } = this.parts;
     const group = isShared(filter) ? filter : null;
-    const { nats } = group === null ? line : groupLine;
-    const inner = group === null ? filter : sharedFilter(filter);
-    const callback = (error: Error | null, { data }: { data: Uint8Array }) => {
-      if (error === null) this.take(data, group);
-    };
+    const [itsLine, inner] = group === null ? [line, filter] : [groupLine, sharedFilter(filter)];
+    const options = group === null ? {} : { queue: queueOf(group) };
+    const take = ({ data }: Msg) => this.take(data, group);
     const subscriptions = subjectsOf(inner).map((subject) =>
-      nats.subscribe(
-        `${prefix}m.${subject}`,
-        group === null ? { callback } : { callback, queue: queueOf(group) },
-      ),
+      itsLine.subscribe(`${prefix}m.${subject}`, take, options),
     );
     const want: Want = { filter, subscriptions };
     this.wants.set(filter, want);
@@ -222,7 +216,7 @@ export class NatsLive {
 
   private meet(node: number): Source {
     const source: Source = { sequence: 0, topics: new TopicTable(TOPICS_MAX / 2) };
-    if (this.sources.size >= SOURCES_MAX) {
+    if (this.sources.size >= NODES_MAX) {
       const [oldest] = this.sources.keys();
       this.sources.delete(oldest);
     }
@@ -261,7 +255,6 @@ function queueOf(group: string): string {
 
 /** Topics, of this node and of each other, whose messages are counted. */
 const TOPICS_MAX = 8_192;
-const SOURCES_MAX = 256;
 const UNWANTED_MAX = 1_024;
 const COUNT_MAX = 0xffff_ffff;
 const NO_RESPONDERS = 503;

@@ -73,6 +73,7 @@ export class NatsBackplane implements Backplane {
   readonly cluster: string;
   readonly store: ClusterStore;
   onTrouble: Backplane['onTrouble'] = () => {};
+  onFault: Backplane['onFault'] = () => {};
   private readonly news: News;
   private readonly lines: NatsLines;
   private readonly live: NatsLive;
@@ -218,12 +219,13 @@ export class NatsBackplane implements Backplane {
       news.push((events) => (isConnected ? events.connected() : events.disconnected()));
     };
     const refused = (error: Error) => this.onTrouble(`NATS refuses something: ${error.message}`);
-    const listener = { up: look, down: look, refused };
-    lines.log.listener = { up: () => this.logs.up(), down: () => this.logs.down(), refused };
+    const fault = (error: unknown) => this.onFault(error);
+    const listener = { up: look, down: look, refused, fault };
+    lines.log.listener = { up: () => this.logs.up(), down: () => this.logs.down(), refused, fault };
     lines.live.listener = listener;
     lines.group.listener = listener;
     lines.store.listener = {
-      refused,
+      ...{ refused, fault },
       up: () => {
         look();
         this.values.lineChanged(true);

@@ -59,11 +59,7 @@ export class NatsClaims {
       { ...{ bucket: stream, own, after, isAlive }, nodes: () => parts.nodes() },
       this.table,
     );
-    parts.line.nats.subscribe(this.subjectOf(own.node), {
-      callback: (error, { data }) => {
-        if (error === null) this.hear(data);
-      },
-    });
+    parts.line.subscribe(this.subjectOf(own.node), ({ data }) => this.hear(data));
   }
 
   /** Resolves when claims can be had, and numbers. @throws {JspError} ERR_JSP_BACKPLANE_FAILED */

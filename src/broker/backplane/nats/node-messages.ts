@@ -21,11 +21,9 @@ export class NodeMessages {
     this.prefix = prefix;
     this.node = node;
     this.name = Buffer.from(node);
-    const callback = (error: Error | null, { data }: { data: Uint8Array }) => {
-      if (error === null) this.take(data);
-    };
-    line.nats.subscribe(`${prefix}n.${node}.m`, { callback });
-    line.nats.subscribe(`${prefix}a.m`, { callback });
+    const take = ({ data }: { data: Uint8Array }) => this.take(data);
+    line.subscribe(`${prefix}n.${node}.m`, take);
+    line.subscribe(`${prefix}a.m`, take);
   }
 
   send(node: string, bytes: Uint8Array): void {

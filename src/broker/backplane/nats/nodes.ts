@@ -199,7 +199,7 @@ export class NatsNodes {
     await new Promise<void>((resolve) => {
       void (async () => {
         for await (const entry of entries) {
-          this.hear(entry);
+          this.line.attempt(() => this.hear(entry));
           if (entry.key === this.own.node) resolve(); // which was written before, so it is the last of them
         }
       })();
@@ -225,6 +225,7 @@ export class NatsNodes {
     const before = this.known.get(node);
     if (before !== undefined && before.record.number !== number) this.forget(node); // another run of it
     const isNew = !this.known.has(node);
+    if (isNew && this.known.size >= NODES_MAX && node !== this.own.node) return;
     this.known.set(node, { record, heardMs: this.nowMs() });
     if (isNew && node !== this.own.node) this.listener?.came(node);
   }
@@ -243,6 +244,7 @@ function recordOf(entry: KvWatchEntry): NodeRecord | null {
       record.node === entry.key && isNodeName(entry.key) && typeof number === 'number',
       'not an entry of a node',
     );
+    assert(entry.length <= ENTRY_BYTES_MAX, 'larger than a node writes');
     assert(Array.isArray(urls) && urls.every((url) => typeof url === 'string'), 'not URLs');
     const figures = { startedAt: 0, clients: 0, sessions: 0, claims: 0, interest: 0, lagMs: 0 };
     for (const name of Object.keys(figures) as (keyof typeof figures)[])
@@ -262,6 +264,9 @@ function recordOf(entry: KvWatchEntry): NodeRecord | null {
 
 function ignore(): void {}
 
+/** Nodes that are known; what others write there is not of the cluster. */
+export const NODES_MAX = 256;
+const ENTRY_BYTES_MAX = 64 * 1_024;
 /** A node that has not written for so long is gone. */
 export const LEASE_MS = 10_000;
 const BEAT_MS = 2_500;

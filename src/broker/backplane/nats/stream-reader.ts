@@ -4,11 +4,12 @@
  */
 
 import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
-import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
+import type { Msg, Subscription } from '@nats-io/transport-node';
+import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
 
 export interface ReaderSurroundings {
-  readonly nats: NatsConnection;
+  readonly line: NatsLine;
   readonly modules: NatsModules;
   readonly manager: JetStreamManager;
   readonly stream: string;
@@ -40,18 +41,18 @@ export class StreamReader {
   private isClosed = false;
 
   private constructor(surroundings: ReaderSurroundings, name: string, listener: ReaderListener) {
-    const { nats, modules } = surroundings;
+    const { line, modules } = surroundings;
     this.surroundings = surroundings;
     this.name = name;
     this.listener = listener;
     this.inbox = modules.transport.createInbox();
-    this.subscription = nats.subscribe(this.inbox, {
-      callback: (error, message) => {
-        if (this.isClosed) return;
-        if (error !== null) this.listener.lost();
-        else this.take(message);
-      },
-    });
+    const take = (message: Msg) => {
+      if (!this.isClosed) this.take(message);
+    };
+    const ended = () => {
+      if (!this.isClosed) this.listener.lost();
+    };
+    this.subscription = line.subscribe(this.inbox, take, { ended });
   }
 
   /** @throws what the client library throws where it cannot be made */
@@ -83,8 +84,8 @@ export class StreamReader {
     expires?: number;
     idle_heartbeat?: number;
   }): void {
-    const { nats, stream } = this.surroundings;
-    nats.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${this.name}`, JSON.stringify(options), {
+    const { line, stream } = this.surroundings;
+    line.nats.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${this.name}`, JSON.stringify(options), {
       reply: this.inbox,
     });
   }
@@ -92,8 +93,8 @@ export class StreamReader {
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    const { nats, manager, stream } = this.surroundings;
-    if (nats.isClosed()) return;
+    const { line, manager, stream } = this.surroundings;
+    if (line.nats.isClosed()) return;
     this.subscription.unsubscribe();
     manager.consumers.delete(stream, this.name).catch(() => {}); // NATS forgets it by itself
   }

@@ -80,11 +80,7 @@ export class NatsValues implements ValuePort {
     this.stream = `JSP_${cluster.replaceAll('_', '%5F')}_retained`;
     this.prefix = `jsp.${cluster}.r.`;
     this.inbox = modules.transport.createInbox();
-    line.nats.subscribe(`${this.inbox}.*`, {
-      callback: (error, message) => {
-        if (error === null) this.onAnswer(message);
-      },
-    });
+    line.subscribe(`${this.inbox}.*`, (message) => this.onAnswer(message));
     this.timer = setInterval(() => this.look(), LOOK_MS);
     this.timer.unref();
   }
@@ -310,7 +306,9 @@ export class NatsValues implements ValuePort {
       for await (const message of messages) {
         if (messages !== this.messages) return;
         this.heard = message.seq;
-        this.take(message.subject, message.data, message.seq, message.time.getTime());
+        this.around.line.attempt(() =>
+          this.take(message.subject, message.data, message.seq, message.time.getTime()),
+        );
         if (!this.isComplete && message.seq >= this.completeAt) this.complete();
       }
     } catch (error) {

@@ -41,6 +41,28 @@ describe.runIf(program !== null)('claims on NATS', () => {
     );
   const text = (entry: BucketEntry | null) => entry?.value && Buffer.from(entry.value).toString();
 
+  test('go on where whoever is answered throws, which is told [CLU-14]', async () => {
+    const told: unknown[] = [];
+    const quiet = { up: () => {}, down: () => {}, refused: () => {} };
+    line.listener = { ...quiet, fault: (error) => told.push((error as Error).message) };
+    await write('s/thrown', 'one', 0);
+    const fail = () => {
+      throw new Error('what is answered');
+    };
+    let rows = 0;
+    stream.read('s/thrown', fail);
+    stream.write('s/thrown', null, 0, fail);
+    stream.write('s/thrown', Buffer.from('two'), 7_777, fail);
+    const isWhole = await new Promise((resolve) =>
+      stream.scan(() => {
+        rows++;
+        throw new Error('what is answered');
+      }, resolve),
+    );
+    expect([isWhole, rows > 0, told]).toEqual([true, true, ['what is answered']]);
+    expect(text(await read('s/thrown'))).toBe('one');
+  });
+
   test('are changed only by who goes on from the last change [CLU-25]', async () => {
     expect(await read('s/x')).toEqual({ revision: 0, value: null });
     const first = await write('s/x', 'one', 0);

@@ -1,6 +1,12 @@
 import { jetstream } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { NatsLive } from '../../../../src/broker/backplane/nats/live.ts';
+import { NatsClaims } from '../../../../src/broker/backplane/nats/nats-claims.ts';
+import { NodeMessages } from '../../../../src/broker/backplane/nats/node-messages.ts';
+import { NatsNodes } from '../../../../src/broker/backplane/nats/nodes.ts';
+import { StreamReader } from '../../../../src/broker/backplane/nats/stream-reader.ts';
+import { NatsValues } from '../../../../src/broker/backplane/nats/values.ts';
 import { type Broker, startBroker } from '../../../../src/broker/index.ts';
 import { connectClient } from '../../../../src/client/index.ts';
 import { generateIdentity } from '../../../../src/index.ts';
@@ -22,6 +28,21 @@ function claim(node: string, key = '', value = ''): Buffer {
     `\0${String.fromCharCode(key.length)}${key}\0\0\0${String.fromCharCode(value.length)}${value}`,
   );
   return Buffer.concat([head, named(node), ...(key === '' ? [] : [entry])]);
+}
+
+/** The next call of a method throws, and is written down. */
+function failOnce(
+  { prototype, name }: { prototype: object; name: string },
+  method: string,
+  failed: string[],
+) {
+  const methods = prototype as Record<string, unknown>;
+  const whole = methods[method];
+  methods[method] = () => {
+    methods[method] = whole;
+    failed.push(`${name}.${method}`);
+    throw new Error(`${name}.${method}`);
+  };
 }
 
 describe.skipIf(program === null)('what others publish on the account of a cluster', () => {
@@ -94,5 +115,35 @@ describe.skipIf(program === null)('what others publish on the account of a clust
     await client.close();
     const { backplane } = broker.metrics();
     expect([backplane?.reconnects, backplane?.nodes, faults]).toEqual([0, 1, []]);
+  }, 20_000);
+
+  test('and is something that the broker fails at is left out and told as a fault, and its lines go on [CLU-14]', async () => {
+    const client = await connectClient(broker.url, { session: 'steady', sessionExpiryMs: 60_000 });
+    const heard: string[] = [];
+    await client.subscribe('#', (message) => void heard.push(message.text()), { qos: 1 });
+    await client.subscribe('live/+', (message) => void heard.push(message.text()));
+    await client.publish('a', 'before', { qos: 1 });
+    await until(() => heard.length > 0, 'a message');
+    faults.length = 0;
+    const failed: string[] = [];
+    failOnce(NatsLive, 'take', failed);
+    failOnce(NodeMessages, 'take', failed);
+    failOnce(NatsClaims, 'hear', failed);
+    failOnce(NatsNodes, 'hear', failed);
+    failOnce(NatsValues, 'take', failed);
+    failOnce(StreamReader, 'take', failed);
+    for (const subject of ['m.live.x', 'a.m', 'n.one.c']) stranger.publish(`jsp.odd.${subject}`, 'x');
+    for (const subject of ['$KV.jsp_odd_nodes.x', 'jsp.odd.r.c', 'jsp.odd.q.default.c'])
+      await jetstream(stranger).publish(subject, 'x');
+    await until(() => failed.length === 6 && faults.length === 3, 'a fault of each line');
+    expect(faults.map((fault) => (fault as Error).message).every((what) => failed.includes(what))).toBe(true);
+
+    await client.publish('live/a', 'live');
+    await client.publish('a', 'stored', { qos: 1 });
+    await client.publish('b', 'kept', { qos: 1, retain: true }); // answered when NATS has it
+    await until(() => heard.includes('live') && heard.includes('stored'), 'the messages after it');
+    const other = await connectClient(broker.url, { session: 'steady', sessionExpiryMs: 60_000 });
+    await other.close();
+    expect(broker.metrics().backplane?.reconnects).toBe(0);
   }, 20_000);
 });

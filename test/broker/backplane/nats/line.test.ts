@@ -115,7 +115,12 @@ describe.skipIf(program === null)('a line to NATS', () => {
     try {
       const line = await open({ urls: [`nats://jsp:s3cret%40@127.0.0.1:${way.port}`] });
       const told: string[] = [];
-      line.listener = { up: () => told.push('up'), down: () => told.push('down'), refused: () => {} };
+      line.listener = {
+        up: () => told.push('up'),
+        down: () => told.push('down'),
+        refused: () => {},
+        fault: () => {},
+      };
       await guarded.stop();
       await until(() => told.length === 1, 'it is down');
       expect([line.isUp, await line.settled()]).toEqual([false, false]);

@@ -28,6 +28,7 @@ export class LogsNode {
       up: () => logs.up(),
       down: () => logs.down(),
       refused: ({ message }) => this.troubles.push(message),
+      fault: (error) => this.troubles.push(String(error)),
     };
   }
 
