@@ -178,7 +178,8 @@ export class NodeStream {
     }
     this.partBytes += body.length;
     this.parts.push(body);
-    if (this.partBytes > MESSAGE_BYTES_MAX) this.break(StreamEnd.BROKEN);
+    const isPart = isLast || body.length === PART_BYTES_MAX; // small ones would be many
+    if (!isPart || this.partBytes > MESSAGE_BYTES_MAX) this.break(StreamEnd.BROKEN);
     else if (isLast) {
       const message = Buffer.concat(this.parts);
       this.parts = [];
