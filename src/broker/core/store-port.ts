@@ -3,6 +3,8 @@
  * become of it the core hears when it polls ({@link StorePort.tell}). So the core stays free of I/O.
  */
 
+import { PublishFlag } from '../../pubsub/command.ts';
+
 /**
  * Why a log takes no record: it is full (of records that it may not drop, or the disk is), it has failed and takes none until the broker starts anew, or
  * it has a record of this sequence with this id or a newer one. Of a log that is kept elsewhere: the record is on its way there ({@link StoreEvents.placed}
@@ -18,6 +20,9 @@ export const AppendFault = {
   CONTRADICTION: -7,
 } as const;
 export type AppendFault = (typeof AppendFault)[keyof typeof AppendFault];
+
+/** What a record keeps of the flags of its PUBLISH, beside QoS 1: some readers want to know of RETAIN. [BRK-131] */
+export const STORED_FLAGS = PublishFlag.RETAIN | PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
 
 /** A message as a log keeps it. */
 export interface LogRecord {

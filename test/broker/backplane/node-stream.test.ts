@@ -228,16 +228,19 @@ describe('a stream between two nodes', () => {
     expect(pair.way).toEqual([]);
   });
 
-  test.each([0, 1, 512 * 1_024 - 1])('ends at a part of %i bytes, of which there could be many [CLU-50]', (length) => {
-    const pair = new Pair();
-    const near = pair.open();
-    pair.carry();
-    near.stream?.send(Buffer.alloc(512 * 1_024 + 1));
-    const [{ to, frame }, ...rest] = pair.way.splice(0);
-    pair.way.push({ to, frame: frame.subarray(0, frame.length - 512 * 1_024 + length) }, ...rest);
-    pair.carry();
-    expect(near.endedWith).toBe(StreamEnd.BROKEN);
-  });
+  test.each([0, 1, 512 * 1_024 - 1])(
+    'ends at a part of %i bytes, of which there could be many [CLU-50]',
+    (length) => {
+      const pair = new Pair();
+      const near = pair.open();
+      pair.carry();
+      near.stream?.send(Buffer.alloc(512 * 1_024 + 1));
+      const [{ to, frame }, ...rest] = pair.way.splice(0);
+      pair.way.push({ to, frame: frame.subarray(0, frame.length - 512 * 1_024 + length) }, ...rest);
+      pair.carry();
+      expect(near.endedWith).toBe(StreamEnd.BROKEN);
+    },
+  );
 
   test('whatever else comes is counted or refused, and nothing fails [CLU-50]', () => {
     const pair = new Pair();

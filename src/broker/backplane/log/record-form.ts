@@ -14,7 +14,7 @@ import {
   topicEndOf,
 } from '../../../pubsub/command.ts';
 import { keyOfMessage, nameIn } from '../../core/publishing/message-ids.ts';
-import type { LogRecord, StoredRecord } from '../../core/store-port.ts';
+import { type LogRecord, STORED_FLAGS, type StoredRecord } from '../../core/store-port.ts';
 
 export const RECORD_HEAD_BYTES = 30;
 
@@ -50,7 +50,7 @@ export function decodeRecord(bytes: Uint8Array, offset: number): StoredRecord | 
   // A PUBLISH of QoS 1 has an id, which is that of its offset from now on.
   command.writeUInt32BE(offset >>> 0 || 1, 4);
   const isRead = reader.read(command) === ReasonCode.NO_ERROR && reader.command === Command.PUBLISH;
-  if (!isRead || (command[1] & ~KEPT_FLAGS) !== PublishFlag.QOS1) return null;
+  if (!isRead || (command[1] & ~STORED_FLAGS) !== PublishFlag.QOS1) return null;
   command.writeUInt32BE(offset >>> 0, 4);
   return {
     command,
@@ -93,4 +93,3 @@ const VERSION = 1;
 const SEQUENCE_MAX = 3;
 const COMMAND_BYTES_MIN = 9;
 const POOLED_BYTES_MAX = 1_024;
-const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;

@@ -45,7 +45,7 @@ import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
 import { REFUSED, type Receipt } from '../publishing/receipts.ts';
 import type { Session } from '../session/session.ts';
 import type { BrokerState } from '../state.ts';
-import { AppendFault, type LogPort } from '../store-port.ts';
+import { AppendFault, type LogPort, STORED_FLAGS } from '../store-port.ts';
 import {
   answerRepeated,
   awaitLog,
@@ -483,7 +483,5 @@ function resultOf(log: LogPort | null, isUnwanted: boolean, terms: Terms): Publi
 const NO_TERMS: Terms = { ttlMs: NEVER, deliveryClass: DeliveryClass.DURABLE, replyAt: -1 };
 /** What a message keeps of its flags. */
 const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
-/** What a log keeps of them: some of its readers want to know of RETAIN. [BRK-131] */
-const STORED_FLAGS = KEPT_FLAGS | PublishFlag.RETAIN;
 const POOLED_BYTES_MAX = 1_024;
 const DOLLAR = 0x24;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeRecord, encodeRecord, recordName } from '../../../../src/broker/backplane/log/record-form.ts';
-import type { LogRecord } from '../../../../src/broker/core/store-port.ts';
+import { type LogRecord, STORED_FLAGS } from '../../../../src/broker/core/store-port.ts';
 import { HEADER_BYTES, PublishFlag, publishPrefix } from '../../../../src/pubsub/command.ts';
 import { encodeProperties } from '../../../../src/pubsub/properties.ts';
 
@@ -38,8 +38,15 @@ describe('a record as the backplane keeps it [CLU-31]', () => {
         }),
         fc.uint8Array({ maxLength: 3_000 }),
         fc.integer({ min: 1, max: LIMIT }),
-        (of, payload, offset) => {
+        fc.constantFrom(
+          0,
+          PublishFlag.RETAIN,
+          PublishFlag.COMPRESSED,
+          STORED_FLAGS & ~PublishFlag.PROPERTIES,
+        ),
+        (of, payload, offset, flags) => {
           const record = recordOf('t', payload, of);
+          record.command[1] |= flags;
           const command = Buffer.from(record.command);
           command.writeUInt32BE(offset % 2 ** 32, 4);
           expect(decodeRecord(encodeRecord(record), offset)).toEqual({ ...record, command, offset });
