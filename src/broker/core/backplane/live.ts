@@ -59,7 +59,7 @@ export class LiveMessages implements Partial<BackplaneEvents> {
    * Hands a message, as subscribers of QoS 0 get it, to the other nodes.
    *
    * @param deadlineMs - when it is not to be delivered any more
-   * @param isStored - it is in a log, from where its readers on all nodes get it
+   * @param marks - as `FanOut.offer` has them: QOS1, its readers on all nodes get it from its log; RETAIN, it was published so
    * @param unanswered - what is done when nobody anywhere wants it; null: nothing
    * @returns whether somebody elsewhere may want it
    */
@@ -67,15 +67,14 @@ export class LiveMessages implements Partial<BackplaneEvents> {
     message: Uint8Array,
     priority: number,
     deadlineMs: number,
-    isStored: boolean,
+    marks: number,
     unanswered: (() => void) | null,
   ): boolean {
     const { port, requests } = this;
-    const { fanOut } = this.broker;
     const { isConnected } = port;
     const asks = unanswered !== null && isConnected;
     const request = asks ? requests.add(message, priority, deadlineMs, unanswered) : 0;
-    const marks = (isStored ? PublishFlag.QOS1 : 0) | (fanOut.isRetained ? PublishFlag.RETAIN : 0);
+    const isStored = (marks & PublishFlag.QOS1) !== 0;
     // The port copies the bytes: nobody else sees them like this.
     message[1] |= marks;
     if (isStored) message[ID_END] = STORED_ID;
@@ -97,14 +96,12 @@ export class LiveMessages implements Partial<BackplaneEvents> {
       return;
     }
     if (deadlineMs <= nowMs) return; // at most once, and not too late
-    const isStored = (message[1] & PublishFlag.QOS) !== 0;
-    if (isStored) message.fill(0, 4, 8);
-    fanOut.isRetained = (message[1] & PublishFlag.RETAIN) !== 0;
+    const marks = message[1] & MARKS;
+    if ((marks & PublishFlag.QOS1) !== 0) message.fill(0, 4, 8);
     message[1] &= ~MARKS;
     if (retained.replays > 0 && group === null) retained.onLive(message); // [BRK-106] who gets it needs no last value
     const chosen = group === null ? entries : [groups.chosenIn(group, message)];
-    fanOut.offer(message, chosen, this.publisher, priority, deadlineMs, isStored);
-    fanOut.isRetained = false;
+    fanOut.offer(message, chosen, this.publisher, priority, deadlineMs, marks);
   }
 
   /** [CLU-8] told to those who would have got them, but for readers of logs: those may have been stored. */

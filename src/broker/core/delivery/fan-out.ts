@@ -18,8 +18,6 @@ export class FanOut {
   /** Subscriptions that the latest message was for, and those of them whose queues did not take it. */
   offered = 0;
   refused = 0;
-  /** The message that is offered was published with RETAIN, which most subscriptions are not told. [BRK-131] */
-  isRetained = false;
   private readonly owner: FanOutOwner;
   /** Number of the latest message. */
   private number = 0;
@@ -34,7 +32,7 @@ export class FanOut {
    * @param publisher - the stream that is stopped when a queue is full [BRK-18]
    * @param priority - the message's class
    * @param deadlineMs - when it is not to be delivered any more
-   * @param isStored - in a log, from where its readers get it
+   * @param marks - flags that the message itself does not have here: QOS1, it is in a log, from where its readers get it; RETAIN, it was published so, which most subscriptions are not told [BRK-131]
    */
   offer(
     message: Uint8Array,
@@ -42,10 +40,11 @@ export class FanOut {
     publisher: Channel,
     priority: number,
     deadlineMs: number,
-    isStored: boolean,
+    marks: number,
   ): void {
     const number = ++this.number;
-    const { isRetained } = this;
+    const isStored = (marks & PublishFlag.QOS1) !== 0;
+    const isRetained = (marks & PublishFlag.RETAIN) !== 0;
     const isCompressed = (message[1] & PublishFlag.COMPRESSED) !== 0;
     /** The message as it is queued: once for all subscribers. */
     let kept: Uint8Array | null = null;

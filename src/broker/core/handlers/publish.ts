@@ -82,12 +82,12 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
   if (retained.replays > 0) retained.onLive(message); // [BRK-106] who gets it needs no last value
   if (broker.topicSketch !== null) broker.topicSketch.count(message, topicEnd);
   if (!broker.groups.isEmpty || broker.cluster !== null) {
-    offerLive(broker, publisher, message, entries, NEVER, false);
-    broker.cluster?.live.publish(message, publisher.priority, NEVER, false, null);
+    offerLive(broker, publisher, message, entries, NEVER, 0);
+    broker.cluster?.live.publish(message, publisher.priority, NEVER, 0, null);
     if (isForNobody(broker)) counters.messagesUnrouted++;
   } else if (entries.length === 0)
     counters.messagesUnrouted++; // [BRK-26] nobody wants it: counted and forgotten
-  else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER, false);
+  else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER, 0);
 }
 
 /** Everything that was published before on this stream has been handed to queues, or the stream would not be read. [BRK-25] */
@@ -259,13 +259,12 @@ function offer(
   const isCopied = entries.length > 0 || !broker.groups.isEmpty || cluster !== null;
   const timely = hasWaited ? withTimeLeft(message, deadlineMs - broker.nowMs) : message;
   const live = isCopied ? asLive(timely) : timely;
-  fanOut.isRetained = (message[1] & PublishFlag.RETAIN) !== 0;
-  offerLive(broker, channel, live, entries, deadlineMs, log !== null);
+  const marks = (log === null ? 0 : PublishFlag.QOS1) | (message[1] & PublishFlag.RETAIN);
+  offerLive(broker, channel, live, entries, deadlineMs, marks);
   const { offered, refused } = fanOut;
   const isUnanswered = offered === 0 && log === null && terms.replyAt >= 0;
   const tell = isUnanswered ? () => tellNoResponders(broker, channel, message, terms.replyAt) : null;
-  cluster?.live.publish(live, channel.priority, deadlineMs, log !== null, tell);
-  fanOut.isRetained = false;
+  cluster?.live.publish(live, channel.priority, deadlineMs, marks, tell);
   if (log === null && isForNobody(broker)) {
     counters.messagesUnrouted++;
     if (id === 0) tell?.();
@@ -360,8 +359,8 @@ export function offerStored(broker: BrokerState, channel: Channel, command: Uint
   const entries = broker.router.route(command, topicEndOf(command));
   if (entries === null) return;
   const live = asLive(command);
-  offerLive(broker, channel, live, entries, NEVER, true);
-  broker.cluster?.live.publish(live, channel.priority, NEVER, true, null);
+  offerLive(broker, channel, live, entries, NEVER, PublishFlag.QOS1);
+  broker.cluster?.live.publish(live, channel.priority, NEVER, PublishFlag.QOS1, null);
 }
 
 /** Nobody here was offered the latest message, and no other node may want it. */
@@ -376,11 +375,11 @@ function offerLive(
   message: Uint8Array,
   entries: Entries,
   deadlineMs: number,
-  isStored: boolean,
+  marks: number,
 ): void {
   const areServed = groups.isEmpty || cluster?.live.servesGroups === true;
   const all = areServed ? entries : [...entries, groups.chosenFor(message)];
-  fanOut.offer(message, all, channel, channel.priority, deadlineMs, isStored);
+  fanOut.offer(message, all, channel, channel.priority, deadlineMs, marks);
 }
 
 /** The broker has just started, and does not know yet which messages its logs have: the stream waits, with this one first. */
@@ -471,7 +470,7 @@ function tellNoResponders(broker: BrokerState, channel: Channel, request: Uint8A
   const reply = Buffer.concat([publishPrefix(topic ?? '', PublishFlag.PROPERTIES), properties]);
   const entries = broker.router.route(reply, topicEndOf(reply));
   broker.counters.requestsUnanswered++;
-  if (entries !== null) broker.fanOut.offer(reply, entries, channel, channel.priority, NEVER, false);
+  if (entries !== null) broker.fanOut.offer(reply, entries, channel, channel.priority, NEVER, 0);
 }
 
 /** What a publisher is told of a message that is in `log`, or in none. */

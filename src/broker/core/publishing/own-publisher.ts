@@ -57,7 +57,7 @@ export class OwnPublisher {
     const prefix = publishPrefix(topic, PublishFlag.PROPERTIES);
     const message = Buffer.concat([prefix, encodeProperties(properties), payload]);
     const { channel } = this;
-    fanOut.offer(message, entries, channel, channel.priority, NEVER, false);
+    fanOut.offer(message, entries, channel, channel.priority, NEVER, 0);
   }
 
   /**
