@@ -120,7 +120,7 @@ export class NatsClaimStream implements ClaimBucket {
   }
 
   private async make(replicas: number): Promise<StreamInfo> {
-    const { AckPolicy: _, DiscardPolicy, RetentionPolicy, StorageType } = this.modules.jetstream;
+    const { DiscardPolicy, RetentionPolicy, StorageType } = this.modules.jetstream;
     const config = {
       name: this.stream,
       subjects: [`${this.prefix}>`],

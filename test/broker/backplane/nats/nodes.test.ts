@@ -4,7 +4,7 @@ import { NatsLine } from '../../../../src/broker/backplane/nats/line.ts';
 import { loadNats, type NatsModules } from '../../../../src/broker/backplane/nats/modules.ts';
 import { News } from '../../../../src/broker/backplane/nats/news.ts';
 import { NodeMessages } from '../../../../src/broker/backplane/nats/node-messages.ts';
-import { LEASE_MS, NatsNodes } from '../../../../src/broker/backplane/nats/nodes.ts';
+import { LEASE_MS, NatsNodes, NODES_MAX } from '../../../../src/broker/backplane/nats/nodes.ts';
 import { NatsServer, natsProgram } from '../nats-server.ts';
 import { Brokers, until } from './brokers.ts';
 
@@ -62,6 +62,21 @@ describe.skipIf(program === null)('nodes of a cluster on NATS', () => {
     await until(() => a.told.length > 1, 'a hears that b is gone');
     expect(a.told).toEqual(['came b', 'gone b']);
     expect(a.nodes.has('b')).toBe(false);
+  });
+
+  test('know at most so many, and none by an entry that is larger than theirs [CLU-11]', async () => {
+    const cluster = `n${++clusters}`;
+    const { nodes, told } = await join(cluster, 'a', 1);
+    const stranger = await line();
+    const prefix = `$KV.jsp_${cluster}_nodes.`;
+    const write = (node: string, version = '') =>
+      stranger.nats.publish(prefix + node, JSON.stringify({ node, number: 2, version }));
+    write('large', 'x'.repeat(64 * 1_024));
+    for (let i = 0; i < NODES_MAX + 20; i++) write(`x${i}`);
+    await (await new modules.kv.Kvm(stranger.nats).open(`jsp_${cluster}_nodes`)).delete('x0');
+    await until(() => told.includes('gone x0'), 'the last of it');
+    expect(nodes.has('large')).toBe(false);
+    expect(nodes.list.length).toBe(NODES_MAX - 1);
   });
 
   test('take one for gone that does not write for as long as the lease is, and itself before that [CLU-11]', async () => {
