@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 
 const BENCHMARKS: Readonly<Record<string, string>> = {
   ladder: 'what each layer costs, from bare datagrams up',
+  'in-process':
+    'what our own code costs a message and a packet, with a socket that only hands over and a cipher that does nothing',
   peers: 'the whole stack beside TLS 1.3 over TCP, corked and not, with the same harness',
   latency: 'round trips of one message at a time, pinned to one core where `taskset` is there',
   resumption:
