@@ -8,22 +8,23 @@ import { FakeBackplane } from '../broker/backplane/fake-backplane.ts';
 import { DrivenCore } from '../broker/core/driven-core.ts';
 import { FakeClient } from '../broker/core/fake-client.ts';
 
-type Callback = (error: Error | null, message: { data: Uint8Array }) => void;
+type Take = (message: { data: Uint8Array }) => void;
 
 /** A line to a NATS that is the test: what is subscribed to can be called. */
 class Wire {
   readonly isUp = true;
   readonly hasRoom = true;
-  readonly callbacks = new Map<string, Callback>();
+  readonly takers = new Map<string, Take>();
   readonly sent: { subject: string; bytes: Uint8Array }[] = [];
   readonly nats = {
     info: { max_payload: 1_048_576 },
-    subscribe: (subject: string, { callback }: { callback: Callback }) => {
-      this.callbacks.set(subject, callback);
-      return { unsubscribe: () => void this.callbacks.delete(subject) };
-    },
     publish: (subject: string, bytes: Uint8Array) => void this.sent.push({ subject, bytes }),
   };
+
+  subscribe(subject: string, take: Take) {
+    this.takers.set(subject, take);
+    return { unsubscribe: () => void this.takers.delete(subject) };
+  }
 
   count(): void {}
 
@@ -99,9 +100,9 @@ describe('messages between nodes', () => {
         backplane.values.complete();
         const stream = new FakeClient(core).open();
         stream.subscribe(1, '#');
-        const take = wire.callbacks.get('jsp.c.m.>') as Callback;
-        for (const data of hostile) take(null, { data });
-        take(null, { data: well(2 ** 48 - 1, 'well') });
+        const take = wire.takers.get('jsp.c.m.>') as Take;
+        for (const data of hostile) take({ data });
+        take({ data: well(2 ** 48 - 1, 'well') });
         while (!news.isEmpty) {
           backplane.push((events) => news.tell(events));
           core.look();
@@ -130,7 +131,7 @@ describe('messages between nodes', () => {
         const receiver = new Wire();
         const { news, live: to } = liveOn(receiver, 2);
         to.want('#');
-        const take = receiver.callbacks.get('jsp.c.m.>') as Callback;
+        const take = receiver.takers.get('jsp.c.m.>') as Take;
         const told: string[] = [];
         const expected: string[] = [];
         const missing = new Map<number, number>();
@@ -148,7 +149,7 @@ describe('messages between nodes', () => {
             missing.set(topic, (missing.get(topic) ?? 0) + 1);
             continue;
           }
-          for (let j = 0; j < times; j++) take(null, { data: sender.sent[i].bytes });
+          for (let j = 0; j < times; j++) take({ data: sender.sent[i].bytes });
           const missed = missing.get(topic) ?? 0;
           if (missed > 0 && seen.has(topic)) expected.push(`missed ${missed}`);
           missing.delete(topic);
@@ -177,7 +178,7 @@ describe('messages between nodes', () => {
       const prefix = publishPrefix(topic);
       from.publish(prefix, prefix.length, 2, Number.POSITIVE_INFINITY, 0);
       const { bytes } = sender.sent[sender.sent.length - 1];
-      if (comes) for (const take of receiver.callbacks.values()) take(null, { data: bytes });
+      if (comes) for (const take of receiver.takers.values()) take({ data: bytes });
       while (!news.isEmpty)
         news.tell({
           message: () => told.push(topic),
