@@ -1,6 +1,7 @@
 /**
  * Makes a fresh or updated clone ready: installs what package-lock.json names, where something of it is missing, and compiles src/ to dist/,
- * where something has changed since, and bundles the command and what browsers load. So `npm start` and `npm test` are all that one has to know.
+ * where something has changed since, and bundles the command and what browsers load; and builds the optional addon where there is a C compiler. So
+ * `npm start` and `npm test` are all that one has to know.
  *
  *     node scripts/set-up.js            what `npm start`, `npm test` and `npm run ts` do first; `npm run build` checks types as well
  *     node scripts/set-up.js --anew     compiles into an empty dist/ with all types checked: what is packed
@@ -21,6 +22,7 @@ import {
 } from 'node:fs';
 import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import buildNativeWhereChanged from './build-native.js';
 
 /** Ends the process when it fails. Also what Vitest calls before any test: those of the command line run what is in dist/. */
 export default async function setUp({ anew = false } = {}) {
@@ -58,6 +60,7 @@ async function compile(anew) {
   const options = ['-p', 'tsconfig.build.json', ...(anew ? [] : ['--noCheck'])];
   run(process.execPath, [COMPILER, ...options]);
   await bundle();
+  buildNativeWhereChanged();
   chmodSync(pathOf('dist/cli/main.js'), 0o755);
 }
 

@@ -12,6 +12,10 @@ export class ReceiveBatch {
   readonly isExclusive: boolean;
   count = 0;
   readonly data: Uint8Array[] = [];
+  /** The one memory that all datagrams lie in, so that native code can open the whole batch; null when they lie each in its own. */
+  arena: Uint8Array | null = null;
+  /** Where each datagram begins in {@link arena}. */
+  readonly offset: number[] = [];
   readonly host: string[] = [];
   readonly port: number[] = [];
   /** At which of the socket's own addresses each datagram came: a number of the socket's choice, to answer with. */
@@ -33,9 +37,11 @@ export class ReceiveBatch {
     this.isExclusive = isExclusive;
   }
 
-  push(data: Uint8Array, host: string, port: number, local = 0, isShared = false): void {
+  /** @param offset - where `data` begins in {@link arena}, where there is one */
+  push(data: Uint8Array, host: string, port: number, local = 0, isShared = false, offset = 0): void {
     const i = this.count++;
     this.data[i] = data;
+    this.offset[i] = offset;
     this.host[i] = host;
     this.port[i] = port;
     this.local[i] = local;
