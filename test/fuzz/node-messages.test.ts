@@ -1,6 +1,7 @@
+import type { Msg, ServerInfo, Subscription } from '@nats-io/transport-node';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { NatsLive } from '../../src/broker/backplane/nats/live.ts';
+import { type LiveLine, NatsLive } from '../../src/broker/backplane/nats/live.ts';
 import { LIVE_HEAD_BYTES, LiveHead } from '../../src/broker/backplane/nats/live-message.ts';
 import { News } from '../../src/broker/backplane/nats/news.ts';
 import { publishPrefix } from '../../src/pubsub/command.ts';
@@ -8,22 +9,22 @@ import { FakeBackplane } from '../broker/backplane/fake-backplane.ts';
 import { DrivenCore } from '../broker/core/driven-core.ts';
 import { FakeClient } from '../broker/core/fake-client.ts';
 
-type Take = (message: { data: Uint8Array }) => void;
+type Take = Parameters<LiveLine['subscribe']>[1];
 
 /** A line to a NATS that is the test: what is subscribed to can be called. */
-class Wire {
+class Wire implements LiveLine {
   readonly isUp = true;
   readonly hasRoom = true;
-  readonly takers = new Map<string, Take>();
+  readonly taking = new Map<string, Take>();
   readonly sent: { subject: string; bytes: Uint8Array }[] = [];
   readonly nats = {
-    info: { max_payload: 1_048_576 },
+    info: { max_payload: 1_048_576 } as ServerInfo,
     publish: (subject: string, bytes: Uint8Array) => void this.sent.push({ subject, bytes }),
   };
 
-  subscribe(subject: string, take: Take) {
-    this.takers.set(subject, take);
-    return { unsubscribe: () => void this.takers.delete(subject) };
+  subscribe(subject: string, take: Take): Subscription {
+    this.taking.set(subject, take);
+    return { unsubscribe: () => void this.taking.delete(subject) } as Subscription;
   }
 
   count(): void {}
@@ -44,9 +45,11 @@ function liveOn(wire: Wire, number: number) {
     number,
     nowMs: () => 1_000,
   };
-  return { news, live: new NatsLive(parts as never) };
+  return { news, live: new NatsLive(parts) };
 }
 
+/** Of a message only its bytes are read. */
+const message = (data: Uint8Array) => ({ data }) as Msg;
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
 
 describe('messages between nodes', () => {
@@ -100,9 +103,9 @@ describe('messages between nodes', () => {
         backplane.values.complete();
         const stream = new FakeClient(core).open();
         stream.subscribe(1, '#');
-        const take = wire.takers.get('jsp.c.m.>') as Take;
-        for (const data of hostile) take({ data });
-        take({ data: well(2 ** 48 - 1, 'well') });
+        const take = wire.taking.get('jsp.c.m.>') as Take;
+        for (const data of hostile) take(message(data));
+        take(message(well(2 ** 48 - 1, 'well')));
         while (!news.isEmpty) {
           backplane.push((events) => news.tell(events));
           core.look();
@@ -131,7 +134,7 @@ describe('messages between nodes', () => {
         const receiver = new Wire();
         const { news, live: to } = liveOn(receiver, 2);
         to.want('#');
-        const take = receiver.takers.get('jsp.c.m.>') as Take;
+        const take = receiver.taking.get('jsp.c.m.>') as Take;
         const told: string[] = [];
         const expected: string[] = [];
         const missing = new Map<number, number>();
@@ -149,7 +152,7 @@ describe('messages between nodes', () => {
             missing.set(topic, (missing.get(topic) ?? 0) + 1);
             continue;
           }
-          for (let j = 0; j < times; j++) take({ data: sender.sent[i].bytes });
+          for (let j = 0; j < times; j++) take(message(sender.sent[i].bytes));
           const missed = missing.get(topic) ?? 0;
           if (missed > 0 && seen.has(topic)) expected.push(`missed ${missed}`);
           missing.delete(topic);
@@ -178,7 +181,7 @@ describe('messages between nodes', () => {
       const prefix = publishPrefix(topic);
       from.publish(prefix, prefix.length, 2, Number.POSITIVE_INFINITY, 0);
       const { bytes } = sender.sent[sender.sent.length - 1];
-      if (comes) for (const take of receiver.takers.values()) take({ data: bytes });
+      if (comes) for (const take of receiver.taking.values()) take(message(bytes));
       while (!news.isEmpty)
         news.tell({
           message: () => told.push(topic),

@@ -19,12 +19,17 @@ import type { News } from './news.ts';
 import { NODES_MAX } from './nodes.ts';
 import { subjectOf, subjectsOf } from './subjects.ts';
 
+/** What it asks of a line. */
+export interface LiveLine extends Pick<NatsLine, 'isUp' | 'hasRoom' | 'count' | 'settled' | 'subscribe'> {
+  readonly nats: Pick<NatsLine['nats'], 'info' | 'publish'>;
+}
+
 /** What it stands on. */
 export interface NatsLiveParts {
   /** Brings nothing of what is published by it. */
-  readonly line: NatsLine;
+  readonly line: LiveLine;
   /** Of queue groups, to which this node's own messages come as well. */
-  readonly groupLine: NatsLine;
+  readonly groupLine: LiveLine;
   readonly news: News;
   /** `jsp.<cluster>.` */
   readonly prefix: string;
