@@ -30,6 +30,8 @@ describe.each(['0.0.0.0', '::'])('a socket on %s', (wildcard) => {
   test.runIf(process.platform === 'linux' && (wildcard === '0.0.0.0' || has6))(
     'answers from an address that no interface has, too',
     async () => {
+      // On a busy machine the share of time that it may spend on asking for sockets is soon used up, and a peer is answered when it comes again: here at once.
+      vi.spyOn(performance, 'now').mockReturnValue(performance.now());
       const server = await serve(wildcard);
       for (const host of ['127.0.0.2', '127.1.2.3', '127.0.0.2'])
         expect(await ask(server, host)).toBe('answer');

@@ -3,7 +3,8 @@ import { EVERYONE, OPEN } from '../../../src/broker/core/access/principal.ts';
 import { PublishFlag, publishPrefix, ReasonCode } from '../../../src/pubsub/command.ts';
 import { AuthMethod } from '../../../src/pubsub/session-commands.ts';
 import { Subscriber } from '../core/durable/log-world.ts';
-import { FakeClient } from '../core/fake-client.ts';
+import { FakeClient, type FakeStream } from '../core/fake-client.ts';
+import { publish1 } from '../core/publishing/publishing.ts';
 import { type ClaimNode, ClaimWorld, LEASE_MS } from './claim-world.ts';
 
 function world(...names: string[]): ClaimWorld {
@@ -11,11 +12,19 @@ function world(...names: string[]): ClaimWorld {
 }
 
 /** Publishes messages of QoS 1 with these ids, each its id. */
-function publish(client: FakeClient, ...ids: number[]): void {
+function publish(client: FakeClient, ...ids: number[]): FakeStream {
   const stream = client.open();
   for (const id of ids) {
     stream.send(Buffer.concat([publishPrefix('log/t', PublishFlag.QOS1, id), Buffer.from(`${id}`)]));
   }
+  return stream;
+}
+
+/** The same of messages that are given names: each its id, its name and its text. */
+function publishNamed(client: FakeClient, ...messages: (readonly [number, string, string])[]): FakeStream {
+  const stream = client.open();
+  for (const [id, messageId, text] of messages) publish1(stream, id, 'log/t', text, { messageId });
+  return stream;
 }
 
 function reading(node: ClaimNode, name: string | undefined, filter: string): Subscriber {
@@ -273,6 +282,63 @@ describe('a node that is gone', () => {
     w.pass(500);
     expect(second.welcome.isPresent).toBe(true);
     expect(Math.max(...second.welcome.lastIds)).toBe(5);
+  });
+
+  test('was refused messages, which are refused wherever they come again, and whose ids are no other’s [BRK-83] [CLU-28]', () => {
+    const w = world('a', 'b', 'c');
+    const first = w.node('a').hello('x');
+    w.pass(50);
+    publishNamed(first.client, [1, 'n', 'one'], [2, '$reserved', 'two'], [3, 'm', 'three']);
+    w.pass(50);
+    for (const [node, from] of [
+      ['b', 4],
+      ['c', 5],
+    ] as const) {
+      const next = w.node(node).hello('x');
+      w.pass(50);
+      expect(Math.max(...next.welcome.lastIds)).toBe(from - 1);
+      const stream = publishNamed(
+        next.client,
+        [2, '$reserved', 'two'],
+        [3, 'm', 'three'],
+        [from, node, 'new'],
+      );
+      w.pass(50);
+      stream.carry();
+      expect(stream.link.lines.sort()).toEqual([
+        'PUBLISHED 3',
+        `PUBLISHED ${from}`,
+        `REFUSED 2 ${ReasonCode.NOT_AUTHORIZED}`,
+      ]);
+    }
+  });
+
+  test('has lost with its node what was refused there: what the logs lack before what they have is refused again [CLU-28]', () => {
+    const w = world('a', 'b', 'c');
+    const first = w.node('a').hello('x');
+    w.pass(50);
+    publish(first.client, 1, 2, 5);
+    w.node('a').look();
+    w.kill('a');
+    w.pass(LEASE_MS + 100);
+    for (const [node, last] of [
+      ['b', 5],
+      ['c', 6],
+    ] as const) {
+      const next = w.node(node).hello('x');
+      w.pass(500);
+      expect(Math.max(...next.welcome.lastIds)).toBe(last);
+      const stream = publish(next.client, 2, 3, 4, 5, last + 1);
+      w.pass(50);
+      stream.carry();
+      expect(stream.link.lines.sort()).toEqual([
+        'PUBLISHED 2',
+        'PUBLISHED 5',
+        `PUBLISHED ${last + 1}`,
+        `REFUSED 3 ${ReasonCode.STORE_FAILED}`,
+        `REFUSED 4 ${ReasonCode.STORE_FAILED}`,
+      ]);
+    }
   });
 
   test('only cut off gives up what it has before the others take it, and takes nothing back from them [CLU-26]', () => {

@@ -40,8 +40,9 @@ export class ModelStore implements StorePort {
     return last;
   }
 
-  isMissing(session: number, sequence: number, id: number): boolean {
-    return this.logs.every(({ stream }) => !stream.has(session, sequence, id));
+  /** As src/broker/backplane/cluster-store.ts: whoever refused something knows it. */
+  isMissing(): boolean {
+    return false;
   }
 
   forgetSession(): void {}

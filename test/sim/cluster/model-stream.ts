@@ -79,10 +79,6 @@ export class ModelStream {
     return new Map((this.idsOf.get(session) ?? []).map(({ sequence, id }) => [sequence, id]));
   }
 
-  has(session: number, sequence: number, id: number): boolean {
-    return (this.idsOf.get(session) ?? []).some((each) => each.sequence === sequence && each.id === id);
-  }
-
   /** Drops all records before `offset`. */
   trim(offset: number): void {
     while (this.records.length > 0 && this.records.from < offset) this.records.dropOldest();

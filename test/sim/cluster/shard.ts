@@ -5,6 +5,8 @@ import { runClusterSeed, runGroupsSeed } from './run.ts';
 /** Seeds of all shards together; each takes every n-th of them. */
 const SEEDS = 500;
 const GROUPS_SEEDS = 60;
+/** Worlds that once showed a fault: a process whose session had messages refused gave their ids to its own. */
+const KEPT_GROUPS_SEEDS = [2_359, 2_660];
 const SHARDS = 2;
 /** After so many failures a shard has said enough. */
 const FAILURES_MAX = 5;
@@ -29,15 +31,16 @@ const MET_WITH_GROUPS = ['crash', 'cut', 'leave', 'move', 'nats']
   .map((kind) => `weather, ${kind}`)
   .concat('messages redelivered', 'receipts, stored');
 
-/** Runs every n-th of the seeds of a scenario. Returns what has failed, and how to see it again. */
+/** Runs seeds of a scenario. Returns what has failed, and how to see it again. */
 async function failuresOf(
   scenario: string,
   run: (seed: number) => Promise<Totals>,
-  { from, to }: { from: number; to: number },
+  seeds: readonly number[],
   totals: Totals,
 ): Promise<string> {
   const failures: string[] = [];
-  for (let seed = from; seed <= to && failures.length < FAILURES_MAX; seed += SHARDS) {
+  for (const seed of seeds) {
+    if (failures.length === FAILURES_MAX) break;
     try {
       totals.merge(await run(seed));
     } catch (error) {
@@ -49,6 +52,11 @@ async function failuresOf(
   return failures.join('\n');
 }
 
+/** Every n-th, up to the last. */
+function seedsOf(shard: number, last: number): number[] {
+  return Array.from({ length: Math.ceil((last - shard + 1) / SHARDS) }, (_, i) => shard + i * SHARDS);
+}
+
 /** The tests of one shard. More seeds: `npm run sim -- --scenario cluster --seeds 10000`. */
 export function simulateClusters(shard: number): void {
   const totals = new Totals();
@@ -56,14 +64,15 @@ export function simulateClusters(shard: number): void {
   test(`brokers that are one keep their promises in ${SEEDS / SHARDS} worlds over a model of NATS (shard ${shard} of ${SHARDS})`, {
     timeout: 300_000,
   }, async () => {
-    expect(await failuresOf('cluster', runClusterSeed, { from: shard, to: SEEDS }, totals)).toBe('');
+    expect(await failuresOf('cluster', runClusterSeed, seedsOf(shard, SEEDS), totals)).toBe('');
   });
 
   test(`so they do in ${GROUPS_SEEDS / SHARDS} worlds with shared groups (shard ${shard} of ${SHARDS})`, {
     timeout: 300_000,
   }, async () => {
     const met = new Totals();
-    expect(await failuresOf('groups', runGroupsSeed, { from: shard, to: GROUPS_SEEDS }, met)).toBe('');
+    const seeds = [KEPT_GROUPS_SEEDS[shard - 1], ...seedsOf(shard, GROUPS_SEEDS)];
+    expect(await failuresOf('groups', runGroupsSeed, seeds, met)).toBe('');
     expect(met.zeros(MET_WITH_GROUPS)).toEqual([]);
   });
 

@@ -3,9 +3,11 @@
  * exact. Where the node is gone they are what was known to be stored at some offset of each log; what came behind that, the logs know: they are read from there. [CLU-28]
  */
 
-import { isAfter } from '../../../pubsub/acknowledgement.ts';
+import { idAfter, isAfter } from '../../../pubsub/acknowledgement.ts';
+import { ReasonCode } from '../../../pubsub/command.ts';
 import { SEQUENCES } from '../../../pubsub/session-commands.ts';
-import type { Sequences } from '../session/sequences.ts';
+import type { Publishers } from '../publishing/publishers.ts';
+import { IDS_OF_SESSION_MAX, type RefusedId } from '../publishing/refused-ids.ts';
 import { type Session, SessionState } from '../session/session.ts';
 import type { LogPort, StoreEvents, StorePort } from '../store-port.ts';
 import { type Time, Timer } from '../timers.ts';
@@ -21,6 +23,8 @@ interface Place {
 interface Ids {
   readonly isExact: boolean;
   readonly last: readonly number[];
+  /** Of them, those whose messages were refused: a client that has not heard so sends them again. [BRK-83] */
+  readonly refused: readonly RefusedId[];
   /** Of all logs, when that was so. */
   readonly places: readonly Place[];
 }
@@ -30,6 +34,8 @@ interface Sought {
   readonly session: Session;
   readonly ids: Ids;
   readonly waiting: (() => void)[];
+  /** Ids behind the last that was noted, of each class, in the order in which logs were read. */
+  readonly stored: readonly number[][];
 }
 
 /** A stretch of a log that is read for them. */
@@ -44,7 +50,7 @@ interface Stretch {
 export interface IdsSurroundings extends Time {
   readonly store: StorePort;
   readonly storedAnswers: { whenLogsAreSafe(act: () => void): void };
-  readonly publishers: { coveredIds(sequences: Sequences): readonly number[] };
+  readonly publishers: Pick<Publishers, 'refusedOf' | 'recallRefused'>;
   readonly claims: { holds(key: string): boolean } | null;
   reportFault(error: unknown): void;
 }
@@ -56,6 +62,8 @@ export class ClaimedIds implements Partial<StoreEvents> {
   private finding = new Map<number, Sought>();
   private stretches: Stretch[] = [];
   private readonly noted = new Map<Session, Ids>();
+  /** Ids that a log has none of, and later ones of their class: their messages were refused by a node that is gone. */
+  private readonly missing = new Map<Session, RefusedId[]>();
   private readonly noteTimer = new Timer(() => this.noteAll());
   private readonly readTimer = new Timer(() => this.readOn());
 
@@ -68,7 +76,8 @@ export class ClaimedIds implements Partial<StoreEvents> {
     const { timers, nowMs, storedAnswers } = this.broker;
     storedAnswers.whenLogsAreSafe(() => {
       if (session.state !== SessionState.PRESENT) return;
-      this.put(session, { isExact: false, last: this.covered(session), places: this.placesNow() });
+      const places = this.placesNow();
+      this.put(session, { isExact: false, ...this.takenOf(session), places });
     });
     if (this.noteTimer.heapIndex < 0) timers.set(this.noteTimer, nowMs + NOTE_MS);
   }
@@ -85,7 +94,7 @@ export class ClaimedIds implements Partial<StoreEvents> {
   /** It is about to be handed over, and all that it published is stored, or refused. */
   settle(session: Session): void {
     if (session.number === 0 || this.sought.has(session)) return;
-    this.put(session, { isExact: true, last: this.covered(session), places: [] });
+    this.put(session, { isExact: true, ...this.takenOf(session), places: [] });
   }
 
   onBack(): void {}
@@ -103,7 +112,15 @@ export class ClaimedIds implements Partial<StoreEvents> {
   takeUp(session: Session, bytes: Uint8Array | undefined): void {
     const ids = bytes === undefined ? null : decodeIds(bytes);
     session.recall(ids?.last ?? NONE);
-    if (ids !== null && !ids.isExact) this.sought.set(session, { session, ids, waiting: [] });
+    this.broker.publishers.recallRefused(session.sequences, ids?.refused ?? []);
+    if (ids !== null && !ids.isExact)
+      this.sought.set(session, { session, ids, waiting: [], stored: [[], [], [], []] });
+  }
+
+  /** A later id of the class is in a log, and this one is in none. [STO-20] */
+  isMissing(session: Session, sequence: number, id: number): boolean {
+    const missing = this.missing.get(session);
+    return missing?.some((each) => each.sequence === sequence && each.id === id) ?? false;
   }
 
   /** Calls `act` when it is known which of its ids were taken. */
@@ -151,8 +168,7 @@ export class ClaimedIds implements Partial<StoreEvents> {
         if (records === null) break;
         for (const { session, sequence, id, command, offset } of records) {
           const found = session === 0 ? undefined : this.finding.get(session);
-          const sequences = found?.session.sequences;
-          if (sequences?.isNew(sequence, id)) sequences.take(sequence, id);
+          if (found !== undefined && isBehind(id, found.ids.last[sequence])) found.stored[sequence].push(id);
           left -= command.length;
           stretch.at = offset + 1;
         }
@@ -167,8 +183,10 @@ export class ClaimedIds implements Partial<StoreEvents> {
     const { finding } = this;
     this.finding = new Map();
     this.stretches = [];
-    for (const { session, waiting } of finding.values()) {
+    for (const sought of finding.values()) {
+      const { session, waiting } = sought;
       this.sought.delete(session);
+      this.take(sought);
       for (const act of waiting) {
         try {
           act();
@@ -180,6 +198,27 @@ export class ClaimedIds implements Partial<StoreEvents> {
     this.find(); // who came meanwhile
   }
 
+  /** What the logs have of a session was taken, and what they lack before that was not. */
+  private take({ session, ids, stored }: Sought): void {
+    const missing: RefusedId[] = [];
+    for (let sequence = 0; sequence < SEQUENCES; sequence++) {
+      let last = ids.last[sequence];
+      // Each log has them in order, and all together perhaps not.
+      for (const id of stored[sequence].sort((a, b) => (a === b ? 0 : isAfter(a, b) ? 1 : -1))) {
+        const isGap = last !== 0 && isAfter(id, last);
+        for (
+          let at = idAfter(last);
+          isGap && at !== id && missing.length < IDS_OF_SESSION_MAX;
+          at = idAfter(at)
+        )
+          missing.push({ sequence, id: at, code: ReasonCode.STORE_FAILED });
+        last = id;
+      }
+      session.sequences.take(sequence, last);
+    }
+    if (missing.length > 0) this.missing.set(session, missing);
+  }
+
   /** Now and then: so that no node has to read much of the logs when this one is gone. */
   private noteAll(): void {
     const { broker } = this;
@@ -188,7 +227,7 @@ export class ClaimedIds implements Partial<StoreEvents> {
     const places = this.placesNow();
     const due: { session: Session; last: readonly number[] }[] = [];
     for (const [session, ids] of this.noted) {
-      const last = this.covered(session);
+      const last = [...session.sequences.lastIds];
       const isFar = ids.places.some(({ offset }, i) => places[i].offset - offset >= NOTE_RECORDS);
       if (isFar && last.some((id, i) => id !== ids.last[i])) due.push({ session, last });
     }
@@ -196,10 +235,10 @@ export class ClaimedIds implements Partial<StoreEvents> {
     broker.storedAnswers.whenLogsAreSafe(() => {
       for (const { session, last } of due) {
         if (session.state !== SessionState.PRESENT) continue;
-        // What was refused meanwhile is not stored.
-        const now = this.covered(session);
-        if (last.every((id, i) => id === 0 || now[i] === id || isAfter(now[i], id)))
-          this.put(session, { isExact: false, last, places });
+        const refused = this.takenOf(session).refused.filter(
+          ({ sequence, id }) => !isAfter(id, last[sequence]),
+        );
+        this.put(session, { isExact: false, last, refused, places });
       }
     });
   }
@@ -209,8 +248,10 @@ export class ClaimedIds implements Partial<StoreEvents> {
     return this.broker.claims?.holds(sessionClaim(name as string)) === true;
   }
 
-  private covered(session: Session): readonly number[] {
-    return this.broker.publishers.coveredIds(session.sequences);
+  private takenOf(session: Session): Pick<Ids, 'last' | 'refused'> {
+    const { sequences } = session;
+    const refused = [...(this.missing.get(session) ?? []), ...this.broker.publishers.refusedOf(sequences)];
+    return { last: [...sequences.lastIds], refused: refused.slice(-IDS_OF_SESSION_MAX) };
   }
 
   private placesNow(): Place[] {
@@ -225,7 +266,13 @@ export class ClaimedIds implements Partial<StoreEvents> {
   private forget(session: Session): void {
     this.noted.delete(session);
     this.sought.delete(session);
+    this.missing.delete(session);
   }
+}
+
+/** In serial arithmetic; 0 stands for none. */
+function isBehind(id: number, last: number): boolean {
+  return last === 0 || isAfter(id, last);
 }
 
 /** Where a log is to be read from: from its beginning, where it is another one than it was. */
@@ -234,12 +281,19 @@ function placeIn(log: LogPort, places: readonly Place[]): number {
   return place?.epoch === log.epoch ? Math.max(place.offset, log.earliest) : log.earliest;
 }
 
-/** version u8, is exact u8, last ids u32 each, then of each log: name length u8, name, epoch u64, offset u64 */
-function encodeIds({ isExact, last, places }: Ids): Uint8Array {
-  const head = Buffer.alloc(HEAD_BYTES);
+/** version u8, is exact u8, last ids u32 each, how many were refused u16 and of each sequence u8, id u32, code u16; then of each log: name length u8, name, epoch u64, offset u64 */
+function encodeIds({ isExact, last, refused, places }: Ids): Uint8Array {
+  const head = Buffer.alloc(HEAD_BYTES + REFUSED_BYTES * refused.length);
   head[0] = VERSION;
   head[1] = isExact ? 1 : 0;
   for (let i = 0; i < SEQUENCES; i++) head.writeUInt32BE(last[i], 2 + 4 * i);
+  head.writeUInt16BE(refused.length, HEAD_BYTES - 2);
+  refused.forEach(({ sequence, id, code }, i) => {
+    const at = HEAD_BYTES + REFUSED_BYTES * i;
+    head[at] = sequence;
+    head.writeUInt32BE(id, at + 1);
+    head.writeUInt16BE(code, at + 5);
+  });
   const parts: Buffer[] = [head];
   for (const { log, epoch, offset } of places) {
     const name = Buffer.from(log);
@@ -256,8 +310,19 @@ function decodeIds(bytes: Uint8Array): Ids | null {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (view.length < HEAD_BYTES || view[0] !== VERSION) return null;
   const last = [0, 1, 2, 3].map((i) => view.readUInt32BE(2 + 4 * i));
+  const count = view.readUInt16BE(HEAD_BYTES - 2);
+  const placesAt = HEAD_BYTES + REFUSED_BYTES * count;
+  if (count > IDS_OF_SESSION_MAX || view.length < placesAt) return null;
+  const refused = Array.from({ length: count }, (_, i) => {
+    const at = HEAD_BYTES + REFUSED_BYTES * i;
+    return {
+      sequence: view[at],
+      id: view.readUInt32BE(at + 1),
+      code: view.readUInt16BE(at + 5) as ReasonCode,
+    };
+  });
   const places: Place[] = [];
-  for (let at = HEAD_BYTES; at < view.length; ) {
+  for (let at = placesAt; at < view.length; ) {
     const nameEnd = at + 1 + view[at];
     if (view.length < nameEnd + 16) return null;
     places.push({
@@ -267,13 +332,14 @@ function decodeIds(bytes: Uint8Array): Ids | null {
     });
     at = nameEnd + 16;
   }
-  return { isExact: view[1] === 1, last, places };
+  return { isExact: view[1] === 1, last, refused, places };
 }
 
 export const IDS_KEYS = 'ids/';
 const NONE: readonly number[] = [0, 0, 0, 0];
 const VERSION = 1;
-const HEAD_BYTES = 2 + 4 * SEQUENCES;
+const HEAD_BYTES = 4 + 4 * SEQUENCES;
+const REFUSED_BYTES = 7;
 /** Ids of those who are connected are noted so often, and not before their logs have gone on by so many records. */
 const NOTE_MS = 10_000;
 const NOTE_RECORDS = 8_192;

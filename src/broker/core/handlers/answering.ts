@@ -40,15 +40,19 @@ function refusalOf(
   return publisher.refusalOf(uint32(message, 4)) ?? forgottenRefusalOf(broker, channel, message, log);
 }
 
-/** Of a message that is to be in a log, and is in none: it was refused before the broker started anew. [STO-20] */
+/** Of a message that is to be in a log, and is in none: it was refused before the broker started anew, or by another node. [STO-20] [CLU-28] */
 function forgottenRefusalOf(
   broker: BrokerState,
   channel: Channel,
   message: Uint8Array,
   log: LogPort | null,
 ): ReasonCode | undefined {
-  const { number } = broker.sessionOf(channel);
-  if (log === null || !broker.store.isMissing(number, channel.priority, uint32(message, 4))) return undefined;
+  const session = broker.sessionOf(channel);
+  const [sequence, id] = [channel.priority, uint32(message, 4)];
+  const isMissing =
+    broker.store.isMissing(session.number, sequence, id) ||
+    broker.claimedIds?.isMissing(session, sequence, id) === true;
+  if (log === null || !isMissing) return undefined;
   const key = keyOfMessage(message, topicEndOf(message));
   const isNamed = key !== null && broker.messageIds.find(key, broker.wallMs) !== undefined;
   return isNamed ? undefined : ReasonCode.STORE_FAILED; // else one of its name is there

@@ -295,7 +295,7 @@ function welcome(
       version: BROKER_PROTOCOL_VERSION,
       isPresent,
       epoch: session.epoch,
-      lastIds: broker.publishers.coveredIds(session.sequences),
+      lastIds: session.sequences.lastIds,
       expiryMs: session.expiryMs,
       aliases: TOPIC_ALIASES_MAX,
       messageBytesMax: COMMAND_BYTES_MAX,

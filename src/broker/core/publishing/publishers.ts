@@ -5,7 +5,7 @@ import type { Channel } from '../delivery/client.ts';
 import type { Sequences } from '../session/sequences.ts';
 import { AppendFault, type LogPort, type StoreEvents, type StoreFailure } from '../store-port.ts';
 import { OwedReceipts, Receipts, type StateSafety } from './receipts.ts';
-import { RefusedIds } from './refused-ids.ts';
+import { type RefusedId, RefusedIds } from './refused-ids.ts';
 import { TopicAliases } from './topic-aliases.ts';
 
 /** One publishing stream. */
@@ -38,6 +38,7 @@ export class Publisher {
   /** The message with this id has been taken. */
   take(id: number): void {
     this.sequences.take(this.channel.priority, id);
+    this.refused.taken(this.sequences, this.channel.priority, id);
   }
 
   /** Says at once that a message was not taken, and says so again if the same id comes again. [BRK-83] */
@@ -107,9 +108,14 @@ export class Publishers implements Partial<StoreEvents> {
     return this.values.written;
   }
 
-  /** The last id of each sequence up to which all were taken: those that were refused were not, whatever came behind them. [BRK-53] */
-  coveredIds(sequences: Sequences): number[] {
-    return sequences.lastIds.map((id, sequence) => this.refused.beforeFirst(sequences, sequence, id));
+  /** What was refused of the messages of a session. */
+  refusedOf(sequences: Sequences): readonly RefusedId[] {
+    return this.refused.of(sequences);
+  }
+
+  /** What was refused of a session before it came here. */
+  recallRefused(sequences: Sequences, refused: readonly RefusedId[]): void {
+    for (const { sequence, id, code } of refused) this.refused.add(sequences, sequence, id, code);
   }
 
   /** The stream is gone. */

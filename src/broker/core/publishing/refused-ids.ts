@@ -6,6 +6,13 @@
 import type { ReasonCode } from '../../../pubsub/command.ts';
 import type { Sequences } from '../session/sequences.ts';
 
+/** An id of a session's sequence, and why its message was refused. */
+export interface RefusedId {
+  readonly sequence: number;
+  readonly id: number;
+  readonly code: ReasonCode;
+}
+
 export class RefusedIds {
   /** The one with the oldest latest refusal first. */
   private readonly bySession = new Map<Sequences, Map<number, ReasonCode>>();
@@ -26,12 +33,16 @@ export class RefusedIds {
     return this.bySession.get(sequences)?.get(sequence * IDS + id);
   }
 
-  /** What is before the first id of a sequence that was refused, or `last` where none was. */
-  beforeFirst(sequences: Sequences, sequence: number, last: number): number {
-    for (const key of this.bySession.get(sequences)?.keys() ?? []) {
-      if (Math.floor(key / IDS) === sequence) return (key % IDS) - 1;
-    }
-    return last;
+  /** All that is known of a session, the oldest first. */
+  of(sequences: Sequences): RefusedId[] {
+    const codes = this.bySession.get(sequences) ?? [];
+    return Array.from(codes, ([key, code]) => ({ sequence: Math.floor(key / IDS), id: key % IDS, code }));
+  }
+
+  /** A message was taken with this id: one that was refused with it has been forgotten, with all that its log had taken behind. */
+  taken(sequences: Sequences, sequence: number, id: number): void {
+    if (this.bySession.size === 0) return;
+    if (this.bySession.get(sequences)?.delete(sequence * IDS + id)) this.cost--;
   }
 
   private forget(sequences: Sequences): void {
@@ -54,6 +65,6 @@ function costOf(codes: ReadonlyMap<number, ReasonCode>): number {
 
 const IDS = 2 ** 32;
 /** As many as can wait for their PUBLISHED. */
-const IDS_OF_SESSION_MAX = 4_096;
+export const IDS_OF_SESSION_MAX = 4_096;
 /** Of all sessions: about 8 MB. */
 const COST_MAX = 200_000;

@@ -5,7 +5,7 @@ import { ReasonCode } from '../../../../src/pubsub/command.ts';
 
 const { QUOTA, STORE_FULL } = ReasonCode;
 
-test('what was refused is known by session, sequence and id, and so is what was before it [BRK-83]', () => {
+test('what was refused is known by session, sequence and id, until a message is taken with that id after all [BRK-83]', () => {
   const refused = new RefusedIds();
   const [a, b] = [new Sequences(), new Sequences()];
   refused.add(a, 2, 7, QUOTA);
@@ -13,7 +13,12 @@ test('what was refused is known by session, sequence and id, and so is what was 
   refused.add(a, 0, 0xffff_ffff, QUOTA);
   expect([7, 8, 9].map((id) => refused.codeOf(a, 2, id))).toEqual([QUOTA, undefined, STORE_FULL]);
   expect([refused.codeOf(b, 2, 7), refused.codeOf(a, 1, 7)]).toEqual([undefined, undefined]);
-  expect([0, 1, 2].map((sequence) => refused.beforeFirst(a, sequence, 50))).toEqual([0xffff_fffe, 50, 6]);
+  expect(refused.of(b)).toEqual([]);
+  refused.taken(a, 2, 7);
+  expect(refused.of(a)).toEqual([
+    { sequence: 2, id: 9, code: STORE_FULL },
+    { sequence: 0, id: 0xffff_ffff, code: QUOTA },
+  ]);
 });
 
 test('what is kept of refused ids is bounded, for a session and for all of them; who is refused without end takes nothing from the others [BRK-83]', () => {
