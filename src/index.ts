@@ -42,7 +42,7 @@ export { type ConnectOptions, connect, type ReconnectingConnectOptions } from '.
 export type { CloseOptions, Connection, PathChange } from './transport/connection.ts';
 export type { DiagnosticsMessages } from './transport/diagnostics-messages.ts';
 export type { GoAwayNotice, GoAwayOptions } from './transport/go-away.ts';
-export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';
+export type { Listener, ListenerMetrics, ListenOptions } from './transport/listen.ts';
 export { type MetricsEndpoint, serveMetrics } from './transport/live.ts';
 export type {
   Delivery,
@@ -69,6 +69,15 @@ export type { ReopeningStream } from './transport/reopening-stream.ts';
 export type { Stream } from './transport/stream.ts';
 export { generateIdentity, type IdentityOptions } from './transport/system-crypto.ts';
 export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';
+export type { WorkerContext, WorkerModule, WorkersListenOptions } from './transport/workers/options.ts';
+export type { ThreadOptions } from './transport/workers/threads.ts';
+export {
+  listen,
+  type WorkerEvent,
+  type WorkerMetrics,
+  type WorkersListener,
+  type WorkersMetrics,
+} from './transport/workers/workers-listener.ts';
 export type { Clock, TimerHandle } from './udp/clock.ts';
 export type { DatagramSocket, SocketAddress, SocketCounters, SocketMetrics } from './udp/datagram-socket.ts';
 export type { ImpairmentOptions } from './udp/impaired-socket.ts';

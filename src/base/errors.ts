@@ -66,7 +66,9 @@ export type JspErrorCode =
   | 'ERR_JSP_BACKPLANE_UNAVAILABLE'
   | 'ERR_JSP_BACKPLANE_FAILED'
   | 'ERR_JSP_FILES'
-  | 'ERR_JSP_MONITOR';
+  | 'ERR_JSP_MONITOR'
+  | 'ERR_JSP_WORKERS_UNAVAILABLE'
+  | 'ERR_JSP_WORKER_FAILED';
 
 export interface JspErrorOptions extends ErrorOptions {
   readonly applicationCode?: number | undefined;

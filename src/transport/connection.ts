@@ -18,7 +18,7 @@ import {
   APP_STATES,
   type AppState,
   type ClientTicket,
-  CloseCode,
+  type CloseCode,
   type CloseReason,
   type ConnectionMetrics,
   type ConnectionStream,
@@ -164,8 +164,8 @@ export let announceGoAway: (connection: Connection, url: Uint8Array, closesAt: M
 export let undeliveredOf: (connection: Connection) => Undelivered[];
 /** The address of this machine that the connection's datagrams come from. */
 export let localHostOf: (connection: Connection) => string;
-/** A listener does not let the connection's client in any more. */
-export let revokeConnection: (connection: Connection) => void;
+/** A listener ends the connection, which the client is told by this code of the protocol. */
+export let endConnection: (connection: Connection, code: CloseCode) => void;
 /** Moves it from an address that is gone. Null where it does not move by itself. */
 export let escapeOf: (connection: Connection) => Promise<void> | null;
 /** The system did not take a datagram of so many bytes to the connection's peer. */
@@ -239,10 +239,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       connection.call(() => connection.core.lifecycle.closing.goAway.announce(url, closesAt));
     undeliveredOf = (connection) => connection.undelivered();
     localHostOf = (connection) => connection.driver.socket.localHost;
-    revokeConnection = (connection) =>
-      connection.call((now) =>
-        connection.core.lifecycle.close('transport', CloseCode.NOT_AUTHORIZED, '', now),
-      );
+    endConnection = (connection, code) =>
+      connection.call((now) => connection.core.lifecycle.close('transport', code, '', now));
     escapeOf = ({ owner }) => owner.escapeConnection?.() ?? null;
     datagramWasRefused = (connection, bytes) => connection.onDatagramRefused(bytes);
   }

@@ -12,7 +12,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import { type ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
-import type { Endpoint, EndpointEvent } from '../protocol/endpoint/index.ts';
+import type { Endpoint, EndpointEvent, ForeignPackets } from '../protocol/endpoint/index.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { ImpairedSocket, type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
@@ -24,6 +24,8 @@ export interface DriverOwner {
   onSocketError(error: Error, fatal: boolean): void;
   /** The system does not take datagrams of so many bytes to this address. */
   onDatagramRefused(bytes: number, host: string, port: number): void;
+  /** Of a batch that came, these are other workers'. The bytes are the socket's, to be copied now. */
+  onForeign?(batch: ReceiveBatch, foreign: ForeignPackets): void;
 }
 
 export class Driver {
@@ -92,6 +94,16 @@ export class Driver {
     if (!this.inTurn) this.turn();
   }
 
+  /** Sends what is due although a turn may be under way: for a thread that ends now, whatever it was doing. */
+  sendLast(): void {
+    for (let i = 0; i < LAST_TURNS && this.endpoint.wantsTransmit && this.held === null; i++) this.transmit();
+  }
+
+  /** Takes what another worker got for this one. */
+  take(batch: ReceiveBatch): void {
+    this.onBatch(batch);
+  }
+
   /** Puts a bad network around the socket, or another one, or with null a good one. */
   impair(options: ImpairmentOptions | null): void {
     if (this.socket instanceof ImpairedSocket) return this.socket.impair(options);
@@ -140,7 +152,9 @@ export class Driver {
   private readonly onBatch = (batch: ReceiveBatch): void => {
     if (this.stopped) return;
     this.handedOver += batch.count;
-    this.endpoint.receive(batch, this.clock.now(), 0);
+    const { endpoint } = this;
+    endpoint.receive(batch, this.clock.now(), 0);
+    if (endpoint.foreign.count > 0) this.owner.onForeign?.(batch, endpoint.foreign);
     this.turn();
   };
 
@@ -360,6 +374,8 @@ function giveBack(batch: TransmitBatch): void {
 const FREE_BATCHES: TransmitBatch[] = [];
 const FREE_BATCHES_MAX = 4;
 const BATCHES_A_TURN = 4;
+/** Good-byes of some ten thousand connections. */
+const LAST_TURNS = 16;
 /** Ticks that follow each other sooner are those of a loop that is busy. */
 const TICKS_APART: Micros = 100;
 /** A turn answers hellos until this much time has passed, and no more than so many; with the KEM in JavaScript one takes longer. */

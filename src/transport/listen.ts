@@ -1,3 +1,5 @@
+/** A server's socket with all of its connections, and what it is made of. One file, for what is asked of a listener is asked of its options. */
+
 import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import type { MemoryMetrics } from '../base/memory-budget.ts';
@@ -10,6 +12,7 @@ import {
   type EndpointCounters,
   type EndpointEvent,
   type RetryMode,
+  type TicketKeys,
 } from '../protocol/endpoint/index.ts';
 import { reachableAddress } from '../udp/addresses.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
@@ -32,9 +35,9 @@ import {
   type Connection,
   type ConnectionOwner,
   datagramWasRefused,
+  endConnection,
   failConnection,
   openConnection,
-  revokeConnection,
   tellConnection,
 } from './connection.ts';
 import { listenerClose, listenerOpen } from './diagnostics.ts';
@@ -56,6 +59,7 @@ import {
 import { protectionOf } from './protection.ts';
 import { type TicketOptions, ticketConfig, tickets } from './tickets.ts';
 import { DEFAULT_PORT, formatServerUrl, parseAdvertised } from './url.ts';
+import type { Fellows } from './workers/fellows.ts';
 
 export interface ListenOptions extends TransportOptions, AccessOptions {
   /** What the server proves to be; its fingerprint goes into the URL. */
@@ -132,10 +136,21 @@ interface HostPort {
 }
 
 /** The constructor of {@link Listener}, which is nobody else's. */
-let listenerOn: (socket: DatagramSocket, options: ListenOptions, advertised: HostPort) => Listener;
+let listenerOn: (
+  socket: DatagramSocket,
+  options: ListenOptions,
+  advertised: HostPort,
+  fellows: Fellows | null,
+) => Listener;
 
 /** As {@link Listener.goAway}, for an owner that closes the listener itself when the time has come. */
 export let announceEnd: (listener: Listener, options: GoAwayOptions) => void;
+
+/** Tickets are made with these keys from now on: for one of several workers, which have the same. [WRK-5] */
+export let useTicketKeys: (listener: Listener, keys: TicketKeys) => void;
+
+/** Tells the clients at once that the listener is over, in what is left of a thread's last tick. [WRK-9] */
+export let lastWords: (listener: Listener) => void;
 
 /** A server's socket with all of its connections. */
 export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIterable<Connection> {
@@ -158,12 +173,19 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private readonly whenEmpty = new Set<() => void>();
 
   static {
-    listenerOn = (socket, options, advertised) => new Listener(socket, options, advertised);
+    listenerOn = (socket, options, advertised, fellows) => new Listener(socket, options, advertised, fellows);
+    useTicketKeys = (listener, keys) => listener.driver.endpoint.useTicketKeys(keys);
+    lastWords = (listener) => listener.sayLast();
     announceEnd = (listener, { url, withinMs = GO_AWAY_WITHIN_MS }) =>
       void listener.announce(announcedUrl(url), withinMs);
   }
 
-  private constructor(socket: DatagramSocket, options: ListenOptions, advertised: HostPort) {
+  private constructor(
+    socket: DatagramSocket,
+    options: ListenOptions,
+    advertised: HostPort,
+    fellows: Fellows | null,
+  ) {
     super();
     this.owner = {
       streamDefaults: streamDefaultsOf(options),
@@ -172,12 +194,17 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
       onSocketError: (error, fatal) => this.onSocketError(error, fatal),
       onDatagramRefused: (bytes, host, port) => this.onDatagramRefused(bytes, host, port),
       onConnectionClosed: (connection) => this.onConnectionClosed(connection),
+      onForeign: (batch, foreign) => fellows?.handOver(batch, foreign),
     };
     this.gate = new Gate(options, {
       onRefused: (refusal) => this.tell('refused', refusal),
       onKeysChanged: (error) => this.onKeysChanged(error),
     });
-    this.driver = serverDriver(this.reachedBy(socket, options), options, this.owner, this.gate);
+    this.driver = serverDriver(this.reachedBy(socket, options), options, this.owner, this.gate, fellows);
+    if (fellows !== null) {
+      fellows.socket = socket;
+      fellows.onBatch = (batch) => this.driver.take(batch);
+    }
     this.host = this.driver.socket.localHost;
     this.port = this.driver.socket.localPort;
     const { fingerprint, isHybrid } = options.identity;
@@ -296,7 +323,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   /** Who is connected and not on the list any more is sent away. [HS-46] */
   private onKeysChanged(error: JspError | null): void {
     for (const connection of this.connections) {
-      if (error === null && !this.gate.lets(connection.peerIdentity)) revokeConnection(connection);
+      if (error === null && !this.gate.lets(connection.peerIdentity))
+        endConnection(connection, CloseCode.NOT_AUTHORIZED);
     }
     this.tell('authorizedKeys', error);
   }
@@ -337,6 +365,11 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
 
   private get isAccepting(): boolean {
     return !this.isGoing && this.closing === null;
+  }
+
+  private sayLast(): void {
+    for (const connection of this.connections) endConnection(connection, CloseCode.INTERNAL_ERROR);
+    this.driver.sendLast();
   }
 
   /** Tells the clients. Answers when it closes. */
@@ -388,7 +421,16 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
  *
  * @throws JspError ERR_JSP_SOCKET when the address cannot be bound, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED
  */
-export async function listen(given: ListenOptions): Promise<Listener> {
+export function listen(given: ListenOptions): Promise<Listener> {
+  return listenAs(null, given);
+}
+
+/**
+ * As {@link listen}, for one of several workers at one address.
+ *
+ * @param fellows - the others; null: there are none
+ */
+export async function listenAs(fellows: Fellows | null, given: ListenOptions): Promise<Listener> {
   checkOptions('listen', given, LISTEN_OPTIONS);
   const options = withProfile(given);
   protectionOf('listen', options);
@@ -407,11 +449,12 @@ export async function listen(given: ListenOptions): Promise<Listener> {
       port: options.port ?? DEFAULT_PORT,
       receiveBufferBytes: options.receiveBufferBytes,
       sendBufferBytes: options.sendBufferBytes,
+      reusePort: fellows !== null,
     }));
   try {
     const named = advertised ?? (await reachableAt(socket.localHost));
     if (signal?.aborted) throw abortError(signal);
-    const listener = listenerOn(socket, options, named);
+    const listener = listenerOn(socket, options, named, fellows);
     listener.once(
       'close',
       onAbort(signal, () => void listener.close({ timeoutMs: 0 })),
@@ -453,6 +496,7 @@ function serverDriver(
   options: ListenOptions,
   owner: DriverOwner,
   gate: Gate,
+  fellows: Fellows | null,
 ): Driver {
   const connection = connectionConfig(options, socket, true);
   connection.takesMigration = options.migration ?? true;
@@ -468,7 +512,8 @@ function serverDriver(
       connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
       resetKey: options.resetKey,
       access: gate.asksForIdentity || gate.isDecided ? gate : undefined,
-      ids: options.front === undefined ? undefined : serverIds(options.front, socket, randomOf(options)),
+      ids: options.front === undefined ? fellows?.ids : serverIds(options.front, socket, randomOf(options)),
+      place: fellows ?? undefined,
       isLoopback: nearPeers(options),
       retry: retryConfig(options, clockOf(options)),
       tickets: ticketConfig(options.tickets, clockOf(options)),
@@ -484,5 +529,5 @@ async function reachableAt(host: string): Promise<HostPort> {
 
 /** Connections that wait to be taken by an iteration over the listener. */
 const ACCEPTED_MAX = 1_024;
-const HALF_OPEN_MAX = 512;
+export const HALF_OPEN_MAX = 512;
 const CONNECTIONS_MAX = 65_536;

@@ -471,7 +471,7 @@ export function deliveryNumber(delivery: Delivery): WireDelivery {
 }
 
 /** Asked once: the system reads it out of files, for 35 us. */
-function defaultMemoryBytes(): number {
+export function defaultMemoryBytes(): number {
   if (memoryBytes > 0) return memoryBytes;
   const granted = process.constrainedMemory() ?? 0;
   const machine = totalmem();

@@ -112,7 +112,7 @@ const TICKET_OPTIONS: OptionTable<TicketOptions> = {
   lifetimeMs: whole(1_000, 604_800_000),
   earlyDataBytesMax: whole(0, 2 ** 30),
 };
-const LIFETIME_MS = 24 * 3_600_000;
+export const LIFETIME_MS = 24 * 3_600_000;
 const EARLY_DATA_BYTES_MAX = 16_384;
 /** Used tickets that a server remembers: those of 3,000 resumptions a second, for as long as a captured hello could pass. */
 const USED_MAX = 65_536;

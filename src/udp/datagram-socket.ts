@@ -69,6 +69,11 @@ export interface DatagramSocket {
    */
   send(batch: TransmitBatch): boolean;
 
+  /** The own address that has this number in a batch's column `local`; absent where a socket has but one. */
+  hostOfLocal?(local: number): string;
+  /** The number of this own address, which {@link hostOfLocal} of another socket at the same port gave. */
+  localOfHost?(host: string): number;
+
   /** Closes the socket and lets go of held batches unsent; none of the callbacks is called afterwards. */
   close(): Promise<void>;
   /** Lets the socket keep the process alive (the default), or not. */

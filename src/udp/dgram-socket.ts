@@ -1,4 +1,4 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from 'node:dgram';
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { addressFamily, fromSystem, normalAddress } from '../base/ip-address.ts';
@@ -23,6 +23,11 @@ export interface DgramSocketOptions {
   readonly sendBufferBytes?: number | undefined;
   /** Lets another socket bind the same address (SO_REUSEADDR). Default false. */
   readonly reuseAddress?: boolean | undefined;
+  /**
+   * Lets other sockets of this user bind the same address, among which the system spreads what comes (SO_REUSEPORT). Default false. Where
+   * {@link reusePortFault} says that it cannot be done, binding fails.
+   */
+  readonly reusePort?: boolean | undefined;
   /** An IPv6 socket that does not take IPv4 too. Default false. */
   readonly ipv6Only?: boolean | undefined;
   /** The only peer: the kernel drops datagrams of others, and reports "port unreachable". */
@@ -66,6 +71,16 @@ export function bindDgramSocketNow(host: string, options: DgramSocketOptions, lo
   } catch (error) {
     throw socketError(`${host}:${options.port ?? 0}`, error as Error);
   }
+}
+
+/** Why sockets of several workers cannot be bound to one address here; null: they can, as far as is known before it is tried. */
+export function reusePortFault(): string | null {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const isKnown = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
+  if (!isKnown)
+    return `Node ${process.versions.node} cannot bind several sockets to one port, which 22.12 and 23.1 can`;
+  const spreads = ['linux', 'freebsd', 'sunos', 'aix'].includes(process.platform);
+  return spreads ? null : `${process.platform} does not spread datagrams among sockets with one port`;
 }
 
 /**
@@ -366,12 +381,19 @@ async function localHost(host: string | undefined, remote: SocketAddress | null)
 /** Node binds within the call when nothing is to be looked up, and tells of a failure by an event within it. */
 function boundSocket(host: string, options: DgramSocketOptions): Socket {
   const type = addressFamily(host) === 4 ? 'udp4' : 'udp6';
-  const socket = createSocket({
+  if (options.reusePort === true) {
+    // Older Node ignores the option, and the next socket would find the address in use.
+    const fault = reusePortFault();
+    if (fault !== null) throw new Error(fault);
+  }
+  const how: SocketOptions & { reusePort: boolean } = {
     type,
     reuseAddr: options.reuseAddress ?? false,
+    reusePort: options.reusePort ?? false,
     ipv6Only: options.ipv6Only ?? false,
     lookup: type === 'udp4' ? literalLookup : literalLookup6,
-  });
+  };
+  const socket = createSocket(how);
   let failure: Error | null = null;
   const onError = (error: Error): void => {
     failure = error;

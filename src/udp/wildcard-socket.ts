@@ -9,7 +9,8 @@
  *      be asked for: Linux tells which address its socket is connected to;
  *   3. what remains is answered as the system sees fit.
  *
- * The port is shared with SO_REUSEADDR, so it is first bound without, to see that nobody else has it.
+ * The port is shared with SO_REUSEADDR, so it is first bound without, to see that nobody else has it. With SO_REUSEPORT others have it, too, each with a
+ * socket for each address: then whoever asks has looked.
  */
 
 import { addressFamily, isLoopback, isWildcard } from '../base/ip-address.ts';
@@ -53,6 +54,9 @@ export async function bindServerSocket(
 }
 
 function bindWildcard(host: string, options: DgramSocketOptions, surroundings: Surroundings): WildcardSocket {
+  // Others have it by intention: whoever bound the first of them has looked.
+  if (options.reusePort === true && (options.port ?? 0) !== 0)
+    return new WildcardSocket(host, options, surroundings);
   for (let attempt = 1; ; attempt++) {
     const probe = bindDgramSocketNow(host, options);
     const port = probe.localPort;
@@ -97,7 +101,7 @@ export class WildcardSocket implements DatagramSocket {
   private isHeld = false;
   private closed: Promise<void> | null = null;
 
-  /** @param options - with a port, and with `reuseAddress` */
+  /** @param options - with a port, and with `reuseAddress` or `reusePort` */
   constructor(host: string, options: DgramSocketOptions, surroundings: Surroundings) {
     this.options = options;
     this.surroundings = surroundings;
@@ -132,6 +136,14 @@ export class WildcardSocket implements DatagramSocket {
     }
     if (!isFree) this.isHeld = true;
     return isFree;
+  }
+
+  hostOfLocal(local: number): string {
+    return this.addresses[local] ?? this.localHost;
+  }
+
+  localOfHost(host: string): number {
+    return isWildcard(host) ? WILDCARD : this.listenAt(host);
   }
 
   close(): Promise<void> {

@@ -44,6 +44,14 @@ export abstract class WrappedSocket implements DatagramSocket {
     return this.inner.counters;
   }
 
+  hostOfLocal(local: number): string {
+    return this.inner.hostOfLocal?.(local) ?? this.inner.localHost;
+  }
+
+  localOfHost(host: string): number {
+    return this.inner.localOfHost?.(host) ?? 0;
+  }
+
   abstract send(batch: TransmitBatch): boolean;
 
   close(): Promise<void> {

@@ -39,6 +39,7 @@ const DECLARED = [
   'ReceiveOptions',
   'BehindFrontOptions',
   'FrontOptions',
+  'WorkersListenOptions',
 ];
 
 /** What remains of the sources when everything is gone that names options and does nothing with them. */

@@ -7,6 +7,7 @@ const WIDE: Readonly<Record<string, string>> = {
   ClientHandshake: 'the face that a connection has of either side of a handshake',
   'Connection.Host': 'all that the parts of a connection may ask and tell it',
   ConnectionCounters: 'one count each',
+  Endpoint: 'all that a driver hands in and drains, for all connections of a socket',
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',
   HandshakeProgress: 'what its connection asks and tells a handshake: Retry, versions, tickets and keys',

@@ -10,6 +10,8 @@ import { EcnCodepoint } from '../wire/frames/ack.ts';
 export class ReceiveBatch {
   /** The datagrams' memory is the endpoint's alone, which may free it when nothing refers to it any more. */
   readonly isExclusive: boolean;
+  /** Another worker at the endpoint's address got the datagrams, and found them to be ours. [WRK-3] */
+  readonly isHandedOver: boolean;
   count = 0;
   readonly data: Uint8Array[] = [];
   /** The one memory that all datagrams lie in, so that native code can open the whole batch; null when they lie each in its own. */
@@ -33,8 +35,9 @@ export class ReceiveBatch {
   /** Bits of the header that are 0 in most packets: see `OpenedPacket`. */
   readonly headerBits: number[] = [];
 
-  constructor({ isExclusive = false } = {}) {
+  constructor({ isExclusive = false, isHandedOver = false } = {}) {
     this.isExclusive = isExclusive;
+    this.isHandedOver = isHandedOver;
   }
 
   /** @param offset - where `data` begins in {@link arena}, where there is one */

@@ -20,6 +20,7 @@ import type { AccessConfig } from '../handshake/server.ts';
 import type { TicketConfig } from '../handshake/tickets.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
+import type { WorkerPlace } from './routing.ts';
 
 /** What makes an endpoint a server. */
 export interface ServerConfig {
@@ -39,6 +40,8 @@ export interface ServerConfig {
   readonly tickets?: TicketConfig | null | undefined;
   /** Where the ids of its connections are from. Default: they are random. [FRT-2] */
   readonly ids?: ConnectionIdSource | undefined;
+  /** Which of several workers at its address it is. Default: it is alone. [WRK-1] */
+  readonly place?: WorkerPlace | undefined;
   /** How clients show that they are where they say. Default: only by their handshake. */
   readonly retry?: RetryConfig | undefined;
 }

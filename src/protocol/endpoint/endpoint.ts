@@ -30,7 +30,7 @@ import { type ClientCredentials, ClientHandshake } from '../handshake/client.ts'
 import { retryPacket } from '../handshake/retry.ts';
 import { ServerHandshake } from '../handshake/server.ts';
 import type { Resumption } from '../handshake/ticket-offer.ts';
-import { Tickets } from '../handshake/tickets.ts';
+import { type TicketKeys, Tickets } from '../handshake/tickets.ts';
 import { AddressState } from '../path/path.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -49,7 +49,14 @@ import { VERSION_NEGOTIATION } from '../wire/version-packet.ts';
 import { AddressCheck } from './address-check.ts';
 import { Admission, FirstPacketFate, HalfOpenTable, type ServerConfig } from './admission.ts';
 import { ReadyConnections } from './ready-connections.ts';
-import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES, ResetWatch } from './routing.ts';
+import {
+  ConnectionIdTable,
+  FirstIdTable,
+  ForeignPackets,
+  LOCAL_ID_BYTES,
+  ResetWatch,
+  type WorkerPlace,
+} from './routing.ts';
 import { StatelessAnswers, type Way } from './stateless-answers.ts';
 
 export interface EndpointConfig {
@@ -122,11 +129,16 @@ export class Endpoint {
   private readonly admission: Admission | null;
   /** What is known of where clients are before they answered. */
   readonly addresses: AddressCheck;
+  /** Null: nobody else is at its address. */
+  private readonly place: WorkerPlace | null;
+  /** Of the batch that {@link receive} was handed last, what other workers are to be handed. [WRK-3] */
+  readonly foreign = new ForeignPackets();
 
   constructor(config: EndpointConfig) {
     const { server } = config;
     this.config = config;
     this.byId = new ConnectionIdTable(server?.ids ?? null);
+    this.place = server?.place ?? null;
     this.memory = new MemoryBudget(config.connection.memoryBytesMax);
     const { aead } = config.connection;
     this.addresses = new AddressCheck(server, aead, config.random, this.memory, this.counters);
@@ -149,6 +161,11 @@ export class Endpoint {
       issueId: (connection) => this.issueId(connection),
       releaseId: (id) => this.byId.release(id),
     };
+  }
+
+  /** Tickets are sealed and opened with these keys from now on. [WRK-5] */
+  useTicketKeys(keys: TicketKeys): void {
+    this.tickets?.useKeys(keys);
   }
 
   /** Starts a connection; `connected` or `closed` tells how it went. */
@@ -210,6 +227,7 @@ export class Endpoint {
    * @param hellosMax - how many clients' hellos are answered at once; the others wait for {@link answerHello}
    */
   receive(batch: ReceiveBatch, now: Micros, hellosMax = Number.POSITIVE_INFINITY): void {
+    this.foreign.count = 0;
     for (let i = 0; i < batch.count; i++) {
       this.routedTo = null;
       try {
@@ -352,9 +370,6 @@ export class Endpoint {
   private route(batch: ReceiveBatch, i: number, now: Micros): void {
     const { counters } = this;
     const data = batch.data[i];
-    const host = batch.host[i];
-    const port = batch.port[i];
-    const local = batch.local[i];
     this.scratch.begin(batch, i);
     counters.datagramsReceived++;
     counters.bytesReceived += data.length;
@@ -363,28 +378,36 @@ export class Endpoint {
     } else if ((data[0] & LONG_FORM) === 0) {
       if ((data[0] & FIXED_BIT) === 0)
         counters.droppedMalformed++; // [INV-2] the fixed bit is 1
-      else batch.owner[i] = this.ownerOfShort(data, host, port, local, now);
+      else batch.owner[i] = this.byId.lookup(data, 1) ?? this.ownerOfUnknown(batch, i, now);
     } else if (parsePacketHeader(this.scratch.header, data, 0, data.length, LOCAL_ID_BYTES)) {
-      this.routeLong(data, host, port, local, now);
+      this.routeLong(batch, i, now);
     } else {
       counters.droppedMalformed++;
     }
   }
 
-  private ownerOfShort(
-    data: Uint8Array,
-    host: string,
-    port: number,
-    local: number,
-    now: Micros,
-  ): Connection | null {
-    const connection = this.byId.lookup(data, 1);
-    if (connection !== null) return connection;
+  /** Of a short packet whose id leads to no connection: nobody's, but it may be another worker's, or reset one of ours. */
+  private ownerOfUnknown(batch: ReceiveBatch, i: number, now: Micros): null {
+    const data = batch.data[i];
+    if (this.isForeign(batch, i, 1)) return null;
     this.counters.droppedUnknownId++; // [CON-1] the id is nobody's
     const ended = this.resets.ended(data);
-    if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, { host, port, local }, now);
-    else ended.lifecycle.drain(STATELESS_RESET, now);
+    if (ended !== null) ended.lifecycle.drain(STATELESS_RESET, now);
+    else {
+      const way = { host: batch.host[i], port: batch.port[i], local: batch.local[i] };
+      this.answers.reset(data, LOCAL_ID_BYTES, way, now);
+    }
     return null;
+  }
+
+  /** Whether the id at `at`, which leads to no connection here, is of another worker: then the packet waits in {@link foreign}. [WRK-3] */
+  private isForeign(batch: ReceiveBatch, i: number, at: number): boolean {
+    if (this.place === null || batch.isHandedOver) return false;
+    const seat = this.place.fellowOf(batch.data[i], at);
+    if (seat < 0) return false;
+    this.foreign.push(i, seat);
+    this.counters.datagramsForeign++;
+    return true;
   }
 
   /** Opens the short packets of the batch in place. */
@@ -440,10 +463,15 @@ export class Endpoint {
     }
   }
 
-  private routeLong(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
+  private routeLong(batch: ReceiveBatch, i: number, now: Micros): void {
     const { dcidStart, dcidLength, version } = this.scratch.header;
+    const data = batch.data[i];
+    const host = batch.host[i];
+    const port = batch.port[i];
+    const local = batch.local[i];
     if (version !== VERSION) return this.routeOtherVersion(data, version, { host, port, local }, now);
-    let connection = dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, dcidStart) : null;
+    const hasLocalId = dcidLength === LOCAL_ID_BYTES;
+    let connection = hasLocalId ? this.byId.lookup(data, dcidStart) : null;
     if (connection === null) {
       connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
       if (connection !== null && (connection.path.host !== host || connection.path.port !== port)) {
@@ -456,6 +484,8 @@ export class Endpoint {
       connection.receiver.onDatagram(data.length, host, port, local);
       this.ready.add(connection);
       connection.receiver.receiveDatagram(data, 0, this.scratch, now);
+    } else if (hasLocalId && this.isForeign(batch, i, dcidStart)) {
+      // The driver sees to it.
     } else if (this.scratch.header.type === PacketType.INITIAL) {
       this.acceptInitial(data, host, port, local, now);
     } else if (this.scratch.header.type === PacketType.HANDSHAKE) {
@@ -500,7 +530,7 @@ export class Endpoint {
     const proof = this.addresses.shownBy(token, host, port, now);
     // [HS-36] Whoever followed a Retry follows no other, so it is told that it has to begin anew.
     const room =
-      proof === null ? CloseCode.INVALID_TOKEN : admission.roomFor(host, this.byId.size, server, now);
+      proof === null ? CloseCode.INVALID_TOKEN : admission.roomFor(host, this.connectionsOfAll, server, now);
     const isShown = proof !== null && proof.address !== AddressState.UNKNOWN;
     if (typeof room === 'number') {
       if (!this.answers.mayRefuse(now)) return;
@@ -669,11 +699,21 @@ export class Endpoint {
 
   // ---- inside ----
 
+  private countConnections(): void {
+    this.counters.connectionsOpen = this.byId.size;
+    this.place?.tellConnections(this.byId.size);
+  }
+
+  /** Those of the other workers at its address, too. [WRK-7] */
+  private get connectionsOfAll(): number {
+    return this.byId.size + (this.place?.connectionsElsewhere ?? 0);
+  }
+
   private add(options: ConnectionOptions, now: Micros): Connection {
     const connection = new Connection(options, this.surroundings, now);
     this.byId.add(options.sourceId, connection);
     this.counters.handshakesStarted++;
-    this.counters.connectionsOpen = this.byId.size;
+    this.countConnections();
     this.ready.add(connection);
     return connection;
   }
@@ -693,7 +733,7 @@ export class Endpoint {
     if (!this.byId.forget(connection)) return;
     connection.ids.local.forget();
     this.deadlines.remove(connection.seat);
-    this.counters.connectionsOpen = this.byId.size;
+    this.countConnections();
     this.resets.remove(connection);
     this.halfOpen.remove(connection); // [CON-3] a handshake that failed takes memory until now
     this.byFirstPacket.remove(connection);

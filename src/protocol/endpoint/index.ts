@@ -37,7 +37,7 @@ export {
 export { EarlyData } from '../handshake/handshake.ts';
 export { PAYLOAD_BYTES_MAX } from '../handshake/messages.ts';
 export type { Resumption } from '../handshake/ticket-offer.ts';
-export { TICKET_KEY_BYTES, type TicketConfig } from '../handshake/tickets.ts';
+export { TICKET_KEY_BYTES, type TicketConfig, type TicketKeys } from '../handshake/tickets.ts';
 export { LocalAddress } from '../path/local-address.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 export type { ConnectionStream, MessageAsks } from '../stream/connection-stream.ts';
@@ -62,3 +62,4 @@ export { LABEL_BYTES_MAX } from '../wire/frames/stream.ts';
 export { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
 export type { RetryConfig, RetryMode, ServerConfig } from './admission.ts';
 export { type ConnectTarget, Endpoint, type EndpointConfig, type Refusal } from './endpoint.ts';
+export type { ForeignPackets, WorkerPlace } from './routing.ts';

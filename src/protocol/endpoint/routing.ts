@@ -3,7 +3,8 @@
  *
  * - {@link ConnectionIdTable}: by a connection id that this endpoint issued;
  * - {@link FirstIdTable}: by the id that a client made up for its first packets;
- * - {@link ResetWatch}: of a packet with neither, whether it is a stateless reset of one of ours.
+ * - {@link WorkerPlace}: of a packet with neither, where the endpoint is one of several workers at its address, whether it is another one's [WRK-3];
+ * - {@link ResetWatch}: else, whether it is a stateless reset of one of ours.
  */
 
 import { type RandomSource, randomBytes } from '../../base/random.ts';
@@ -98,6 +99,30 @@ export class FirstIdTable<T extends { readonly ids: { readonly firstDestinationI
 
   find(buffer: Uint8Array, at: number, length: number): T | null {
     return this.owners.size === 0 ? null : (this.owners.get(textOf(buffer, at, length)) ?? null);
+  }
+}
+
+/** Where an endpoint stands among those of other workers at its address, its fellows. */
+export interface WorkerPlace {
+  /** The seat of the fellow whose the id in the 8 bytes at `at` is; -1 where it is of none that is there, or of this endpoint's own. */
+  fellowOf(buffer: Uint8Array, at: number): number;
+  /** Connections of all fellows together, this endpoint's not among them. */
+  readonly connectionsElsewhere: number;
+  /** So many connections this endpoint has now. */
+  tellConnections(count: number): void;
+}
+
+/** Which datagrams of the batch that the endpoint was handed last are whose. Valid until it is handed another one. */
+export class ForeignPackets {
+  count = 0;
+  /** Their numbers in the batch. */
+  readonly index: number[] = [];
+  /** The seats of the fellows whose they are. */
+  readonly seat: number[] = [];
+
+  push(index: number, seat: number): void {
+    this.index[this.count] = index;
+    this.seat[this.count++] = seat;
   }
 }
 

@@ -115,6 +115,11 @@ export class Tickets {
     this.keys = config.keys ?? { current: randomBytes(random, TICKET_KEY_BYTES), previous: [] };
   }
 
+  /** New tickets are sealed with these from now on. For a server that was given keys. */
+  useKeys(keys: TicketKeys): void {
+    this.keys = keys;
+  }
+
   /** The nonce of the next ticket, from which its key follows. */
   nonce(): Uint8Array {
     return randomBytes(this.random, TICKET_ID_BYTES);

@@ -87,6 +87,8 @@ export class EndpointCounters {
   bytesReceived = 0;
   /** Bytes of UDP payload sent. */
   bytesSent = 0;
+  /** Datagrams that came, and were handed to the worker whose connection they are of. */
+  datagramsForeign = 0;
   // ---- Connections and handshakes ----
   /** Connections that are kept now: in their handshake, open, and closing. */
   connectionsOpen = 0;

@@ -1,0 +1,82 @@
+/** The module that a worker's thread begins with: a listener, whose connections go to the application's module. */
+
+import { JspError } from '../../base/errors.ts';
+import { type Listener, lastWords, listenAs, useTicketKeys } from '../listen.ts';
+import { sentError } from './messages.ts';
+import { optionsIn, type WorkerContext, type WorkerModule, type WorkerOrders } from './options.ts';
+import { Seat } from './seat.ts';
+import type { WorkerQuestion, WorkerTidings } from './workers-listener.ts';
+
+const seat = Seat.own();
+await seat.work(async () => {
+  const orders = seat.data as WorkerOrders;
+  const module = await moduleAt(orders.module);
+  const context: WorkerContext = { worker: seat.number, workers: seat.count, data: orders.data };
+  await module.start?.(context);
+  const listener = await listenAs(seat.count > 1 ? seat.fellows : null, optionsIn(orders, module));
+  listener.on('connection', (connection) => module.default(connection, context));
+  report(listener);
+  // [WRK-9] In its last moments the thread can still send. Where it is terminated there are none.
+  process.on('exit', () => lastWords(listener));
+  const { host, port, url } = listener;
+  return {
+    value: { host, port, url },
+    duties: {
+      answer: (question) => answerTo(question as WorkerQuestion, listener, module, context),
+      told: (message) => heed(message as WorkerTidings, listener),
+    },
+  };
+});
+
+async function moduleAt(url: string): Promise<WorkerModule> {
+  const module = (await import(url)) as WorkerModule;
+  for (const name of ['default', 'authorize', 'keyLog', 'start', 'stop'] as const) {
+    const isThere = module[name] !== undefined;
+    if (typeof module[name] === 'function' || (!isThere && name !== 'default')) continue;
+    const what = isThere ? 'no function' : 'missing: a function that is called for each connection';
+    throw new JspError('ERR_JSP_OPTION_INVALID', `listen: the export ${name} of ${url} is ${what}`);
+  }
+  return module;
+}
+
+/** What the listener tells goes to the main thread, that its end by itself is the worker's. */
+function report(listener: Listener): void {
+  listener.on('refused', ({ error, ...refusal }) => {
+    seat.tell({ event: 'refused', refusal, error: error === undefined ? undefined : sentError(error) });
+  });
+  listener.on('authorizedKeys', (error) =>
+    seat.tell({ event: 'authorizedKeys', error: error === null ? null : sentError(error) }),
+  );
+  listener.on('error', (error) => {
+    throw error;
+  });
+}
+
+async function answerTo(
+  question: WorkerQuestion,
+  listener: Listener,
+  module: WorkerModule,
+  context: WorkerContext,
+): Promise<unknown> {
+  switch (question.ask) {
+    case 'metrics':
+      return { ...listener.metrics(), ...seat.fellows.counters };
+    case 'close':
+      await listener.close(question.options);
+      return module.stop?.(context);
+    case 'goAway':
+      await listener.goAway(question.options);
+      return module.stop?.(context);
+  }
+}
+
+function heed(tidings: WorkerTidings, listener: Listener): void {
+  switch (tidings.tell) {
+    case 'impair':
+      return listener.impair(tidings.options);
+    case 'tokenKeys':
+      return listener.useTokenKeys(tidings.keys);
+    case 'ticketKeys':
+      return useTicketKeys(listener, tidings.keys);
+  }
+}

@@ -1,0 +1,147 @@
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import fc from 'fast-check';
+import { expect, onTestFinished, test } from 'vitest';
+import { Prng } from '../../../src/base/random.ts';
+import { type EcnCodepoint, ReceiveBatch } from '../../../src/protocol/datagram/index.ts';
+import type { ForeignPackets } from '../../../src/protocol/endpoint/index.ts';
+import { type Channel, Fellows, WAITING_BYTES_MAX } from '../../../src/transport/workers/fellows.ts';
+import type { DatagramSocket } from '../../../src/udp/datagram-socket.ts';
+
+interface Arrived {
+  data: number[];
+  host: string;
+  port: number;
+  ecn: number;
+  local: number;
+}
+
+/** Two workers with a channel between them, both in this thread. */
+function pair(): { one: Fellows; other: Fellows } {
+  const common = {
+    secret: new Uint8Array(32).fill(3),
+    connections: new SharedArrayBuffer(8),
+  };
+  const one = new Fellows(0, 10, common, new Prng(1));
+  const other = new Fellows(1, 11, common, new Prng(2));
+  const { port1, port2 } = new MessageChannel();
+  const there = new SharedArrayBuffer(4);
+  const back = new SharedArrayBuffer(4);
+  const ends: Channel[] = [
+    { seat: 11, port: port1, outgoing: there, incoming: back },
+    { seat: 10, port: port2, outgoing: back, incoming: there },
+  ];
+  one.meet(ends[0]);
+  other.meet(ends[1]);
+  onTestFinished(() => {
+    one.leave();
+    other.leave();
+  });
+  return { one, other };
+}
+
+/** Resolves with what comes until so many datagrams have. */
+function taken(fellows: Fellows, count: number): Promise<Arrived[]> {
+  const all: Arrived[] = [];
+  return new Promise((resolve) => {
+    fellows.onBatch = (batch) => {
+      for (let i = 0; i < batch.count; i++) {
+        all.push({
+          data: [...batch.data[i]],
+          host: batch.host[i],
+          port: batch.port[i],
+          ecn: batch.ecnOf(i),
+          local: batch.local[i],
+        });
+      }
+      if (all.length >= count) resolve(all);
+    };
+  });
+}
+
+function allForeign(count: number, seat: number): ForeignPackets {
+  const all = Array.from({ length: count }, (_, i) => i);
+  return { count, index: all, seat: all.map(() => seat), push: () => {} };
+}
+
+/** A socket with numbers of its own for its addresses. */
+function socketAt(...hosts: string[]): DatagramSocket {
+  return {
+    hostOfLocal: (local: number) => hosts[local],
+    localOfHost: (host: string) => hosts.indexOf(host),
+  } as unknown as DatagramSocket;
+}
+
+test('ids of a worker are known to the others as its own, and to itself as nobody else’s [WRK-2]', () => {
+  const { one, other } = pair();
+  for (let i = 0; i < 100; i++) {
+    const id = one.ids.next();
+    expect(other.fellowOf(id, 0)).toBe(10);
+    expect(one.fellowOf(id, 0)).toBe(-1);
+  }
+});
+
+test('datagrams are handed over as they came, with addresses, ECN and the own address that they came to [WRK-3]', async () => {
+  const datagram = fc.record({
+    data: fc.uint8Array({ minLength: 0, maxLength: 1_500 }),
+    host: fc.constantFrom('192.0.2.1', '2001:db8::1', 'fe80::1%eth0', '127.0.0.1'),
+    port: fc.integer({ min: 1, max: 65_535 }),
+    ecn: fc.constantFrom(0, 1, 2, 3),
+    local: fc.constantFrom(0, 1, 2),
+  });
+  const { one, other } = pair();
+  one.socket = socketAt('0.0.0.0', '192.0.2.7', '192.0.2.8');
+  other.socket = socketAt('0.0.0.0', '192.0.2.8', '192.0.2.7');
+  const LOCALS = [0, 2, 1];
+  await fc.assert(
+    fc.asyncProperty(fc.array(datagram, { minLength: 1, maxLength: 60 }), async (datagrams) => {
+      const arrived = taken(other, datagrams.length);
+      const batch = new ReceiveBatch();
+      for (const { data, host, port, ecn, local } of datagrams) {
+        batch.push(data, host, port, local);
+        if (ecn !== 0) batch.mark(ecn as EcnCodepoint);
+      }
+      one.handOver(batch, allForeign(datagrams.length, 11));
+      expect(await arrived).toEqual(
+        datagrams.map(({ data, local, ...rest }) => ({ ...rest, data: [...data], local: LOCALS[local] })),
+      );
+    }),
+  );
+  expect(other.counters.takenOver).toBe(one.counters.handedOver);
+});
+
+test('what waits for another worker is bounded, what comes beyond is counted, and there is room again when it was taken [WRK-4]', async () => {
+  const { one, other } = pair();
+  const batch = new ReceiveBatch();
+  for (let i = 0; i < 100; i++) batch.push(new Uint8Array(16_384), '192.0.2.1', 1);
+  const arrived = taken(other, Math.floor(WAITING_BYTES_MAX / 16_400));
+  one.handOver(batch, allForeign(100, 11));
+  const { handedOver } = one.counters;
+  expect(handedOver).toBe(Math.floor(WAITING_BYTES_MAX / 16_400));
+  expect(one.counters.handOversDropped).toBe(100 - handedOver);
+  one.handOver(batch, allForeign(1, 11));
+  expect(one.counters).toMatchObject({ handedOver, handOversDropped: 101 - handedOver });
+  await arrived;
+  const another = taken(other, 1);
+  one.handOver(batch, allForeign(1, 11));
+  expect(await another).toHaveLength(1);
+});
+
+test('one that is gone has no packets any more [WRK-3]', async () => {
+  const { one, other } = pair();
+  const id = other.ids.next();
+  expect(one.fellowOf(id, 0)).toBe(11);
+  const { port } = (one as unknown as { bySeat: Map<number, { port: MessagePort }> }).bySeat.get(11) as {
+    port: MessagePort;
+  };
+  const closed = new Promise((resolve) => port.once('close', resolve));
+  other.leave();
+  await closed;
+  expect(one.fellowOf(id, 0)).toBe(-1);
+});
+
+test('connections of all others are counted [WRK-7]', () => {
+  const { one, other } = pair();
+  one.tellConnections(3);
+  other.tellConnections(4);
+  expect([one.connectionsElsewhere, other.connectionsElsewhere]).toEqual([4, 3]);
+});

@@ -1,0 +1,3 @@
+/** No module of workers: it exports no function for connections. */
+
+export const start = 'soon';

@@ -1,0 +1,301 @@
+/** Servers of several workers, with real threads and sockets. Where sockets cannot share an address, of one. */
+import { once } from 'node:events';
+import { describe, expect, test } from 'vitest';
+import type { ClientRefusal, WorkersListenOptions } from '../../../src/index.ts';
+import { LISTEN_OPTIONS } from '../../../src/transport/listen.ts';
+import {
+  ask,
+  clientsOfAll,
+  connect,
+  generateIdentity,
+  isShared,
+  join,
+  listen,
+  SESSION,
+  serveWorkers,
+  takenPort,
+  WORKERS,
+  workerEvent,
+} from './served.ts';
+
+const PLAIN = new URL('./plain-session.js', import.meta.url);
+
+describe('a server of several workers', () => {
+  test('serves at one address, and counts what all of them did [WRK-1]', async () => {
+    const listener = await serveWorkers({ data: { word: 'given' } });
+    const clients = await clientsOfAll(listener);
+    expect(listener.workers).toBe(WORKERS);
+    expect(listener.url).toContain(`@${listener.host}:${listener.port}`);
+    for (const [worker, some] of clients.entries()) {
+      expect(await ask(some[0], 'who')).toBe(`${worker} of ${WORKERS}`);
+      expect(await ask(some[0], 'data')).toBe('given');
+    }
+    const metrics = await listener.metrics();
+    const count = clients.flat().length;
+    expect(metrics.connectionsOpen).toBe(count);
+    expect(metrics.workers.map((worker) => worker?.connectionsOpen)).toEqual(
+      clients.map(({ length }) => length),
+    );
+    expect(metrics.socket.datagramsReceived).toBeGreaterThanOrEqual(count);
+    expect(metrics.socket.errorCodes).toEqual({});
+  });
+
+  test.runIf(isShared)(
+    'serves a client that moves, wherever its packets come then, by the worker that it has [WRK-3]',
+    async () => {
+      const listener = await serveWorkers();
+      const [client] = (await clientsOfAll(listener))[0];
+      for (let moves = 0; (await listener.metrics()).handedOver === 0; moves++) {
+        expect(moves).toBeLessThan(64);
+        await client.rebind();
+        expect(await ask(client, 'who')).toBe(`0 of ${WORKERS}`);
+      }
+      const { handedOver, takenOver, datagramsForeign, handOversDropped } = await listener.metrics();
+      expect(handedOver).toBe(datagramsForeign);
+      expect(takenOver).toBe(handedOver);
+      expect(handOversDropped).toBe(0);
+      const text = 'x'.repeat(1_000_000);
+      expect(await ask(client, text)).toBe(text);
+    },
+  );
+
+  test.runIf(isShared)('bounds the connections of all its workers together [WRK-7]', async () => {
+    const listener = await serveWorkers({ connectionsMax: 3 });
+    for (let i = 0; i < 3; i++) await join(listener);
+    for (let i = 0; i < 4; i++)
+      await expect(connect(listener.url)).rejects.toMatchObject({ code: 'ERR_JSP_SERVER_FULL' });
+    expect((await listener.metrics()).connectionsOpen).toBe(3);
+  });
+
+  test('takes at each worker what any of them gave: tickets, and tokens of Retry [WRK-5] [WRK-6]', async () => {
+    const listener = await serveWorkers({ retry: 'always' });
+    const first = await join(listener);
+    const [ticket] = (await once(first, 'ticket')) as [Uint8Array];
+    await clientsOfAll(listener);
+    expect((await listener.metrics()).tokensRefused).toBe(0);
+    listener.useTokenKeys({ current: new Uint8Array(32).fill(1) });
+    await clientsOfAll(listener);
+    const again = await join(listener, { ticket });
+    expect(again.isResumed).toBe(true);
+    expect((await listener.metrics()).retriesSent).toBeGreaterThan(0);
+  });
+
+  test('takes early data once, whichever worker it comes to [WRK-6]', async () => {
+    const listener = await serveWorkers({ module: PLAIN });
+    let ticket = ((await once(await join(listener), 'ticket')) as [Uint8Array])[0];
+    for (let i = 0; i < 6; i++) {
+      const client = await join(listener, { ticket, earlyData: true });
+      const stream = client.openStream({ earlyData: true });
+      stream.send(`message ${i}`);
+      const [message] = (await once(stream, 'message')) as [Buffer];
+      expect(message.toString()).toBe(`message ${i}`);
+      if (client.earlyData === 'pending') await once(client, 'connected');
+      expect(['accepted', 'refused']).toContain(client.earlyData);
+      [ticket] = (await once(client, 'ticket')) as [Uint8Array];
+      expect(client.metrics().messagesReceived).toBe(1);
+    }
+  });
+
+  test('is asked by the module’s own authorize, and tells whom it refused', async () => {
+    const listener = await serveWorkers();
+    const refused: ClientRefusal[] = [];
+    listener.on('refused', (refusal) => refused.push(refusal));
+    await join(listener, { payload: 'yes' });
+    await expect(connect(listener.url, { payload: 'no' })).rejects.toMatchObject({
+      code: 'ERR_JSP_REFUSED',
+      applicationCode: 4,
+    });
+    await expect(connect(listener.url, { payload: 'fault' })).rejects.toMatchObject({
+      code: 'ERR_JSP_NOT_AUTHORIZED',
+    });
+    while (refused.length < 2) await once(listener, 'refused');
+    expect(refused.map(({ cause }) => cause)).toEqual(['application', 'error']);
+    expect((refused[1].error as Error).message).toBe('authorize cannot tell');
+  });
+});
+
+describe('the end of a worker', () => {
+  test.each(['throw', 'reject', 'exit'])(
+    'by %s ends its clients and nobody else’s, and another takes its place [WRK-9]',
+    async (way) => {
+      const listener = await serveWorkers();
+      const [mine, others] = await clientsOfAll(listener);
+      const ended = workerEvent(listener, 'ended');
+      const started = workerEvent(listener, 'started');
+      mine[0].openStream().send(way);
+      for (const client of mine) {
+        // Told by CONNECTION_CLOSE, before the thread is gone.
+        expect(await client.closed).toMatchObject({ code: 'ERR_JSP_PROTOCOL' });
+      }
+      const { worker, error, restartsInMs } = await ended;
+      expect({ worker, restartsInMs, code: error?.code }).toEqual({
+        worker: 0,
+        restartsInMs: 0,
+        code: 'ERR_JSP_WORKER_FAILED',
+      });
+      expect(error?.message).toContain(way === 'exit' ? 'process.exit(3)' : 'by the test');
+      expect((await started).worker).toBe(0);
+      for (const client of others ?? []) expect(await ask(client, 'who')).toBe(`1 of ${WORKERS}`);
+      await clientsOfAll(listener);
+      for (const client of others ?? []) expect(await ask(client, 'who')).toBe(`1 of ${WORKERS}`);
+    },
+  );
+
+  test('that can say nothing any more ends its clients by stateless resets [WRK-9]', async () => {
+    const listener = await serveWorkers();
+    const [mine, others] = await clientsOfAll(listener);
+    const started = workerEvent(listener, 'started');
+    await listener.restart(0);
+    await started;
+    for (const client of mine) {
+      client.openStream().send('is anybody there');
+      expect(await client.closed).toMatchObject({ code: 'ERR_JSP_STATELESS_RESET' });
+    }
+    for (const client of others ?? []) expect(await ask(client, 'who')).toBe(`1 of ${WORKERS}`);
+  });
+
+  test('again and again makes the next wait twice as long [WRK-9]', async () => {
+    const listener = await serveWorkers();
+    const waits: (number | null)[] = [];
+    for (let i = 0; i < 4; i++) {
+      const ended = workerEvent(listener, 'ended');
+      const started = workerEvent(listener, 'started');
+      await listener.restart(0);
+      waits.push((await ended).restartsInMs);
+      await started;
+    }
+    expect(waits).toEqual([0, 100, 200, 400]);
+  });
+
+  test('that is stuck is told, and so is that it turns again; it can be ended [WRK-10]', async () => {
+    const gate = new SharedArrayBuffer(4);
+    const listener = await serveWorkers({ data: { gate } });
+    const [[client], others] = await clientsOfAll(listener, { heartbeatMs: 0, idleTimeoutMs: 0 });
+    const stuck = workerEvent(listener, 'stuck');
+    client.openStream().send('block');
+    expect((await stuck).worker).toBe(0);
+    if (others !== undefined) expect(await ask(others[0], 'who')).toBe(`1 of ${WORKERS}`);
+    expect((await listener.metrics()).workers[0]).toBeNull();
+    const turning = workerEvent(listener, 'turning');
+    Atomics.notify(new Int32Array(gate), 0);
+    expect((await turning).worker).toBe(0);
+    expect(await ask(client, 'who')).toBe(`0 of ${WORKERS}`);
+    client.openStream().send('block');
+    await expect.poll(() => client.metrics().bytesInFlight).toBe(0);
+    const started = workerEvent(listener, 'started');
+    await listener.restart(0);
+    expect((await started).worker).toBe(0);
+  });
+});
+
+describe('closing', () => {
+  test('closes the connections of all workers, calls their stop, and ends their threads [WRK-8]', async () => {
+    const stops = new SharedArrayBuffer(4);
+    const listener = await serveWorkers({ data: { stops } });
+    const clients = (await clientsOfAll(listener)).flat();
+    const closed = once(listener, 'close');
+    await listener.close({ code: 0, reason: 'over' });
+    await closed;
+    for (const client of clients) expect(await client.closed).toBeNull();
+    expect(new Int32Array(stops)[0]).toBe(WORKERS);
+    await expect(listener.close()).resolves.toBeUndefined();
+    const again = await serveWorkers({ port: listener.port });
+    expect(again.port).toBe(listener.port);
+  });
+
+  test('is announced to the clients of all workers [WRK-8]', async () => {
+    const listener = await serveWorkers();
+    const clients = (await clientsOfAll(listener)).flat();
+    const told = Promise.all(clients.map((client) => once(client, 'goaway')));
+    const going = listener.goAway({ withinMs: 60_000 });
+    await told;
+    await expect(connect(listener.url)).rejects.toMatchObject({ code: 'ERR_JSP_SERVER_CLOSING' });
+    await Promise.all(clients.map((client) => client.close()));
+    await going;
+  });
+
+  test('by a signal', async () => {
+    const abort = new AbortController();
+    const listener = await serveWorkers({ signal: abort.signal });
+    const clients = (await clientsOfAll(listener)).flat();
+    const closed = once(listener, 'close');
+    abort.abort();
+    await closed;
+    await Promise.all(clients.map(({ closed }) => closed));
+    await expect(listen({ ...given(), signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'ERR_JSP_ABORTED',
+    });
+  });
+});
+
+describe('what cannot be', () => {
+  test.each([
+    ['authorize', () => ({ accept: true }), 'export a function of that name from the module'],
+    ['keyLog', () => {}, 'export a function of that name from the module'],
+    ['clock', {}, 'the clock of the machine'],
+    ['random', {}, 'the random numbers of the machine'],
+    ['socket', {}, 'binds its own'],
+    ['front', {}, 'run a server for each core'],
+  ])(
+    'the option %s, which does not reach a thread, is refused with what to do',
+    async (name, value, what) => {
+      expect(Object.hasOwn(LISTEN_OPTIONS, name)).toBe(true);
+      await expect(listen({ ...given(), [name]: value })).rejects.toMatchObject({
+        code: 'ERR_JSP_OPTION_INVALID',
+        message: expect.stringContaining(what),
+      });
+    },
+  );
+
+  test.each([
+    ['no module', { module: undefined }, 'module is missing'],
+    ['a relative path', { module: './session.js' }, "new URL('./session.js', import.meta.url)"],
+    ['no worker', { workers: 0 }, 'workers must be'],
+    ['a name that no option has', { worker: 2 }, 'the nearest it has is "workers"'],
+    ['data that cannot be cloned', { data: () => {} }, 'data must be something that can be cloned'],
+    [
+      'a module without a default function',
+      { module: new URL('./no-session.js', import.meta.url) },
+      'missing',
+    ],
+  ])('%s is an option that is wrong', async (_, wrong, what) => {
+    await expect(listen({ ...given(), ...wrong } as never)).rejects.toMatchObject({
+      code: 'ERR_JSP_OPTION_INVALID',
+      message: expect.stringContaining(what),
+    });
+  });
+
+  test.each([
+    ['that is not there', { module: new URL('./nowhere.js', import.meta.url) }, 'nowhere.js'],
+    ['that says no when it starts', { data: { startFails: true } }, 'start says no'],
+    ['that ends when it starts', { data: { startEnds: true } }, 'process.exit(7)'],
+  ])('a module %s is told by listen, and leaves no thread behind', async (_, wrong, what) => {
+    await expect(listen({ ...given(), ...wrong })).rejects.toMatchObject({
+      code: 'ERR_JSP_WORKER_FAILED',
+      message: expect.stringContaining(what),
+    });
+  });
+
+  test('an address that somebody has is told at once, also where sockets can share it', async () => {
+    const port = await takenPort();
+    await expect(listen({ ...given(), port })).rejects.toMatchObject({ code: 'ERR_JSP_SOCKET' });
+    const listener = await serveWorkers();
+    await expect(listen({ ...given(), port: listener.port })).rejects.toMatchObject({
+      code: 'ERR_JSP_SOCKET',
+    });
+  });
+
+  test.skipIf(isShared)(
+    'several workers where sockets cannot share an address; auto is one there',
+    async () => {
+      await expect(listen({ ...given(), workers: 2 })).rejects.toMatchObject({
+        code: 'ERR_JSP_WORKERS_UNAVAILABLE',
+      });
+      expect((await serveWorkers({ workers: 'auto' })).workers).toBe(1);
+    },
+  );
+});
+
+function given(): WorkersListenOptions {
+  return { identity: generateIdentity(), port: 0, workers: WORKERS, module: SESSION };
+}
