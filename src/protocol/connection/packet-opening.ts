@@ -8,6 +8,7 @@ import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { EcnCodepoint } from '../wire/frames/ack.ts';
 import { CONNECTION_ID_BYTES_MAX, PacketHeader, packetTypeOf } from '../wire/packet-header.ts';
+import type { SharedDatagrams } from '../wire/shared-datagrams.ts';
 import type { PacketNumberSpace } from './packet-number-space.ts';
 
 /** UPDATED: it opened with the next generation of keys. */
@@ -34,6 +35,8 @@ export class ReceiveScratch {
   readonly opened = new OpenedPacket();
   /** The datagram lies in one memory with others: nobody gets a view of it to keep. */
   isShared = false;
+  /** Where it was opened with its batch, what to copy it with; else null. */
+  shared: SharedDatagrams | null = null;
   /** The ECN codepoint that the datagram came with. */
   ecn: EcnCodepoint = EcnCodepoint.NOT_ECT;
   /** Where the datagram came from and to, and how large it was; the host is '' where that does not matter. */
@@ -47,6 +50,7 @@ export class ReceiveScratch {
   /** What a batch says of a datagram. */
   begin(batch: ReceiveBatch, i: number): void {
     this.isShared = batch.isShared[i] !== 0;
+    this.shared = null;
     this.ecn = batch.ecnOf(i);
     this.host = batch.host[i];
     this.port = batch.port[i];

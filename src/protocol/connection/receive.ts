@@ -237,6 +237,7 @@ export class PacketReceiver {
     this.onPacketOpened(space, now);
     reader.reset(data, opened.payloadStart, opened.payloadEnd);
     reader.isKept = scratch.isShared;
+    reader.shared = scratch.shared;
     let ackEliciting = false;
     while (nextFrame(reader)) {
       const frameType = reader.type;

@@ -44,6 +44,7 @@ import {
   RESET_TOKEN_BYTES,
   VERSION,
 } from '../wire/packet-header.ts';
+import { SharedDatagrams } from '../wire/shared-datagrams.ts';
 import { DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
 import { VERSION_NEGOTIATION } from '../wire/version-packet.ts';
 import { AddressCheck } from './address-check.ts';
@@ -118,6 +119,7 @@ export class Endpoint {
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
   private readonly scratch = new ReceiveScratch();
+  private readonly shared = new SharedDatagrams();
   /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
   private routedTo: Connection | null = null;
   private readonly halfOpen = new HalfOpenTable();
@@ -439,8 +441,9 @@ export class Endpoint {
 
   /** Hands the frames of opened packets to their connections. Large memory that nothing refers to afterwards is freed at once. */
   private dispatch(batch: ReceiveBatch, now: Micros): void {
-    const { scratch } = this;
+    const { scratch, shared } = this;
     const { opened } = scratch;
+    shared.begin(batch.data, batch.owner, batch.count);
     for (let i = 0; i < batch.count; i++) {
       const connection = batch.owner[i] as Connection | null;
       if (connection === null || !connection.lifecycle.isOpen) continue;
@@ -450,6 +453,10 @@ export class Endpoint {
       opened.payloadEnd = batch.payloadEnd[i];
       opened.headerBits = batch.headerBits[i];
       scratch.begin(batch, i);
+      if (scratch.isShared) {
+        scratch.shared = shared;
+        shared.read(i);
+      }
       const data = batch.data[i];
       try {
         connection.receiver.receivePayload(PacketType.ONE_RTT, data, scratch, now);
@@ -461,6 +468,7 @@ export class Endpoint {
       if (opened.isSpent) freeNow(data);
       else hastenScavenge(data.length);
     }
+    shared.finish();
   }
 
   private routeLong(batch: ReceiveBatch, i: number, now: Micros): void {

@@ -1,5 +1,6 @@
 import { CloseCode } from './close-code.ts';
 import { PacketType } from './packet-header.ts';
+import type { SharedDatagrams } from './shared-datagrams.ts';
 import { ByteCursor, VARINT_MAX } from './varint.ts';
 
 /**
@@ -17,6 +18,8 @@ export class FrameReader extends ByteCursor {
   error = 0;
   /** Set by whoever keeps a view of {@link buffer} beyond the frame: its memory must live on. */
   isKept = false;
+  /** What copies are made of when {@link buffer} lies in a memory with others, so that it is kept from the start; else null. */
+  shared: SharedDatagrams | null = null;
   /** Type byte of the current frame. That of a MESSAGE includes its {@link flags}. */
   type = 0;
   stream = 0;
@@ -98,6 +101,7 @@ export class FrameReader extends ByteCursor {
     super.reset(buffer, start, end);
     this.type = 0;
     this.isKept = false;
+    this.shared = null;
     this.error = start < end ? 0 : CloseCode.PROTOCOL_VIOLATION; // [FRM-1] a payload without frames
   }
 

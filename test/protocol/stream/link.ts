@@ -9,6 +9,7 @@ import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
 import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
+import { SharedDatagrams } from '../../../src/protocol/wire/shared-datagrams.ts';
 import { PacketRecord } from '../wire/recorded.ts';
 
 /** Writes frames to a packet of `limit` bytes. */
@@ -161,6 +162,35 @@ export class Link {
       if (error !== 0) return error;
     }
     return frame.error;
+  }
+
+  /**
+   * Hands packets to the receiver that lie in one memory, as those of a batch do, which is written over afterwards.
+   * @param readers - whose each is; default: all are of one connection
+   */
+  deliverTogether(packets: readonly Packet[], now: number, readers?: readonly (object | null)[]): void {
+    const arena = Buffer.concat(packets.map(({ bytes }) => bytes));
+    const data: Uint8Array[] = [];
+    let at = 0;
+    for (const { bytes } of packets) {
+      data.push(arena.subarray(at, at + bytes.length));
+      at += bytes.length;
+    }
+    const shared = new SharedDatagrams();
+    shared.begin(data, readers ?? packets.map(() => this), packets.length);
+    const frame = this.reader;
+    for (const [i, datagram] of data.entries()) {
+      shared.read(i);
+      frame.reset(datagram, 0, datagram.length);
+      frame.isKept = true;
+      frame.shared = shared;
+      while (nextFrame(frame)) {
+        const error = this.dispatch(frame, now);
+        if (error !== 0) throw new Error(`close code ${error}`);
+      }
+    }
+    shared.finish();
+    arena.fill(0xee);
   }
 
   acked(packet: Packet): void {

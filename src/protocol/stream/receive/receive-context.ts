@@ -1,6 +1,7 @@
 import type { MemorySource } from '../../../base/memory-budget.ts';
 import { type DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
 import type { ConnectionCompression } from '../../compress/compression.ts';
+import type { DatagramCopy } from '../../wire/shared-datagrams.ts';
 import { type FlowWindow, MESSAGE_COST, Pace } from '../flow-control.ts';
 import { copyOut, type ReadyQueue, type Segment } from './segment.ts';
 
@@ -71,6 +72,7 @@ export class ReceiveContext {
    * larger and enough of such memory is already kept alive. [STR-14]
    */
   keep(segment: Segment): void {
+    if (segment.copy !== null && this.keepCopy(segment, segment.copy)) return;
     const own = segment.end - segment.at;
     const charged = own + segment.count * MESSAGE_COST;
     let kept = segment.buffer.buffer.byteLength;
@@ -88,12 +90,40 @@ export class ReceiveContext {
     this.wasteBytes += segment.waste;
   }
 
+  /** The same where segments share a copy of datagrams: what that keeps alive counts once. False when the segment is to be copied out of it. */
+  private keepCopy(segment: Segment, copy: DatagramCopy): boolean {
+    const charged = segment.end - segment.at + segment.count * MESSAGE_COST;
+    const isFirst = copy.kept === 0;
+    if (isFirst && this.wasteBytes + copy.bytes.length > this.wasteBytesMax) {
+      segment.copy = null;
+      return false;
+    }
+    const before = copy.waste;
+    copy.kept++;
+    copy.charged += charged;
+    this.wasteBytes += copy.waste - before;
+    segment.kept = charged;
+    this.keptBytes += SEGMENT_BYTES + (isFirst ? copy.bytes.length : 0);
+    return true;
+  }
+
   /** A segment is not unread any more. */
   unkeep(segment: Segment): void {
+    if (segment.copy !== null) return this.unkeepCopy(segment, segment.copy);
     this.keptBytes -= segment.kept;
     this.wasteBytes -= segment.waste;
     segment.kept = 0;
     segment.waste = 0;
+  }
+
+  private unkeepCopy(segment: Segment, copy: DatagramCopy): void {
+    if (segment.kept === 0) return;
+    const before = copy.waste;
+    copy.kept--;
+    copy.charged -= segment.kept;
+    this.wasteBytes += copy.waste - before;
+    this.keptBytes -= SEGMENT_BYTES + (copy.kept === 0 ? copy.bytes.length : 0);
+    segment.kept = 0;
   }
 }
 
