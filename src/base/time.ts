@@ -95,6 +95,43 @@ export class DeadlineHeap<T extends HeapItem> {
   }
 }
 
+/** What {@link PutOffDeadlines} orders: `deadline` is where the heap has it, `dueAt` when it is due, which may be later. */
+export interface PutOffItem extends HeapItem {
+  dueAt: Micros;
+}
+
+/**
+ * Deadlines that are put off again and again, and hardly ever come: an item stays where it is when it becomes due later, and is moved only when it is the
+ * first. Thousands of connections that each send and are acknowledged all the time then touch nothing but themselves, where moving each in the heap would
+ * touch others, whose memory is far away.
+ */
+export class PutOffDeadlines<T extends PutOffItem> {
+  private readonly heap = new DeadlineHeap<T>();
+
+  get size(): number {
+    return this.heap.size;
+  }
+
+  set(item: T, dueAt: Micros): void {
+    item.dueAt = dueAt;
+    if (item.heapIndex < 0 || dueAt < item.deadline) this.heap.set(item, dueAt);
+  }
+
+  /** The item that is due first, or undefined. */
+  peek(): T | undefined {
+    for (;;) {
+      const item = this.heap.peek();
+      if (item === undefined || item.dueAt === item.deadline) return item;
+      this.heap.set(item, item.dueAt);
+    }
+  }
+
+  remove(item: T): void {
+    item.dueAt = NEVER;
+    this.heap.remove(item);
+  }
+}
+
 /**
  * When to look through a collection for things whose deadline has come: no later than the earliest of them, but not so often that
  * looking takes more than a small part of the time. What is due is found a little late then, which costs memory only: everything

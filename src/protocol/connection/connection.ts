@@ -3,7 +3,7 @@
 import { JspError } from '../../base/errors.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
-import { type HeapItem, MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, type PutOffItem } from '../../base/time.ts';
 import { ConnectionCompression } from '../compress/compression.ts';
 import { CONGESTION_STATES, type CongestionState } from '../congestion/controller.ts';
 import { QueueBound } from '../congestion/queue-bound.ts';
@@ -141,9 +141,10 @@ export interface ConnectionOptions {
 }
 
 /** The place of a connection in the tables of its endpoint. */
-export class Seat implements HeapItem {
+export class Seat implements PutOffItem {
   readonly connection: Connection;
   deadline: Micros = NEVER;
+  dueAt: Micros = NEVER;
   heapIndex = -1;
   /** It is in the list of connections that may have something to send. */
   isReady = false;

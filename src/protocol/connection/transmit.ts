@@ -158,9 +158,10 @@ export class PacketAssembler {
         continue;
       }
       const probeBytes = this.sizeProbeBytes(now);
-      if (!batch.hasRoom(Math.max(path.mtu, probeBytes))) return true;
+      const isQuiet = probeBytes === 0 && this.isQuiet(now);
+      if (!isQuiet && !batch.hasRoom(Math.max(path.mtu, probeBytes))) return true;
       if (probeBytes > 0) this.packSizeProbe(builder, batch, probeBytes, now);
-      else if (!this.packDatagram(builder, batch, now)) {
+      else if (isQuiet || !this.packDatagram(builder, batch, now)) {
         if (!this.isBlocked && this.protection.isAsked && this.outgoingRepairs.onDrained()) continue;
         this.thin.isAppLimited = !this.isBlocked;
         if (this.protection.isAsked) this.protection.onTransmitted(this.isBlocked, now);
@@ -171,6 +172,21 @@ export class PacketAssembler {
         return false;
       }
     }
+  }
+
+  /**
+   * True when a look shows that there is nothing to pack, as there is not behind the one packet that most connections send at a time, or when an
+   * acknowledgement came: {@link packDatagram} would find the same out for several times the price.
+   */
+  private isQuiet(now: Micros): boolean {
+    const { lifecycle, path, spaces } = this;
+    if (lifecycle.state !== ConnectionState.CONFIRMED || path.validation.isExhausted) return false;
+    const application = spaces[PacketSpace.APPLICATION];
+    if (application === null || spaces[PacketSpace.INITIAL] !== null) return false;
+    if (spaces[PacketSpace.HANDSHAKE] !== null || application.acks.ackDue(now)) return false;
+    if (this.packer.hasFrames || this.control.isDue) return false;
+    if (this.recovery.probesPending(PacketSpace.APPLICATION) > 0) return false;
+    return !this.protection.isAsked || !this.outgoingRepairs.isOn || !this.outgoingRepairs.isDue;
   }
 
   /** Why nothing more is sent now. [CON-70] */

@@ -5,7 +5,7 @@ import { assert } from '../../base/errors.ts';
 import { MemoryBudget } from '../../base/memory-budget.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
-import { DeadlineHeap, type Micros, NEVER } from '../../base/time.ts';
+import { type Micros, NEVER, PutOffDeadlines } from '../../base/time.ts';
 import { AdmissionState } from '../connection/admission.ts';
 import { type ConnectionConfig, configForPeer, localParameters } from '../connection/config.ts';
 import {
@@ -114,7 +114,7 @@ export class Endpoint {
   /** Connections by the destination id of the client's first packet, as long as they live. */
   private readonly byFirstPacket = new FirstIdTable<Connection>();
   private readonly resets = new ResetWatch();
-  private readonly deadlines = new DeadlineHeap<Seat>();
+  private readonly deadlines = new PutOffDeadlines<Seat>();
   private readonly ready: ReadyConnections;
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
@@ -279,7 +279,7 @@ export class Endpoint {
 
   /** When {@link timeout} is to be called at the latest. */
   nextTimeout(): Micros {
-    return this.deadlines.peek()?.deadline ?? NEVER;
+    return this.deadlines.peek()?.dueAt ?? NEVER;
   }
 
   /** Lets every connection whose deadline has come do what is due; after a sleep, asks every peer first whether it is there. [CON-16] */
@@ -287,7 +287,7 @@ export class Endpoint {
     if (hasSlept) for (const connection of this.byId.values()) connection.onResumed(now);
     for (;;) {
       const seat = this.deadlines.peek();
-      if (seat === undefined || seat.deadline > now) return;
+      if (seat === undefined || seat.dueAt > now) return;
       this.deadlines.remove(seat);
       const { connection } = seat;
       if (connection.lifecycle.isOver(now)) {
