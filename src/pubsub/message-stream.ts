@@ -88,8 +88,12 @@ export interface ConnectionFacts {
   readonly overLimit: 'wait' | 'refuse';
   /** Fingerprint of the identity that the client proved in the handshake, 43 characters of base64url; null: none. [AUT-13] */
   readonly identity?: string | null | undefined;
-  /** A secret of this connection alone, for what is to be bound to it; null where it has none. */
-  exporter(label: string, context: Uint8Array, length: number): Uint8Array | null;
+  /** A secret of this connection alone, for what is to be bound to it; null where it has none. Where the connection is a worker's, that answers later. */
+  exporter(
+    label: string,
+    context: Uint8Array,
+    length: number,
+  ): Uint8Array | null | Promise<Uint8Array | null>;
   /** Null: there is no link, or it is not known. */
   link(): LinkFigures | null;
 }

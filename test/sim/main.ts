@@ -14,12 +14,12 @@ import { runSeed } from './run.ts';
 import { scenarioOf } from './scenario.ts';
 import { Totals } from './totals.ts';
 
-const USAGE = `npm run sim -- [--scenario traffic | faults | broker | cluster | groups | store] [--seeds N] [--from N] [--jobs N]   many seeds; says which fail
-npm run sim -- [--scenario traffic | faults | broker | cluster | groups | store] --seed N                               one seed, with its scenario and all that it met
+const USAGE = `npm run sim -- [--scenario traffic | faults | broker | workers | cluster | groups | store] [--seeds N] [--from N] [--jobs N]   many seeds; says which fail
+npm run sim -- [--scenario traffic | faults | broker | workers | cluster | groups | store] --seed N                               one seed, with its scenario and all that it met
 npm run sim -- --interop NAME ...                                                                    the same of a case of the QUIC interop runner, or of all
 
   --scenario   traffic: streams over bad links; faults: listeners, sockets and our own code throw;
-               broker: a broker, its clients and its store in storms;
+               broker: a broker, its clients and its store in storms; workers: the same with clients in threads of their own, which crash;
                cluster: brokers that are one over a model of NATS, in storms; groups: the same, with shared groups;
                store: a store on a disk that fails as disks do   (default traffic)
   --interop    ${INTEROP.map(({ name }) => name).join(', ')}, or all of them
@@ -48,6 +48,7 @@ const SCENARIOS: Readonly<Record<string, Runner>> = {
   traffic: { planOf: scenarioOf, run: runSeed },
   faults: { planOf: faultPlanOf, run: runFaultySeed },
   broker: { planOf: brokerScenarioOf, run: runBrokerSeed },
+  workers: { planOf: brokerScenarioOf, run: (seed) => runBrokerSeed(seed, 2) },
   cluster: { planOf: clusterScenarioOf, run: runClusterSeed },
   groups: { planOf: groupsScenarioOf, run: runGroupsSeed },
   store: { planOf: storePlanOf, run: runStoreSeed },

@@ -129,12 +129,12 @@ export class Authenticator {
       case AuthMethod.NONE:
         return this.byConnection(facts);
       case AuthMethod.IDENTITY:
-        return this.byIdentity(provedIdentity(credentials, facts), facts.door === 'native');
+        return this.byIdentity(await provedIdentity(credentials, facts), facts.door === 'native');
       case AuthMethod.API_KEY:
         return this.byKey(Buffer.from(credentials).toString('latin1'));
       case AuthMethod.JWT: {
         const { token, proof } = decodeToken(credentials);
-        return await this.byToken(token, proof === null ? null : provedIdentity(proof, facts));
+        return await this.byToken(token, proof === null ? null : await provedIdentity(proof, facts));
       }
     }
   }

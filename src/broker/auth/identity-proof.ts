@@ -13,11 +13,14 @@ export interface ProvedIdentity {
 }
 
 /** Null where nothing is proved: the signature is not right, or is of another connection, or this way to the broker has none. [AUT-5] */
-export function provedIdentity(credentials: Uint8Array, facts: ConnectionFacts): ProvedIdentity | null {
+export async function provedIdentity(
+  credentials: Uint8Array,
+  facts: ConnectionFacts,
+): Promise<ProvedIdentity | null> {
   const proof = decodeIdentityProof(credentials);
   if (proof === null) return null;
   const { publicKey, signature } = proof;
-  const exported = facts.exporter(IDENTITY_PROOF.name, publicKey, IDENTITY_PROOF.length);
+  const exported = await facts.exporter(IDENTITY_PROOF.name, publicKey, IDENTITY_PROOF.length);
   if (exported === null || !verifyIdentity(publicKey, 'broker client', exported, signature)) return null;
   return {
     fingerprint: Buffer.from(fingerprintOf(publicKey)).toString('base64url'),

@@ -8,6 +8,7 @@ import { Violation } from '../invariants.ts';
 import type { SimConnection } from './network.ts';
 import type { Broker, BrokerWorld } from './run.ts';
 import type { BrokerEvent, BrokerScenario } from './scenario.ts';
+import { SimWorker, THREADS_MS_MAX } from './sim-worker.ts';
 
 /** The machine that a broker runs on: its process dies and comes back. */
 export class BrokerHost implements Broker {
@@ -27,9 +28,15 @@ export class BrokerHost implements Broker {
   private service: BrokerService | null = null;
   private processClock: LabClock;
   private connections: SimConnection[] = [];
+  /** Where clients are, when that is not the process itself; as many as {@link workerCount} says. */
+  private workers: SimWorker[] = [];
+  private readonly workerCount: number;
 
-  constructor(world: BrokerWorld, { limits, store }: BrokerScenario) {
+  /** @param workerCount - 0: clients are in the broker's own thread */
+  constructor(world: BrokerWorld, { limits, store }: BrokerScenario, workerCount = 0) {
     this.world = world;
+    this.workerCount = workerCount;
+    if (workerCount > 0) world.model.threadsMs = THREADS_MS_MAX;
     this.limits = limits;
     this.keepsStore = store !== 'lost';
     this.hasDisk = store === 'disk';
@@ -82,13 +89,31 @@ export class BrokerHost implements Broker {
       store: this.store,
       onFault: (error) => this.world.fail(error),
     });
+    this.workers = Array.from({ length: this.workerCount }, () => this.newWorker(this.life));
     return this.service;
+  }
+
+  /** A thread of this life of the process, which crashes now and then. */
+  private newWorker(life: number): SimWorker {
+    const { world, processClock, service } = this;
+    const worker = new SimWorker(world.random.fork(), processClock, {
+      onConnection: (connection) => service?.serve(connection),
+      onFault: (error) => world.fail(error),
+    });
+    world.after(WORKER_LIFE_MS_MIN + world.random.below(WORKER_LIFE_MS), () => {
+      if (world.isClear || life !== this.life || this.service === null) return;
+      world.totals.add('workers crashed', 1);
+      worker.crash(world.random.below(WORKER_NOTICED_MS_MAX));
+      this.workers[this.workers.indexOf(worker)] = this.newWorker(life);
+    });
+    return worker;
   }
 
   /** Takes a connection. */
   serve(connection: SimConnection): void {
     this.connections.push(connection);
-    this.service?.serve(connection);
+    if (this.workerCount === 0) this.service?.serve(connection);
+    else if (this.service !== null) this.workers[this.world.random.below(this.workerCount)].serve(connection);
   }
 
   /** The process is killed, and starts again after a while. */
@@ -154,5 +179,9 @@ export class BrokerHost implements Broker {
 }
 
 const SMALL_PARTS = { segmentBytes: 16_384, cacheBytes: 4_096, checkpointBytes: 4_096 };
+const WORKER_LIFE_MS_MIN = 500;
+const WORKER_LIFE_MS = 60_000;
+/** Its clients find out after so long at most. */
+const WORKER_NOTICED_MS_MAX = 20_000;
 /** Above what any message of a world is charged. */
 const MESSAGE_CHARGE_MAX = 1_000;

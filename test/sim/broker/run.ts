@@ -20,10 +20,14 @@ import {
 import { tap } from './taps.ts';
 import { inVirtualTime, WallClock } from './virtual-time.ts';
 
-/** Runs the world of a seed to its end and answers what it met. Rejects, naming the seed, when a promise is broken. */
-export async function runBrokerSeed(seed: number): Promise<Totals> {
+/**
+ * Runs the world of a seed to its end and answers what it met. Rejects, naming the seed, when a promise is broken.
+ *
+ * @param workers - threads of the broker that its clients are in; 0: its own
+ */
+export async function runBrokerSeed(seed: number, workers = 0): Promise<Totals> {
   const scenario = brokerScenarioOf(seed);
-  return runWorld(new BrokerWorld(scenario, (world) => [new BrokerHost(world, scenario)]), seed);
+  return runWorld(new BrokerWorld(scenario, (world) => [new BrokerHost(world, scenario, workers)]), seed);
 }
 
 /** Runs a world to its end, as {@link runBrokerSeed} does. */

@@ -1,0 +1,480 @@
+/**
+ * A worker's end of what it shares with the core of its broker: it hands on what the clients of its connections say, and does on their streams what the core orders.
+ *
+ * The core is never behind by more than {@link UNTAKEN_BYTES_MAX}, nor with one stream by more than {@link STREAM_BYTES_MAX}: what goes beyond that is not read, and waits in the transport. [BRK-135]
+ */
+
+import { isCompressed, reasonCodeName, STREAM_LABEL } from '../../pubsub/command.ts';
+import {
+  type ConnectionFacts,
+  type MessageConnection,
+  type MessageStream,
+  STREAM_PRIORITIES,
+  sendCommand,
+} from '../../pubsub/message-stream.ts';
+import type { Clock } from '../../udp/clock.ts';
+import { type BatchPort, FrameReader, FrameWriter, LINK_FIGURES, Manner, Order, Report } from './frames.ts';
+
+/** What is known of a connection where it is. */
+export interface TransportFacts extends ConnectionFacts {
+  /** Its handshake is complete: nothing of what it has proved changes any more. */
+  readonly isEstablished: boolean;
+  /** The client is told that the broker ends within so long, and where to go: empty, here again. */
+  announceEnd(url: string, withinMs: number): void;
+}
+
+export interface CoreLineSurroundings {
+  readonly port: BatchPort;
+  readonly clock: Clock;
+  /** A monotonic time that the core has, too. */
+  readonly sharedMs: () => number;
+}
+
+/** A connection of a client. */
+class Served {
+  readonly number: number;
+  readonly connection: MessageConnection;
+  readonly facts: TransportFacts;
+  readonly streams = new Set<ServedStream>();
+  /** Streams that the core has opened. */
+  opened = 0;
+  /** What the core was told last. */
+  toldOpenable = 0;
+  toldAddress = '';
+  toldIdentity = '';
+  /** Its identity was told as it stays. */
+  isSettled = false;
+
+  constructor(number: number, connection: MessageConnection, facts: TransportFacts) {
+    this.number = number;
+    this.connection = connection;
+    this.facts = facts;
+  }
+}
+
+/** A stream of such a connection. */
+class ServedStream {
+  readonly number: number;
+  readonly stream: MessageStream;
+  readonly served: Served;
+  /** The core has stopped it, or the core has much of it already. */
+  isPaused = false;
+  isStalled = false;
+  /** Bytes that the core has not taken yet; those of the batch in the making. */
+  untakenBytes = 0;
+  batchBytes = 0;
+  /** Bytes that the core has given, and those of which it knows that they have left. */
+  givenBytes = 0;
+  toldBytes = 0;
+  isWatched = false;
+
+  constructor(number: number, stream: MessageStream, served: Served) {
+    this.number = number;
+    this.stream = stream;
+    this.served = served;
+  }
+}
+
+/** A batch that the core has not taken yet. */
+interface UntakenBatch {
+  readonly bytes: number;
+  readonly shares: readonly { readonly stream: ServedStream; readonly bytes: number }[];
+}
+
+export class CoreLine {
+  private readonly around: CoreLineSurroundings;
+  private readonly writer = new FrameWriter();
+  private readonly reader = new FrameReader();
+  private readonly connections = new Map<number, Served>();
+  private readonly streams = new Map<number, ServedStream>();
+  private lastConnection = 0;
+  private lastStream = -1;
+  /** Streams of which the batch in the making has something. */
+  private shares: ServedStream[] = [];
+  private readonly untaken: UntakenBatch[] = [];
+  private untakenBytes = 0;
+  private readonly stalled = new Set<ServedStream>();
+  /** Streams of which something has not left yet, or the core does not know it. */
+  private watched: ServedStream[] = [];
+  private isLooking = false;
+  private isFlushDue = false;
+  /** Connections that are still to be looked at in this round. */
+  private round: IterableIterator<Served> | null = null;
+  private isOver = false;
+  private readonly flush = () => this.flushNow();
+  private readonly look = () => {
+    this.isLooking = false;
+    this.lookAtWatched();
+  };
+
+  constructor(around: CoreLineSurroundings) {
+    this.around = around;
+  }
+
+  /** Serves a client, until its connection closes. */
+  serve(connection: MessageConnection, facts: TransportFacts): void {
+    const served = new Served(++this.lastConnection, connection, facts);
+    this.connections.set(served.number, served);
+    this.writer.frame(Report.CONNECTED, served.number);
+    this.tellFacts(served);
+    connection.on('stream', (stream) => this.streamCame(served, stream));
+    connection.on('close', (error) => {
+      this.connections.delete(served.number);
+      for (const stream of served.streams) this.forget(stream);
+      if (this.isOver) return;
+      this.writer.frame(Report.DISCONNECTED, served.number);
+      this.writer.text(error === null ? '' : error.message || 'the connection failed');
+      this.flushLater();
+    });
+    this.flushLater();
+  }
+
+  /** Does what the core orders. */
+  take(batch: Uint8Array): void {
+    if (this.isOver) return;
+    const { reader, writer } = this;
+    reader.begin(batch);
+    let message: Uint8Array = NOTHING;
+    let manner: number = Manner.RELIABLE;
+    let untilMs = 0;
+    let isMessages = false;
+    while (!reader.isAtEnd) {
+      const type = reader.u8();
+      if (type === Order.TO) this.send(reader.u32(), message, manner, untilMs);
+      else if (type === Order.MESSAGE) {
+        manner = reader.u8();
+        untilMs = reader.f64();
+        message = reader.take(reader.u32());
+        isMessages = true;
+      } else this.takeOrder(type);
+    }
+    if (isMessages) this.lookSoon();
+    if (writer.length > 0) this.flushLater();
+  }
+
+  /** Looks at a part of the connections, so that the core knows of each, every ten times that this is called, where its client is and how its link is. */
+  tellOfLinks(): void {
+    this.round ??= this.connections.values();
+    for (let left = Math.ceil(this.connections.size / LOOKS_OF_A_ROUND); left > 0; left--) {
+      const { value: served, done } = this.round.next();
+      if (done === true) {
+        this.round = null;
+        break;
+      }
+      this.lookAt(served);
+      const link = served.facts.link();
+      if (link === null) continue;
+      this.writer.frame(Report.LINK, served.number);
+      for (const name of LINK_FIGURES) this.writer.f64(link[name]);
+    }
+    if (this.writer.length > 0) this.flushLater();
+  }
+
+  /** Sends what was said so far. */
+  flushNow(): void {
+    this.isFlushDue = false;
+    const { writer, shares } = this;
+    if (writer.length === 0 || this.isOver) return;
+    const batch = writer.take();
+    this.shares = [];
+    this.untaken.push({
+      bytes: batch.length,
+      shares: shares.map((stream) => {
+        const { batchBytes } = stream;
+        stream.batchBytes = 0;
+        return { stream, bytes: batchBytes };
+      }),
+    });
+    this.untakenBytes += batch.length;
+    this.around.port.post(batch);
+  }
+
+  // ---- what clients say ----
+
+  private streamCame(served: Served, stream: MessageStream): void {
+    this.lastStream += 2;
+    const { writer } = this;
+    writer.frame(Report.STREAM, served.number);
+    writer.u32(this.lastStream);
+    writer.f64(stream.id);
+    writer.f64(stream.messageBytesMax);
+    writer.u8(STREAM_PRIORITIES.indexOf(stream.priority));
+    writer.u8(stream.ordered ? 1 : 0);
+    writer.text(stream.label);
+    writer.text(stream.delivery);
+    this.carry(new ServedStream(this.lastStream, stream, served));
+    this.flushLater();
+  }
+
+  private carry(each: ServedStream): void {
+    const { stream, served } = each;
+    this.streams.set(each.number, each);
+    served.streams.add(each);
+    stream.highWaterMark = HIGH_WATER_BYTES;
+    stream.on('message', (message) => this.messageCame(each, message));
+    stream.on('drain', () => this.lookSoon());
+    stream.on('end', () => {
+      // What the core answers comes later than the transport would end this direction by itself.
+      (stream as { allowHalfOpen?: boolean }).allowHalfOpen = true;
+      this.report(Report.ENDED, each);
+    });
+    let why = '';
+    stream.on('error', (error) => {
+      why = error.message || 'the stream failed';
+    });
+    stream.on('close', () => {
+      if (this.streams.has(each.number)) {
+        this.report(Report.CLOSED, each);
+        this.writer.text(why);
+      }
+      this.forget(each);
+      this.lookAt(served); // another one may be opened
+    });
+  }
+
+  private messageCame(each: ServedStream, message: Uint8Array): void {
+    const { writer } = this;
+    if (this.isOver) return;
+    if (!each.served.isSettled) this.lookAt(each.served);
+    writer.frame(Report.MESSAGE, each.number);
+    writer.u8(each.stream.hasReceivedBestEffort ? 1 : 0);
+    writer.u32(message.length);
+    writer.put(message);
+    if (each.batchBytes === 0) this.shares.push(each);
+    each.batchBytes += message.length + MESSAGE_BYTES;
+    each.untakenBytes += message.length + MESSAGE_BYTES;
+    if (each.untakenBytes >= STREAM_BYTES_MAX || this.isFull) this.stall(each);
+    if (writer.length >= BATCH_BYTES) this.flushNow();
+    else this.flushLater();
+  }
+
+  /** The core has enough of what this worker has said. */
+  private get isFull(): boolean {
+    return this.untakenBytes + this.writer.length >= UNTAKEN_BYTES_MAX;
+  }
+
+  private stall(each: ServedStream): void {
+    if (each.isStalled) return;
+    each.isStalled = true;
+    this.stalled.add(each);
+    each.stream.pause();
+  }
+
+  /** The core has taken the oldest batch. */
+  private batchTaken(): void {
+    const batch = this.untaken.shift();
+    if (batch === undefined) return;
+    this.untakenBytes -= batch.bytes;
+    for (const { stream, bytes } of batch.shares) stream.untakenBytes -= bytes;
+    for (const each of this.stalled) {
+      if (this.isFull) return;
+      if (each.untakenBytes * 2 > STREAM_BYTES_MAX) continue;
+      this.stalled.delete(each);
+      each.isStalled = false;
+      if (!each.isPaused) each.stream.resume();
+    }
+  }
+
+  /** Tells of a connection what has changed. */
+  private lookAt(served: Served): void {
+    const { facts, connection } = served;
+    const openable = served.opened + connection.openableStreams;
+    const isSame =
+      openable === served.toldOpenable &&
+      facts.address === served.toldAddress &&
+      (facts.identity ?? '') === served.toldIdentity;
+    served.isSettled = facts.isEstablished;
+    if (isSame || !this.connections.has(served.number)) return;
+    this.writer.frame(Report.FACTS, served.number);
+    this.tellFacts(served);
+    this.flushLater();
+  }
+
+  private tellFacts(served: Served): void {
+    const { facts, connection } = served;
+    served.toldOpenable = served.opened + connection.openableStreams;
+    served.toldAddress = facts.address;
+    served.toldIdentity = facts.identity ?? '';
+    this.writer.u32(served.toldOpenable);
+    this.writer.text(served.toldAddress);
+    this.writer.text(served.toldIdentity);
+  }
+
+  // ---- what the core orders ----
+
+  private send(number: number, message: Uint8Array, manner: number, untilMs: number): void {
+    const each = this.streams.get(number);
+    if (each === undefined) return;
+    const { stream } = each;
+    each.givenBytes += message.length;
+    if (!each.isWatched) {
+      each.isWatched = true;
+      this.watched.push(each);
+    }
+    try {
+      if (manner === Manner.RELIABLE) sendCommand(stream, message, false);
+      else {
+        const isForEver = untilMs === Number.POSITIVE_INFINITY;
+        const lifetimeMs = isForEver ? 0 : untilMs - this.around.sharedMs();
+        if (lifetimeMs <= 0 && !isForEver) return; // [BRK-86] too late
+        const delivery = manner === Manner.BEST_EFFORT ? 'bestEffort' : 'reliable';
+        if (isCompressed(message)) stream.send(message, { delivery, lifetimeMs, compression: false });
+        else stream.send(message, { delivery, lifetimeMs });
+      }
+    } catch {
+      // closed: its end is told
+    }
+  }
+
+  private takeOrder(type: number): void {
+    const { reader } = this;
+    if (type === Order.TAKEN) {
+      this.batchTaken();
+      return;
+    }
+    const subject = reader.u32();
+    switch (type) {
+      case Order.OPEN:
+        this.open(subject, reader.u32(), reader.u8());
+        return;
+      case Order.CLOSE: {
+        const code = reader.u32();
+        this.connections.get(subject)?.connection.destroy(code, reasonCodeName(code));
+        return;
+      }
+      case Order.EXPORT:
+        this.answerSecret(subject);
+        return;
+      case Order.SYNC:
+        this.answer(subject, NOTHING);
+        return;
+      case Order.ANNOUNCE: {
+        const url = reader.text();
+        for (const { facts } of this.connections.values()) facts.announceEnd(url, subject);
+        return;
+      }
+    }
+    const code = type === Order.RESET ? reader.u32() : 0;
+    const each = this.streams.get(subject);
+    if (each === undefined) return;
+    const { stream } = each;
+    if (type === Order.PAUSE) {
+      each.isPaused = true;
+      stream.pause();
+    } else if (type === Order.RESUME) {
+      each.isPaused = false;
+      if (!each.isStalled) stream.resume();
+    } else if (type === Order.END) attempt(() => stream.end());
+    else if (type === Order.RESET) {
+      this.forget(each); // the core knows that it is over
+      attempt(() => stream.reset(code));
+    }
+  }
+
+  private open(connection: number, number: number, priority: number): void {
+    const served = this.connections.get(connection);
+    if (served === undefined) return; // which the core will hear
+    served.opened++;
+    try {
+      const stream = served.connection.openStream({
+        ...{ label: STREAM_LABEL, priority: STREAM_PRIORITIES[priority] },
+        ...{ delivery: 'reliable', ordered: true },
+      });
+      this.carry(new ServedStream(number, stream, served));
+    } catch {
+      this.writer.frame(Report.NOT_OPENED, number);
+      this.flushLater();
+    }
+  }
+
+  private answerSecret(connection: number): void {
+    const { reader } = this;
+    const question = reader.u32();
+    const length = reader.u32();
+    const label = reader.text();
+    const context = Uint8Array.from(reader.blob());
+    const secret = this.connections.get(connection)?.facts.exporter(label, context, length) ?? null;
+    void Promise.resolve(secret).then((found) => this.answer(question, found ?? NOTHING));
+  }
+
+  private answer(question: number, what: Uint8Array): void {
+    if (this.isOver) return;
+    this.writer.frame(Report.ANSWER, question);
+    this.writer.blob(what);
+    this.flushLater();
+  }
+
+  // ---- what has left ----
+
+  /** When the transport has sent what it could of what was given to it now. */
+  private lookSoon(): void {
+    if (this.isLooking) return;
+    this.isLooking = true;
+    this.around.clock.soon(this.look);
+  }
+
+  /** Tells what has left of each stream, and looks again as long as something has not. */
+  private lookAtWatched(): void {
+    const { watched, writer } = this;
+    if (this.isOver) return;
+    let kept = 0;
+    for (const each of watched) {
+      const waiting = each.stream.queuedBytes;
+      // While the transport has it in another form, such as compressed, that is not known to the byte; when it has nothing it is.
+      const leftBytes = waiting === 0 ? each.givenBytes : Math.max(each.toldBytes, each.givenBytes - waiting);
+      if (leftBytes > each.toldBytes && this.streams.has(each.number)) {
+        writer.frame(Report.LEFT, each.number);
+        writer.u32(leftBytes - each.toldBytes);
+        each.toldBytes = leftBytes;
+      }
+      each.isWatched = waiting > 0 && this.streams.has(each.number);
+      if (each.isWatched) watched[kept++] = each;
+    }
+    watched.length = kept;
+    if (writer.length > 0) this.flushLater();
+    if (kept === 0 || this.isLooking) return;
+    this.isLooking = true;
+    const { clock } = this.around;
+    clock.setTimer(clock.now() + LOOK_AGAIN_MICROS, this.look);
+  }
+
+  private forget(each: ServedStream): void {
+    this.streams.delete(each.number);
+    each.served.streams.delete(each);
+    this.stalled.delete(each);
+  }
+
+  private report(type: number, { number }: ServedStream): void {
+    this.writer.frame(type, number);
+    this.flushLater();
+  }
+
+  private flushLater(): void {
+    if (this.isFlushDue) return;
+    this.isFlushDue = true;
+    const { clock } = this.around;
+    if (clock.atEndOfTick === undefined) clock.soon(this.flush);
+    else clock.atEndOfTick(this.flush);
+  }
+}
+
+function attempt(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // It is over already, which the core hears.
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+/** What a message takes beside its bytes. */
+const MESSAGE_BYTES = 10;
+/** A batch that has so much goes before the turn is over. */
+const BATCH_BYTES = 64 * 1_024;
+/** Bytes that the core may have to take still, of all clients of a worker, and of one stream. */
+const UNTAKEN_BYTES_MAX = 4 * 1_024 * 1_024;
+const STREAM_BYTES_MAX = 256 * 1_024;
+/** A stream that has more than this tells when it has half of it. */
+const HIGH_WATER_BYTES = 16 * 1_024;
+const LOOK_AGAIN_MICROS = 5_000;
+const LOOKS_OF_A_ROUND = 10;

@@ -1,0 +1,278 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { expect, test } from 'vitest';
+import { FrameReader, FrameWriter, Order } from '../../../src/broker/workers/frames.ts';
+import type { WorkerConnection, WorkerStream } from '../../../src/broker/workers/worker-line.ts';
+import type { LocalStream } from '../../../src/gateway/local-connection.ts';
+import { STREAM_LABEL } from '../../../src/pubsub/command.ts';
+import { LinePair } from './line-pair.ts';
+
+const OPTIONS = { label: STREAM_LABEL, priority: 'chat' } as const;
+
+/** A stream of a client, and what the core has of it. */
+async function opened(
+  pair: LinePair,
+): Promise<[client: LocalStream, served: WorkerStream, WorkerConnection]> {
+  const [client, connection] = await pair.join();
+  const came = once(connection, 'stream');
+  const near = client.openStream(OPTIONS);
+  await pair.pass();
+  const [served] = (await came) as [WorkerStream];
+  return [near, served, connection];
+}
+
+function collect(stream: LocalStream | WorkerStream): string[] {
+  const texts: string[] = [];
+  stream.on('message', (message: Buffer) => void texts.push(message.toString()));
+  return texts;
+}
+
+test('messages of a client come to the core in order, and those of the core to it [BRK-134]', async () => {
+  const pair = new LinePair();
+  const [client, served] = await opened(pair);
+  expect(served).toMatchObject({
+    label: STREAM_LABEL,
+    priority: 'chat',
+    ordered: true,
+    delivery: 'reliable',
+  });
+  const up = collect(served);
+  const down = collect(client);
+  const texts = Array.from({ length: 1_000 }, (_, i) => `message ${i}`);
+  for (const text of texts) client.send(Buffer.from(text));
+  for (const text of texts) served.send(Buffer.from(text));
+  await pair.pass();
+  expect(up).toEqual(texts);
+  expect(down).toEqual(texts);
+  expect(pair.faults).toEqual([]);
+});
+
+test('a message for many streams of a worker crosses once', async () => {
+  const pair = new LinePair();
+  const all = [];
+  for (let i = 0; i < 50; i++) all.push(await opened(pair));
+  const got = all.map(([client]) => collect(client));
+  const message = randomBytes(10_000);
+  for (const [, served] of all) served.send(message);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(pair.toWorker.reduce((sum, { length }) => sum + length, 0)).toBeLessThan(11_000);
+  await pair.pass();
+  expect(got).toEqual(all.map(() => [message.toString()]));
+});
+
+test('what the core keeps of a message is its own memory: the batch may go', async () => {
+  const pair = new LinePair();
+  const [client, served] = await opened(pair);
+  const kept: Buffer[] = [];
+  served.on('message', (message) => void kept.push(message));
+  client.send(Buffer.from('one'));
+  await new Promise((resolve) => setImmediate(resolve));
+  const batches = [...pair.toCore];
+  await pair.pass();
+  for (const batch of batches) batch.fill(0);
+  expect(kept.map(String)).toEqual(['one']);
+});
+
+test('a stream that the core has stopped is not read: what is on its way waits, and the rest stays with the client [BRK-135]', async () => {
+  const pair = new LinePair();
+  const [client, served] = await opened(pair);
+  const up = collect(served);
+  served.pause();
+  const message = Buffer.alloc(1_000, 'm');
+  for (let i = 0; i < 5_000; i++) client.send(message);
+  await pair.pass();
+  expect(up).toEqual([]);
+  expect(client.queuedBytes).toBeGreaterThan(4_000_000);
+  served.resume();
+  await pair.pass();
+  expect(up.length).toBe(5_000);
+  expect(client.queuedBytes).toBe(0);
+});
+
+test('a core that takes nothing is not sent more than its bound, of one stream and of all [BRK-135]', async () => {
+  const pair = new LinePair();
+  const all = [];
+  for (let i = 0; i < 40; i++) all.push(await opened(pair));
+  const counts = all.map(([, served]) => collect(served));
+  const message = Buffer.alloc(1_000, 'm');
+  const [[first]] = all;
+  for (let i = 0; i < 1_000; i++) first.send(message);
+  for (let i = 0; i < 8; i++) await new Promise((resolve) => setImmediate(resolve));
+  expect(pair.bytesToCore()).toBeLessThan(300 * 1_024);
+  for (const [client] of all.slice(1)) for (let i = 0; i < 1_000; i++) client.send(message);
+  for (let i = 0; i < 8; i++) await new Promise((resolve) => setImmediate(resolve));
+  expect(pair.bytesToCore()).toBeGreaterThan(3 * 1_024 * 1_024);
+  expect(pair.bytesToCore()).toBeLessThan(5 * 1_024 * 1_024);
+  await pair.pass();
+  expect(counts.map(({ length }) => length)).toEqual(all.map(() => 1_000));
+});
+
+test('a stream says enough above its mark, and drains when the worker has said that it left', async () => {
+  const pair = new LinePair();
+  const [client, served] = await opened(pair);
+  const down = collect(client);
+  served.highWaterMark = 10_000;
+  let drained = 0;
+  served.on('drain', () => void drained++);
+  const message = Buffer.alloc(1_000, 'm');
+  const answers = Array.from({ length: 11 }, () => served.send(message));
+  expect(answers).toEqual([...Array.from({ length: 10 }, () => true), false]);
+  expect(served.queuedBytes).toBe(11_000);
+  await pair.pass();
+  expect(down.length).toBe(11);
+  expect(served.queuedBytes).toBe(0);
+  expect(drained).toBe(1);
+});
+
+test('a message whose time is over before the worker has it is not sent [BRK-135]', async () => {
+  const pair = new LinePair();
+  const [client, served] = await opened(pair);
+  const down = collect(client);
+  served.send(Buffer.from('in time'), { delivery: 'reliable', lifetimeMs: 100 });
+  served.send(Buffer.from('late'), { delivery: 'bestEffort', lifetimeMs: 10 });
+  served.send(Buffer.from('for ever'), { delivery: 'bestEffort', lifetimeMs: 0 });
+  pair.sharedMs += 50;
+  await pair.pass();
+  expect(down).toEqual(['in time', 'for ever']);
+});
+
+test('an end reaches the other side behind what was sent before, in both directions', async () => {
+  const pair = new LinePair();
+  const [client, served] = await opened(pair);
+  const seen: string[] = [];
+  served.on('message', (message) => void seen.push(message.toString()));
+  served.on('end', () => {
+    seen.push('end');
+    served.send(Buffer.from('last word'));
+  });
+  served.on('close', () => void seen.push('close'));
+  const down = collect(client);
+  client.send(Buffer.from('first'));
+  client.end();
+  await pair.pass();
+  expect(down).toEqual(['last word']);
+  expect(seen).toEqual(['first', 'end', 'close']);
+});
+
+test('streams that the core opens are those of the client, and no more than it allows', async () => {
+  const pair = new LinePair();
+  const [client, connection] = await pair.join();
+  const down: string[] = [];
+  let near: LocalStream | undefined;
+  client.on('stream', (stream: LocalStream) => {
+    near = stream;
+    stream.on('message', (message) => void down.push(message.toString()));
+  });
+  const before = connection.openableStreams;
+  const served = connection.openStream({ label: STREAM_LABEL, priority: 'bulk' });
+  served.send(Buffer.from('from the core'));
+  expect(connection.openableStreams).toBe(before - 1);
+  await pair.pass();
+  expect(near).toMatchObject({ label: STREAM_LABEL, priority: 'bulk' });
+  expect(down).toEqual(['from the core']);
+});
+
+test('a secret of the connection is asked for where that is; null where it is gone', async () => {
+  const pair = new LinePair();
+  const exporter = (label: string, context: Uint8Array, length: number) =>
+    Buffer.from(`${label} ${Buffer.from(context)} ${length}`);
+  const [client, connection] = await pair.join({ exporter });
+  const secret = connection.facts.exporter('label', Buffer.from('context'), 32);
+  await pair.pass();
+  expect(Buffer.from((await secret) as Uint8Array).toString()).toBe('label context 32');
+  const late = connection.facts.exporter('label', Buffer.from('context'), 32);
+  client.destroy();
+  await pair.pass();
+  expect(await late).not.toBe(undefined);
+  expect(await connection.facts.exporter('label', Buffer.from('context'), 32)).toBe(null);
+});
+
+test('what is known of a connection follows what becomes known of it', async () => {
+  const pair = new LinePair();
+  const facts = { address: '192.0.2.1', identity: null as string | null, isEstablished: false };
+  const [client, connection] = await pair.join(facts);
+  expect(connection.facts).toMatchObject({ address: '192.0.2.1', identity: null });
+  Object.assign(facts, { identity: 'somebody', address: '192.0.2.2' });
+  client.openStream(OPTIONS).send(Buffer.from('first'));
+  await pair.pass();
+  expect(connection.facts).toMatchObject({ address: '192.0.2.2', identity: 'somebody' });
+});
+
+test('a listener that throws costs its connection, and nobody else [BRK-134]', async () => {
+  const pair = new LinePair();
+  const [first, served, connection] = await opened(pair);
+  const [second, other] = await opened(pair);
+  const up = collect(other);
+  served.on('message', () => {
+    throw new Error('a fault');
+  });
+  const closed = once(connection, 'close');
+  first.send(Buffer.from('at it'));
+  second.send(Buffer.from('well'));
+  await pair.pass();
+  await closed;
+  expect(pair.faults.map(String)).toEqual(['Error: a fault']);
+  expect(up).toEqual(['well']);
+});
+
+test('a worker that is gone ends its connections, with their streams, and answers what it was asked [BRK-136]', async () => {
+  const pair = new LinePair();
+  const [, served, connection] = await opened(pair);
+  const seen: string[] = [];
+  served.on('error', (error) => void seen.push(error.message));
+  served.on('close', () => void seen.push('stream'));
+  connection.on('close', (error) => void seen.push(`connection ${error?.message}`));
+  const secret = connection.facts.exporter('label', Buffer.alloc(0), 32);
+  const settled = pair.core.settled();
+  pair.core.end(new Error('it is gone'));
+  expect(seen).toEqual(['it is gone', 'stream', 'connection it is gone']);
+  expect(await secret).toBe(null);
+  await settled;
+  expect(() => served.send(Buffer.from('more'))).toThrow();
+});
+
+test('a connection that the core closes says nothing more, and is over when the worker has closed it', async () => {
+  const pair = new LinePair();
+  const [client, connection] = await pair.join();
+  const up: string[] = [];
+  connection.on('stream', (served: WorkerStream) =>
+    served.on('message', (message) => void up.push(message.toString())),
+  );
+  const stream = client.openStream(OPTIONS);
+  await pair.pass();
+  const closed = once(connection, 'close');
+  const told = once(client, 'close');
+  stream.send(Buffer.from('too late'));
+  connection.destroy(3);
+  await pair.pass();
+  await closed;
+  const [error] = (await told) as [{ applicationCode: number }];
+  expect(error.applicationCode).toBe(3);
+  expect(up).toEqual([]);
+  expect(pair.core.size).toBe(0);
+});
+
+test('frames of all kinds are read as they were written, across the growth of a batch', () => {
+  const writer = new FrameWriter();
+  const reader = new FrameReader();
+  const blob = randomBytes(70_000).subarray(0, 60_000);
+  for (let round = 0; round < 3; round++) {
+    writer.frame(Order.RESET, 0xffff_ffff);
+    writer.u32(7);
+    writer.f64(-0.5);
+    writer.text('ä');
+    writer.blob(blob);
+    writer.u8(255);
+    writer.put(blob);
+    reader.begin(writer.take());
+    expect([reader.u8(), reader.u32(), reader.u32(), reader.f64(), reader.text()]).toEqual([
+      ...[Order.RESET, 0xffff_ffff, 7, -0.5, 'ä'],
+    ]);
+    expect(reader.blob().equals(blob)).toBe(true);
+    expect(reader.u8()).toBe(255);
+    expect(reader.take(blob.length).equals(blob)).toBe(true);
+    expect(reader.isAtEnd).toBe(true);
+    expect(() => reader.take(1)).toThrow();
+    expect(writer.length).toBe(0);
+  }
+});
