@@ -19,6 +19,8 @@ export class Scheduler {
   private readonly system = new PriorityClass();
   /** By {@link Priority}. */
   private readonly classes: readonly PriorityClass[];
+  /** Active items of all classes. */
+  private active = 0;
   private packet = 0;
   /** Bytes that `system` may send ahead of all others. [SCH-2] */
   private tokens = SYSTEM_BURST_BYTES_MIN;
@@ -36,8 +38,12 @@ export class Scheduler {
 
   /** True when no item is active. */
   get idle(): boolean {
-    for (let i = 0; i < this.classes.length; i++) if (this.classes[i].count > 0) return false;
-    return true;
+    return this.active === 0;
+  }
+
+  /** True when one item is active. */
+  get hasOne(): boolean {
+    return this.active === 1;
   }
 
   /** `system` has something to send, and may send it ahead of all others. */
@@ -47,13 +53,16 @@ export class Scheduler {
 
   /** `item` has something to send. Harmless when it is active already. */
   activate(item: Schedulable): void {
-    if (!item.active) this.classes[item.priority].add(item);
+    if (item.active) return;
+    this.classes[item.priority].add(item);
+    this.active++;
   }
 
   /** `item` has nothing to send, or may not. Harmless when it is not active. */
   deactivate(item: Schedulable): void {
     if (!item.active) return;
     this.classes[item.priority].remove(item);
+    this.active--;
     if (this.picked === item) this.picked = null;
   }
 

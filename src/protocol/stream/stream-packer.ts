@@ -196,6 +196,7 @@ export class StreamPacker {
       if (stream.sender.sendable) this.setDeadline(stream);
       else scheduler.deactivate(stream);
       this.events.sent(stream);
+      if (w.at > before && scheduler.hasOne && stream.active) break; // it wrote all that fits
       if (skips >= SKIPS_MAX && w.at > start) break;
     }
     // What fills the packet without them fills the queue, too: that they alone give way would only starve them.

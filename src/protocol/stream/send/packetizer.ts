@@ -360,6 +360,7 @@ export class Packetizer implements RepeatWriter {
     const count = this.planRun(r, countMax, room, budget, MESSAGE_COST);
     const charge = buffer.sendNext(count, 0);
     this.writeRun(w, r - joined, joined + count);
+    this.waits = 0;
     if (joined > 0) repeats!.clear();
     if (isReliable) this.charge(charge);
     else if (!this.isKept) for (let k = 0; k < count; k++) buffer.releaseBytes(records.index(r + k));
@@ -528,6 +529,10 @@ export class Packetizer implements RepeatWriter {
   private writeSingle(w: FrameWriter, i: number): void {
     this.cutLength = 0;
     const length = this.records.lengths[i];
+    if (this.isForNextPacket(length, w.room)) {
+      this.waits++;
+      return;
+    }
     const whole = messageHeaderSize(this.fill(w, i, 0, length, false)) + length;
     if (whole <= w.room) {
       this.waits = 0;
@@ -552,6 +557,13 @@ export class Packetizer implements RepeatWriter {
     if (messageHeaderSize(this.fill(w, i, 0, length, false)) + length > room) return false;
     this.writePart(w, i, 0, length, false);
     return true;
+  }
+
+  /** What most packets end with, without a look at headers: a message that fits the next packet and not this one, which has no room worth cutting it. */
+  private isForNextPacket(length: number, room: number): boolean {
+    if (length <= room || length + HEADER_BYTES_MAX > this.context.packetRoom || this.waits >= WAITS_MAX)
+      return false;
+    return !this.isReliable || room < CUT_ROOM_MIN;
   }
 
   /** True when a message that takes `whole` bytes in one piece may be cut to `room`. [STR-20] */
@@ -620,6 +632,8 @@ const NOT_LIKE_OTHERS = NOT_IN_RUN | Mark.ENVELOPE;
 const REPEATED_SHARE = 1 / 4;
 /** What a message takes beside its bytes, more or less. */
 const HEADER_BYTES = 4;
+/** And at most. */
+const HEADER_BYTES_MAX = 64;
 /** The second copy of what has its last chance waits so long for another packet to ride in. */
 const LAST_CHANCE_WAIT: Micros = 2 * MILLISECOND;
 /** Most messages of one frame: so many that their count takes two bytes. */

@@ -28,6 +28,8 @@ export class SendBuffer {
   pushed = 0;
   /** Messages among the queued records that are none any more. */
   private voids = 0;
+  /** There was a message with a deadline. */
+  private hadDeadlines = false;
   /** Messages that the peer reported as dropped, repetitions counted. */
   private reportedDropped = 0;
   private readonly isReliable: boolean;
@@ -72,6 +74,7 @@ export class SendBuffer {
     if (trackingId > 0) records.setTrackingId(i, trackingId);
     if (deadline !== NEVER) {
       records.setDeadline(i, deadline);
+      this.hadDeadlines = true;
       this.context.hasThinned = true;
       this.deadlineWatch.add(deadline);
     }
@@ -167,6 +170,7 @@ export class SendBuffer {
   /** Ends the lifetime of what would be sent next, if that is too late. */
   expireNext(now: Micros): void {
     const { records } = this;
+    if (!this.hadDeadlines && this.voids === 0) return;
     if (this.cutAt > 0) {
       const r = records.flight - 1;
       if (!this.expireIfLate(r, records.index(r), now)) return;
