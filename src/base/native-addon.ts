@@ -13,7 +13,7 @@ export interface NativeAddon {
    * @returns how many were not left
    */
   seal(arena: Uint8Array, table: Int32Array, count: number, keys: Float64Array): number;
-  /** Opens packets with short headers in place. Those that are left are as they came. */
+  /** Opens packets in place. Those that are left are as they came. */
   open(arena: Uint8Array, table: Int32Array, count: number, keys: Float64Array): number;
 }
 

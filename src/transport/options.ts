@@ -78,7 +78,7 @@ export interface TransportOptions {
   /**
    * The cipher suites that this side offers, the preferred first; the environment variable JSP_CIPHER_SUITES names them, with commas between, where this is
    * not given. A connection has the one that is cheapest for the slower of both sides, as measured, of those that both offer. Default: both; ChaCha20-Poly1305
-   * alone where `aead` is neither `auto` nor `node`, or `random` is given.
+   * alone where `aead` is neither `auto` nor `native` nor `node`, or `random` is given.
    */
   cipherSuites?: readonly CipherSuiteName[] | undefined;
   /**
@@ -316,7 +316,7 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   ...CONFIG_OPTIONS,
   profile: oneOf(PROFILE_NAMES),
   streamDefaults: streamDefaults,
-  aead: oneOf(['auto', 'sodium', 'node', 'noble']),
+  aead: oneOf(['auto', 'native', 'sodium', 'node', 'noble']),
   cipherSuites,
   keyUpdate,
   mlKem: oneOf(['auto', 'node', 'noble']),
@@ -497,10 +497,15 @@ function mlKemOf(options: TransportOptions): MlKem {
 
 function environmentAead(): AeadPreference {
   const name = process.env.JSP_AEAD ?? 'auto';
-  if (name === 'auto' || name === 'sodium' || name === 'node' || name === 'noble') return name;
-  throw new JspError('ERR_JSP_OPTION_INVALID', `JSP_AEAD must be auto, sodium, node or noble, not "${name}"`);
+  const known = AEAD_PREFERENCES.find((each) => each === name);
+  if (known !== undefined) return known;
+  throw new JspError(
+    'ERR_JSP_OPTION_INVALID',
+    `JSP_AEAD must be auto, native, sodium, node or noble, not "${name}"`,
+  );
 }
 
+const AEAD_PREFERENCES: readonly AeadPreference[] = ['auto', 'native', 'sodium', 'node', 'noble'];
 const GIB = 2 ** 30;
 let memoryBytes = 0;
 /** Larger loopback packets cost less a byte. */

@@ -4,10 +4,11 @@
  */
 
 import { openPacket, type PacketKeys, PHASE_BIT, UnprotectedHeader } from '../crypto/packet-protection.ts';
+import { FAILED, LEFT, PacketTable } from '../crypto/packet-table.ts';
 import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { EcnCodepoint } from '../wire/frames/ack.ts';
-import { CONNECTION_ID_BYTES_MAX, PacketHeader, packetTypeOf } from '../wire/packet-header.ts';
+import { CONNECTION_ID_BYTES_MAX, PacketHeader, packetTypeOf, TAG_BYTES } from '../wire/packet-header.ts';
 import type { SharedDatagrams } from '../wire/shared-datagrams.ts';
 import type { PacketNumberSpace } from './packet-number-space.ts';
 
@@ -83,6 +84,12 @@ export function openInto(
   const type = packetTypeOf(data[at]);
   const headerKeys = state.keys.toOpen(type);
   if (headerKeys === null) return OpenResult.FAILED;
+  if (headerKeys.native !== null) {
+    SINGLE.add(at, numberStart, end, headerKeys.native, state.replay.largest);
+    SINGLE.open(data);
+    SINGLE.clear();
+    if (SINGLE.result(0) !== LEFT) return takeOpened(scratch, state, SINGLE, 0, at, end);
+  }
   if (!unprotected.unprotect(headerKeys, data, at, numberStart, end, state.replay.largest))
     return OpenResult.FAILED;
   const { number, phase } = unprotected;
@@ -112,5 +119,33 @@ export function openInto(
   return isNext ? OpenResult.UPDATED : OpenResult.OPENED;
 }
 
+/**
+ * The same for a packet that the native addon took: what it found, and what must not have come before.
+ *
+ * @param at - where the packet begins in its datagram
+ * @param end - where it ends, tag included
+ */
+export function takeOpened(
+  { opened }: ReceiveScratch,
+  { replay }: PacketNumberSpace,
+  table: PacketTable,
+  row: number,
+  at: number,
+  end: number,
+): OpenResult {
+  const headerBits = table.result(row);
+  if (headerBits === FAILED) return OpenResult.FAILED;
+  const number = table.number(row);
+  if (replay.seen(number)) return OpenResult.REPLAYED; // [PKT-9] it came before
+  replay.mark(number);
+  opened.number = number;
+  opened.packetStart = at;
+  opened.payloadStart = at + table.headerBytes(row);
+  opened.payloadEnd = end - TAG_BYTES;
+  opened.headerBits = headerBits;
+  return OpenResult.OPENED;
+}
+
+const SINGLE = new PacketTable();
 /** In {@link OpenedPacket.headerBits}: the packet was sealed before the newest key update. No bit of a header stands there. */
 export const OLD_KEYS = 0x40;

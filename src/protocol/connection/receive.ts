@@ -14,6 +14,7 @@
 import { copyOf, equalBytes, NO_BYTES } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
+import { LEFT, type PacketTable } from '../crypto/packet-table.ts';
 import { TOKEN_BYTES_MAX } from '../handshake/address-token.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import { isRetryGenuine } from '../handshake/retry.ts';
@@ -48,7 +49,14 @@ import { type CloseReason, ConnectionState, closeReasonOf, type Lifecycle } from
 import type { Liveness } from './liveness.ts';
 import { type FateHost, type FateParts, type FateStreams, PacketFateTeller } from './packet-fates.ts';
 import { type PacketNumberSpaces, UndecryptablePackets } from './packet-number-space.ts';
-import { OLD_KEYS, type OpenedPacket, OpenResult, openInto, type ReceiveScratch } from './packet-opening.ts';
+import {
+  OLD_KEYS,
+  type OpenedPacket,
+  OpenResult,
+  openInto,
+  type ReceiveScratch,
+  takeOpened,
+} from './packet-opening.ts';
 import { isProbingFrame, type Paths } from './paths.ts';
 import { openedPacket } from './tracing.ts';
 
@@ -189,18 +197,36 @@ export class PacketReceiver {
   /**
    * Opens a short packet, alone in its datagram, into `scratch.opened`; to be dispatched with {@link receivePayload}. False when there is
    * nothing to dispatch. Before the handshake is complete it is received at once, or waits.
+   * @param table - in which it may be opened by now, in `row`
    */
-  openShort(data: Uint8Array, numberStart: number, scratch: ReceiveScratch, now: Micros): boolean {
+  openShort(
+    data: Uint8Array,
+    numberStart: number,
+    scratch: ReceiveScratch,
+    now: Micros,
+    table: PacketTable | null = null,
+    row = 0,
+  ): boolean {
     const state = this.spaces[PacketSpace.APPLICATION];
     if (state === null || state.keys.toOpen(PacketType.ONE_RTT) === null) {
       this.receiveDatagram(data, 0, scratch, now);
       return false;
     }
     if (!this.lifecycle.isOpen) return false;
-    const result = openInto(scratch, state, data, 0, numberStart, data.length);
+    const result =
+      table === null || table.result(row) === LEFT
+        ? openInto(scratch, state, data, 0, numberStart, data.length)
+        : takeOpened(scratch, state, table, row, 0, data.length);
     this.onOpened(result, PacketType.ONE_RTT, data.length, now);
     if (result === OpenResult.UPDATED) return this.updateKeys(scratch.opened.number, now);
     return result === OpenResult.OPENED;
+  }
+
+  /** Adds a short packet, alone in its datagram, to those that the native addon is to open. */
+  addShort(table: PacketTable, offset: number, numberStart: number, bytes: number): void {
+    const state = this.spaces[PacketSpace.APPLICATION];
+    const key = state?.keys.toOpen(PacketType.ONE_RTT)?.native ?? null;
+    table.add(offset, offset + numberStart, offset + bytes, key, state?.replay.largest ?? -1);
   }
 
   /** Takes the frames of the packet in `scratch.opened`. */

@@ -18,6 +18,7 @@ export {
   thumbprintOf,
   verifyIdentity,
 } from './identity.ts';
+export { packetKeys } from './key-schedule.ts';
 export { type MlDsa, type MlDsaKeyPair, nobleMlDsa } from './ml-dsa.ts';
 export { type RawKeys, rawKeys } from './native.ts';
 export {

@@ -4,6 +4,7 @@ import { PacketType } from '../wire/packet-header.ts';
 import type { AeadProvider } from './aead.ts';
 import { loadSodium } from './native.ts';
 import { KEY_BYTES, NONCE_BYTES, PacketKeys } from './packet-protection.ts';
+import { KeyRow } from './packet-table.ts';
 
 /**
  * The key schedule after TLS 1.3 (RFC 8446 section 7.1): which secret comes from which, and what keys a secret gives. All of it is HKDF
@@ -160,7 +161,15 @@ export function packetKeys(
   const key = expandLabel(trafficSecret, 'key', NO_BYTES, KEY_BYTES);
   const headerKey = expandLabel(trafficSecret, 'hp', NO_BYTES, KEY_BYTES);
   const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NO_BYTES, NONCE_BYTES));
-  const keys = new PacketKeys(provider.createKey(key), iv, provider.createHeaderKey(headerKey), epoch);
+  const native = provider.isNative ? new KeyRow(provider.suite, key, headerKey, iv, 0) : null;
+  const keys = new PacketKeys(
+    provider.createKey(key),
+    iv,
+    provider.createHeaderKey(headerKey),
+    epoch,
+    0,
+    native,
+  );
   key.fill(0);
   headerKey.fill(0);
   return keys;
@@ -175,11 +184,12 @@ export function nextTrafficSecret(trafficSecret: Uint8Array): Uint8Array {
 export function updatedKeys(
   provider: AeadProvider,
   trafficSecret: Uint8Array,
-  { epoch, header, phase }: PacketKeys,
+  { epoch, header, native, phase }: PacketKeys,
 ): PacketKeys {
   const key = expandLabel(trafficSecret, 'key', NO_BYTES, KEY_BYTES);
   const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NO_BYTES, NONCE_BYTES));
-  const keys = new PacketKeys(provider.createKey(key), iv, header, epoch, 1 - phase);
+  const row = native?.updated(provider.suite, key, iv) ?? null;
+  const keys = new PacketKeys(provider.createKey(key), iv, header, epoch, 1 - phase, row);
   key.fill(0);
   return keys;
 }

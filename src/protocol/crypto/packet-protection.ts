@@ -1,5 +1,6 @@
 import { assert } from '../../base/errors.ts';
 import { decodePacketNumber, LONG_FORM, PacketType, SYMBOL_BIT, TAG_BYTES } from '../wire/packet-header.ts';
+import { FAILED, type KeyRow, LEFT, PacketTable } from './packet-table.ts';
 
 /**
  * Packet protection after RFC 9001 section 5: the payload under the AEAD with the header as associated data, then the
@@ -29,6 +30,14 @@ export function sealPacket(
     payloadEnd - numberStart >= SAMPLE_OFFSET,
     'a packet was sealed without the padding its sample needs',
   );
+  if (keys.native !== null) {
+    SINGLE.add(headerStart, numberStart, payloadEnd, keys.native, packetNumber);
+    SINGLE.seal(buffer);
+    SINGLE.clear();
+    const result = SINGLE.result(0);
+    assert(result !== FAILED, 'the native addon failed to seal a packet');
+    if (result !== LEFT) return payloadEnd + TAG_BYTES;
+  }
   const numberBytes = (buffer[headerStart] & NUMBER_LENGTH_BITS) + 1;
   // [PKT-12] the associated data is the header as it was before its protection.
   keys.aead.seal(buffer, headerStart, numberStart + numberBytes, payloadEnd, keys.nonceFor(packetNumber));
@@ -205,6 +214,8 @@ export class PacketKeys {
   readonly epoch: PacketType;
   /** The key phase that their short headers name, 0 or 1. */
   readonly phase: number;
+  /** The same keys for the native addon; null where it is not to be used. */
+  native: KeyRow | null;
 
   /** @param iv - 12 bytes, owned by the keys from now on */
   constructor(
@@ -213,12 +224,14 @@ export class PacketKeys {
     header: HeaderKey,
     epoch: PacketType = PacketType.ONE_RTT,
     phase = 0,
+    native: KeyRow | null = null,
   ) {
     this.aead = aead;
     this.iv = iv;
     this.header = header;
     this.epoch = epoch;
     this.phase = phase;
+    this.native = native;
   }
 
   /** The nonce for a packet number, in a buffer that the next call, on any keys, overwrites. [PKT-11] */
@@ -249,6 +262,8 @@ export class PacketKeys {
     this.aead.wipe();
     if (heir === null || heir.header !== this.header) this.header.wipe();
     this.iv.fill(0);
+    this.native?.wipe();
+    this.native = null;
   }
 }
 
@@ -461,3 +476,4 @@ const CONSTANT_3 = 0x6b206574;
 const WIPED = new Int32Array(0);
 const WINDOW_MIN = 64;
 const WINDOW_MAX = 8192;
+const SINGLE = new PacketTable();

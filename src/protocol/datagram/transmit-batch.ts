@@ -1,4 +1,6 @@
+import { assert } from '../../base/errors.ts';
 import { type PacketKeys, sealPacket } from '../crypto/packet-protection.ts';
+import { FAILED, PacketTable, SEALED } from '../crypto/packet-table.ts';
 import { EcnCodepoint } from '../wire/frames/ack.ts';
 
 /**
@@ -40,6 +42,7 @@ export class TransmitBatch {
   private readonly numberStart: number[] = [];
   private readonly payloadEnd: number[] = [];
   private readonly number: number[] = [];
+  private readonly table = new PacketTable();
 
   /**
    * @param arenaBytes - room for datagrams; at least one of the largest size in use
@@ -136,9 +139,19 @@ export class TransmitBatch {
    * @param onFailure - is told of each packet that is not sealed, because that threw
    */
   seal(onFailure: (sourceId: Uint8Array, error: unknown) => void): void {
+    const { table } = this;
+    const isNative = this.packets > 0 && this.sealNatively();
     for (let i = 0; i < this.packets; i++) {
       const keys = this.keys[i] as PacketKeys;
       try {
+        if (isNative) {
+          const result = table.result(i);
+          assert(result !== FAILED, 'the native addon failed to seal a packet');
+          if (result === SEALED) {
+            this.forgetPacket(i);
+            continue;
+          }
+        }
         sealPacket(
           keys,
           this.arena,
@@ -154,6 +167,20 @@ export class TransmitBatch {
       this.forgetPacket(i);
     }
     this.packets = 0;
+  }
+
+  /** Has the native addon seal the packets of those who use it. False when nobody does. */
+  private sealNatively(): boolean {
+    const { keys, table } = this;
+    let isWanted = false;
+    for (let i = 0; i < this.packets; i++) {
+      const key = keys[i]?.native ?? null;
+      if (key !== null) isWanted = true;
+      table.add(this.headerStart[i], this.numberStart[i], this.payloadEnd[i], key, this.number[i]);
+    }
+    if (isWanted) table.seal(this.arena);
+    table.clear();
+    return isWanted;
   }
 
   /** Takes the datagram out that has the byte at `at` of the arena, if one has. The others stay where they are. */

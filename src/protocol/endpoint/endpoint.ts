@@ -24,6 +24,7 @@ import { resetKeyOf, resetToken } from '../crypto/identity.ts';
 import { KeyRing } from '../crypto/key-ring.ts';
 import { clientInitialSecret, initialSecret, packetKeys } from '../crypto/key-schedule.ts';
 import { openPacket, type PacketKeys } from '../crypto/packet-protection.ts';
+import { PacketTable } from '../crypto/packet-table.ts';
 import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import { type ClientCredentials, ClientHandshake } from '../handshake/client.ts';
@@ -120,6 +121,7 @@ export class Endpoint {
   private readonly builder = new PacketBuilder();
   private readonly scratch = new ReceiveScratch();
   private readonly shared = new SharedDatagrams();
+  private readonly table = new PacketTable();
   /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
   private routedTo: Connection | null = null;
   private readonly halfOpen = new HalfOpenTable();
@@ -416,17 +418,21 @@ export class Endpoint {
   private open(batch: ReceiveBatch, now: Micros): void {
     const { scratch } = this;
     const { opened } = scratch;
+    const table = batch.arena === null ? null : this.openNatively(batch, batch.arena);
+    let rows = 0;
     for (let i = 0; i < batch.count; i++) {
       const connection = batch.owner[i] as Connection | null;
       if (connection === null) continue;
       batch.owner[i] = null;
+      const row = rows++;
       const { receiver } = connection;
       const data = batch.data[i];
       scratch.begin(batch, i);
       try {
         receiver.onDatagram(data.length, batch.host[i], batch.port[i], batch.local[i]);
         this.ready.add(connection);
-        if (!receiver.openShort(data, 1 + LOCAL_ID_BYTES, scratch, now)) continue;
+        const isOpen = receiver.openShort(data, NUMBER_START, scratch, now, table, row);
+        if (!isOpen) continue;
       } catch (error) {
         this.onInternalError(connection, error, now);
         continue;
@@ -437,6 +443,18 @@ export class Endpoint {
       batch.payloadEnd[i] = opened.payloadEnd;
       batch.headerBits[i] = opened.headerBits;
     }
+  }
+
+  /** Has the native addon open the short packets of the batch as far as they are usual, in the order of the batch. */
+  private openNatively(batch: ReceiveBatch, arena: Uint8Array): PacketTable {
+    const { table } = this;
+    for (let i = 0; i < batch.count; i++) {
+      const connection = batch.owner[i] as Connection | null;
+      connection?.receiver.addShort(table, batch.offset[i], NUMBER_START, batch.data[i].length);
+    }
+    table.open(arena);
+    table.clear();
+    return table;
   }
 
   /** Hands the frames of opened packets to their connections. Large memory that nothing refers to afterwards is freed at once. */
@@ -767,4 +785,6 @@ type FirstPacket = Pick<
 >;
 
 /** First byte, id, number and tag with the least payload. */
+/** Of a short header. */
+const NUMBER_START = 1 + LOCAL_ID_BYTES;
 const SHORTEST_PACKET_BYTES = 1 + LOCAL_ID_BYTES + 4 + 16;

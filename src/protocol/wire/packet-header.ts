@@ -262,11 +262,11 @@ export function decodePacketNumber(truncated: number, bytes: number, largest: nu
   const expected = largest + 1;
   const window = WINDOWS[bytes];
   const half = window / 2;
-  const candidate = expected - (expected % window) + truncated;
-  if (candidate <= expected - half && candidate + window <= Number.MAX_SAFE_INTEGER)
-    return candidate + window;
-  if (candidate > expected + half && candidate >= window) return candidate - window;
-  return candidate;
+  // Only the distance is computed with: next to the last number there is, sums of numbers would be rounded.
+  let distance = truncated - (expected % window);
+  if (distance <= -half && distance + window <= Number.MAX_SAFE_INTEGER - expected) distance += window;
+  else if (distance > half && expected + distance >= window) distance -= window;
+  return expected + distance;
 }
 
 // ---- inside ----

@@ -31,22 +31,27 @@ bool read_arguments(napi_env env, napi_callback_info info, size_t count, napi_va
   return true;
 }
 
-static bool read_typed_array(napi_env env, napi_value value, napi_typedarray_type wanted, size_t element_bytes,
-                             const char *name, const char *what, Memory *memory) {
-  bool is_typed_array = false;
-  bool is_own = false;
+/* `*is_own` is false for memory that is shared: it could change between a check and its use. */
+static bool is_typed_array(napi_env env, napi_value value, napi_typedarray_type wanted, size_t element_bytes,
+                           Memory *memory, bool *is_own) {
+  bool is_one = false;
   napi_typedarray_type type;
   size_t length;
   void *data;
   napi_value buffer;
-  if (napi_is_typedarray(env, value, &is_typed_array) != napi_ok || !is_typed_array ||
+  if (napi_is_typedarray(env, value, &is_one) != napi_ok || !is_one ||
       napi_get_typedarray_info(env, value, &type, &length, &data, &buffer, NULL) != napi_ok || type != wanted ||
-      /* Memory that is shared could change between a check and its use. */
-      napi_is_arraybuffer(env, buffer, &is_own) != napi_ok || !is_own)
-    return type_error(env, name, what);
+      napi_is_arraybuffer(env, buffer, is_own) != napi_ok)
+    return false;
   memory->data = data;
   memory->bytes = data == NULL ? 0 : length * element_bytes;
   return true;
+}
+
+static bool read_typed_array(napi_env env, napi_value value, napi_typedarray_type wanted, size_t element_bytes,
+                             const char *name, const char *what, Memory *memory) {
+  bool is_own = false;
+  return (is_typed_array(env, value, wanted, element_bytes, memory, &is_own) && is_own) || type_error(env, name, what);
 }
 
 bool read_bytes(napi_env env, napi_value value, const char *name, Memory *memory) {
@@ -59,6 +64,14 @@ bool read_int32s(napi_env env, napi_value value, const char *name, Memory *memor
 
 bool read_doubles(napi_env env, napi_value value, const char *name, Memory *memory) {
   return read_typed_array(env, value, napi_float64_array, 8, name, " must be a Float64Array" NOT_SHARED, memory);
+}
+
+bool read_arena(napi_env env, napi_value value, Memory *memory) {
+  bool is_own = false;
+  if (!is_typed_array(env, value, napi_uint8_array, 1, memory, &is_own))
+    return type_error(env, "arena", " must be a Uint8Array");
+  if (!is_own) memory->bytes = 0;
+  return true;
 }
 
 bool read_count(napi_env env, napi_value value, const char *name, size_t most, size_t *count) {
@@ -84,7 +97,7 @@ static napi_value call_with_packets(napi_env env, napi_callback_info info,
   size_t count;
   Addon *addon;
   napi_value result;
-  if (!read_arguments(env, info, 4, arguments) || !read_bytes(env, arguments[0], "arena", &arena) ||
+  if (!read_arguments(env, info, 4, arguments) || !read_arena(env, arguments[0], &arena) ||
       !read_int32s(env, arguments[1], "table", &table) ||
       !read_count(env, arguments[2], "count", table.bytes / PACKET_ROW_BYTES, &count) ||
       !read_doubles(env, arguments[3], "keys", &keys) || napi_get_instance_data(env, (void **)&addon) != napi_ok)

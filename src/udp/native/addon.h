@@ -25,6 +25,8 @@ bool read_arguments(napi_env env, napi_callback_info info, size_t count, napi_va
 bool read_bytes(napi_env env, napi_value value, const char *name, Memory *memory);
 bool read_int32s(napi_env env, napi_value value, const char *name, Memory *memory);
 bool read_doubles(napi_env env, napi_value value, const char *name, Memory *memory);
+/* The memory of packets. Of memory that is shared there are no bytes: its packets are left to JavaScript. */
+bool read_arena(napi_env env, napi_value value, Memory *memory);
 /* A whole number from 0 to `most`. False, and a RangeError is pending, for anything else. */
 bool read_count(napi_env env, napi_value value, const char *name, size_t most, size_t *count);
 /* Adds a function to what the module exports. False when that failed. */

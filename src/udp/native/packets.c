@@ -45,7 +45,8 @@ enum { FAILED = -1, LEFT = -2 };
 enum { CHACHA20_POLY1305 = 1, AES_256_GCM = 2, SUITES = 3 };
 enum { TAG_BYTES = 16, SAMPLE_OFFSET = 4, SAMPLE_BYTES = 16, MASK_BYTES = 5, NONCE_BYTES = 12 };
 /* Bits of a first byte. */
-enum { LONG_FORM = 0x80, SYMBOL_BIT = 0x10, RESERVED_BIT = 0x08, PHASE_BIT = 0x04, NUMBER_LENGTH_BITS = 0x03 };
+enum { LONG_FORM = 0x80, LONG_RESERVED_BIT = 0x04, NUMBER_LENGTH_BITS = 0x03 };
+enum { SYMBOL_BIT = 0x10, RESERVED_BIT = 0x08, PHASE_BIT = 0x04 };
 #define NUMBER_MAX ((INT64_C(1) << 53) - 1)
 
 /* ---- OpenSSL, declared here: what of it is used has been the same since 1.1.0 ---- */
@@ -287,8 +288,9 @@ static int32_t open_packet(const Packets *packets, InUse *in_use, Memory arena, 
   uint8_t *tag = arena.data + packet->end - TAG_BYTES;
   uint8_t mask[MASK_BYTES];
   if (!find_mask(packets, keys, number_at + SAMPLE_OFFSET, mask)) return FAILED;
+  bool is_long = (header[0] & LONG_FORM) != 0;
   uint8_t first = header[0] ^ (mask[0] & masked_bits(header[0]));
-  if ((first & PHASE_BIT) >> 2 != keys->phase) return LEFT;
+  if (!is_long && (first & PHASE_BIT) >> 2 != keys->phase) return LEFT;
   int number_bytes = (first & NUMBER_LENGTH_BITS) + 1;
   uint32_t truncated = 0;
   for (int i = 0; i < number_bytes; i++) truncated = truncated << 8 | (number_at[i] ^= mask[1 + i]);
@@ -304,7 +306,7 @@ static int32_t open_packet(const Packets *packets, InUse *in_use, Memory arena, 
   packet->number_high = (int32_t)(number >> 32);
   packet->payload_start = packet->number_start + number_bytes;
   if ((double)number > keys->largest) keys->largest = (double)number;
-  return first & (SYMBOL_BIT | RESERVED_BIT);
+  return first & (is_long ? LONG_RESERVED_BIT : SYMBOL_BIT | RESERVED_BIT);
 }
 
 size_t packets_open(Packets *packets, Memory arena, Memory table, size_t count, Memory keys) {
@@ -314,8 +316,7 @@ size_t packets_open(Packets *packets, Memory arena, Memory table, size_t count, 
     Packet *packet = (Packet *)table.data + i;
     Keys *row = keys_of(keys, packet);
     bool is_usual = row != NULL && row->is_left == 0 && row->largest >= -1 && row->largest <= (double)NUMBER_MAX &&
-                    lies_within(packet, arena.bytes, SAMPLE_OFFSET + SAMPLE_BYTES) &&
-                    (arena.data[packet->start] & LONG_FORM) == 0;
+                    lies_within(packet, arena.bytes, SAMPLE_OFFSET + SAMPLE_BYTES);
     packet->result = is_usual ? open_packet(packets, &in_use, arena, packet, row) : LEFT;
     if (packet->result == FAILED) {
       forget_failure(packets, &in_use);

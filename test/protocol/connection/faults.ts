@@ -15,6 +15,8 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
   const { mtuDiscovery } = path;
   const { events } = streams as unknown as { events: unknown };
   const application = spaces[2];
+  // What throws is the AEAD of one packet: the native addon, which has none, is left out.
+  for (const each of [keys.toSeal(2), keys.toOpen(PacketType.ONE_RTT)]) if (each !== null) each.native = null;
   const places: Record<FaultKind, readonly (readonly [unknown, ...string[]])[]> = {
     packing: [
       [streams.packer, 'write', 'writeDropped'],

@@ -1,19 +1,21 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { JspError } from '../../../src/base/errors.ts';
+import { whyNotNative } from '../../../src/base/native-addon.ts';
 import {
   type AeadName,
   type AeadProvider,
   aeadBySize,
   chooseAead,
 } from '../../../src/protocol/crypto/aead.ts';
+import { packetKeys } from '../../../src/protocol/crypto/key-schedule.ts';
 import { hex, joined, toHex } from './bytes.ts';
 import { slowChacha20Block, slowSeal } from './slow-chacha20-poly1305.ts';
 
-const NAMES: AeadName[] = ['sodium', 'node', 'noble'];
+const NAMES: AeadName[] = ['native', 'sodium', 'node', 'noble'];
 const NAMED = NAMES.map((name) => available(name)).filter((provider) => provider !== null);
 /** For short packets one of the others, and another for long ones. */
-const BY_SIZE = aeadBySize(NAMED[0], NAMED[1], 200);
+const BY_SIZE = aeadBySize(available('sodium') ?? chooseAead('noble'), chooseAead('node'), 200);
 const PROVIDERS = [...NAMED, BY_SIZE];
 
 // RFC 8439 section 2.8.2
@@ -120,6 +122,25 @@ describe('choosing a provider', () => {
   test('always has the JavaScript one, and OpenSSL in this Node', () => {
     expect(chooseAead('noble').name).toBe('noble');
     expect(chooseAead('node').name).toBe('node');
+  });
+
+  test('has the native addon where it serves, and else says why it does not', () => {
+    const why = whyNotNative();
+    if (why === null) expect(chooseAead('native')).toMatchObject({ name: 'native', isNative: true });
+    else
+      expect(() => chooseAead('native')).toThrow(
+        expect.objectContaining({
+          code: 'ERR_JSP_AEAD_UNAVAILABLE',
+          message: expect.stringContaining(`the addon does not serve (${why})`),
+        }),
+      );
+  });
+
+  test('has what is named do all of the work, and not the native addon', () => {
+    for (const name of ['sodium', 'node', 'noble'] as const) {
+      const provider = available(name);
+      if (provider !== null) expect(packetKeys(provider, new Uint8Array(32)).native).toBe(null);
+    }
   });
 
   test('refuses a name that does not exist', () => {
