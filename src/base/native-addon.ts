@@ -15,6 +15,31 @@ export interface NativeAddon {
   seal(arena: Uint8Array, table: Int32Array, count: number, keys: Float64Array): number;
   /** Opens packets in place. Those that are left are as they came. */
   open(arena: Uint8Array, table: Int32Array, count: number, keys: Float64Array): number;
+  /** UDP sockets, as `src/udp/native-socket.ts` has them; null where the process has none. */
+  readonly sockets: NativeSockets | null;
+}
+
+/** Sockets are numbers; one that there is not is as one that is closed. */
+export interface NativeSockets {
+  /**
+   * Opens and binds a socket, which keeps `arena` and `table` for what comes.
+   * @param binding - what is asked for, and then what was granted
+   * @param onPoll - is called with the number of rows that are in `table`, or an errno, negative; and whether there is room again
+   * @returns its number, or an errno, negative
+   */
+  bind(
+    binding: Int32Array,
+    arena: Uint8Array,
+    table: Int32Array,
+    onPoll: (received: number, isWritable: boolean) => void,
+  ): number;
+  /** Sends rows from `first` on. Returns the first for which there is no room, or `count`; -1 where there is no such socket. */
+  send(socket: number, arena: Uint8Array, rows: Int32Array, first: number, count: number): number;
+  /** `onPoll` is called once there is room. */
+  awaitRoom(socket: number): void;
+  /** Whether it keeps the process alive. */
+  reference(socket: number, isReferenced: boolean): void;
+  close(socket: number): void;
 }
 
 /** What stands where in the row of a packet. Positions are in the arena. */

@@ -15,8 +15,8 @@ import { type Listener, listen } from '../transport/listen.ts';
 import type { TransportOptions } from '../transport/options.ts';
 import type { Stream } from '../transport/stream.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
+import { bindSocket } from '../udp/bind-socket.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
-import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import {
   type Counts,
   Pinger,
@@ -49,10 +49,10 @@ export const RAW_PING_PONG: Workload = {
   name: 'raw ping-pong',
   module: import.meta.url,
   async openReceiver() {
-    return new DatagramEcho(await bindDgramSocket({ host: '127.0.0.1' }));
+    return new DatagramEcho(await bindSocket({ host: '127.0.0.1' }));
   },
   async openSender(options, target) {
-    return rawPinger(await bindDgramSocket({ connectTo: target }), options, target);
+    return rawPinger(await bindSocket({ connectTo: target }), options, target);
   },
 };
 

@@ -24,9 +24,9 @@ import {
   type ServerUrl,
 } from '../transport/url.ts';
 import { reachableAddress } from '../udp/addresses.ts';
+import { bindServerSocket } from '../udp/bind-socket.ts';
 import { type Clock, systemClock, type TimerHandle, unixMs } from '../udp/clock.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
-import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { Presence } from './health.ts';
 import { FRONT_OPTIONS, type FrontOptions } from './options.ts';
 import { Outgoing } from './outgoing.ts';

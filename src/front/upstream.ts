@@ -2,8 +2,8 @@ import { addressFamily } from '../base/ip-address.ts';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { ReceiveBatch } from '../protocol/datagram/index.ts';
 import { parseServerUrl, type ServerUrl } from '../transport/url.ts';
+import { bindSocket } from '../udp/bind-socket.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
-import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { FrontOptions } from './options.ts';
 import { Outgoing } from './outgoing.ts';
 
@@ -69,7 +69,7 @@ export class Upstream {
       const connectTo = { host, port };
       const socket =
         this.connectSocket?.(connectTo) ??
-        (await bindDgramSocket({ connectTo, receiveBufferBytes, sendBufferBytes }));
+        (await bindSocket({ connectTo, receiveBufferBytes, sendBufferBytes }));
       if (this.isClosed) return await socket.close();
       this.use(socket);
     } catch (error) {

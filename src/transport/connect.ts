@@ -9,9 +9,9 @@ import {
   type EndpointEvent,
   TOKEN_BYTES_MAX,
 } from '../protocol/endpoint/index.ts';
+import { bindSocket } from '../udp/bind-socket.ts';
 import { systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
-import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { interfaces } from '../udp/interfaces.ts';
 import { PathSockets } from '../udp/path-sockets.ts';
@@ -443,7 +443,7 @@ function clientSocket(
   options: ConnectOptions,
   hasRivals: boolean,
 ): Promise<DatagramSocket> {
-  return bindDgramSocket({
+  return bindSocket({
     // Several attempts at once can share a port that was asked for: each hears its own peer only.
     reuseAddress: hasRivals && (options.localPort ?? 0) !== 0,
     connectTo: { host: server.host, port: server.port },

@@ -15,9 +15,9 @@ import {
   type TicketKeys,
 } from '../protocol/endpoint/index.ts';
 import { reachableAddress } from '../udp/addresses.ts';
+import { bindServerSocket } from '../udp/bind-socket.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
-import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
 import { retryConfig, type TokenKeys, tokenKeys } from './address-tokens.ts';
 import { ACCESS_OPTIONS, type AccessOptions, type ClientRefusal, Gate } from './authorize.ts';

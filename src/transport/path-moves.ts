@@ -9,8 +9,8 @@ import { checkOptions, type OptionTable, text, whole } from '../base/options.ts'
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 import type { Connection as CoreConnection } from '../protocol/endpoint/index.ts';
 import { LocalAddress } from '../protocol/endpoint/index.ts';
+import { bindSocket } from '../udp/bind-socket.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
-import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import { type InterfaceWatch, interfaces } from '../udp/interfaces.ts';
 import type { PathSockets } from '../udp/path-sockets.ts';
 import type { Driver } from './driver.ts';
@@ -165,7 +165,7 @@ export class PathMoves {
 
   private bind({ localHost, localPort }: RebindOptions): Promise<DatagramSocket> {
     const { host, port } = this.core.path;
-    return bindDgramSocket({
+    return bindSocket({
       connectTo: { host, port },
       host: localHost,
       port: localPort,

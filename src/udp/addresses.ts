@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { endianness, networkInterfaces } from 'node:os';
 import { JspError } from '../base/errors.ts';
 import { addressFamily, isLinkLocal, isLoopback, isWildcard, normalAddress } from '../base/ip-address.ts';
+import type { SocketAddress, SocketOptions } from './datagram-socket.ts';
 
 /** The addresses of this machine's interfaces in normal form, link-local ones with their zone. */
 export function localAddresses(): string[] {
@@ -80,6 +81,17 @@ export async function resolveHost(host: string): Promise<string[]> {
   if (addresses.length === 0)
     throw new JspError('ERR_JSP_SOCKET', `cannot resolve ${host}: it has no address`);
   return interleaved(addresses).slice(0, ADDRESSES_MAX);
+}
+
+/** What a socket is to be bound to, and its only peer, where `connectTo` names one, with addresses for names. */
+export async function resolvedAddresses({
+  host,
+  connectTo,
+}: Pick<SocketOptions, 'host' | 'connectTo'>): Promise<{ host: string; remote: SocketAddress | null }> {
+  const remote =
+    connectTo === undefined ? null : { host: (await resolveHost(connectTo.host))[0], port: connectTo.port };
+  if (host !== undefined) return { host: (await resolveHost(host))[0], remote };
+  return { host: remote !== null && addressFamily(remote.host) === 6 ? '::' : '0.0.0.0', remote };
 }
 
 /** Alternates the families, beginning with that of the first; within a family the order stays. */

@@ -24,9 +24,37 @@ export interface SocketCounters {
   readonly errorCodes: Record<string, number>;
   /** Datagrams that could not be answered (source port 0) and were dropped. */
   datagramsDropped: number;
+  /** Datagrams that the system dropped because the receive buffer was full, as far as it tells: with `dgram` it does not. */
+  receiveBufferOverflows: number;
   /** Batches whose arena had to be held because the system's send buffer was full. */
   batchesHeld: number;
 }
+
+/** What a socket is bound with. */
+export interface SocketOptions {
+  /** Address or name to listen on; default is any address of the family of `connectTo`, else any IPv4 address. */
+  readonly host?: string | undefined;
+  /** Default 0: the system chooses. */
+  readonly port?: number | undefined;
+  /** Asked of the system, which may grant less. Default 4 MiB. */
+  readonly receiveBufferBytes?: number | undefined;
+  /** Asked of the system, which may grant less. Default 4 MiB. */
+  readonly sendBufferBytes?: number | undefined;
+  /** Lets another socket bind the same address (SO_REUSEADDR). Default false. */
+  readonly reuseAddress?: boolean | undefined;
+  /**
+   * Lets other sockets of this user bind the same address, among which the system spreads what comes (SO_REUSEPORT). Default false. Where
+   * `reusePortFault` says that it cannot be done, binding fails.
+   */
+  readonly reusePort?: boolean | undefined;
+  /** An IPv6 socket that does not take IPv4 too. Default false. */
+  readonly ipv6Only?: boolean | undefined;
+  /** The only peer: the kernel drops datagrams of others, and reports "port unreachable". */
+  readonly connectTo?: { readonly host: string; readonly port: number } | undefined;
+}
+
+/** By which way datagrams go: the native addon, Node's `dgram`, or a socket of the application's own. */
+export type SocketPath = 'native' | 'dgram' | 'custom';
 
 /**
  * A UDP socket that takes and gives whole batches. The driver owns one an endpoint; `dgram`, the impairment wrapper, the lab
@@ -34,6 +62,8 @@ export interface SocketCounters {
  * what goes wrong is counted and handed to {@link onError}.
  */
 export interface DatagramSocket {
+  /** Default 'custom'. */
+  readonly path?: SocketPath;
   readonly localHost: string;
   readonly localPort: number;
   /** The only peer of a connected socket, else null. */
@@ -83,6 +113,8 @@ export interface DatagramSocket {
 
 /** What an application is told of a socket: its counters, and the buffers that the system granted. */
 export interface SocketMetrics extends Readonly<SocketCounters> {
+  /** By which way datagrams go: `native` (the addon), `dgram` (Node's own), or `custom` (a socket of the application's). */
+  readonly path: SocketPath;
   /** Receive buffer that the system granted, less its own bookkeeping for large datagrams. */
   readonly receiveBufferBytes: number;
   /** The same for sending. */
@@ -90,11 +122,12 @@ export interface SocketMetrics extends Readonly<SocketCounters> {
 }
 
 export function socketMetrics({
+  path = 'custom',
   counters,
   receiveBufferBytes,
   sendBufferBytes,
 }: DatagramSocket): SocketMetrics {
-  return { ...counters, errorCodes: { ...counters.errorCodes }, receiveBufferBytes, sendBufferBytes };
+  return { ...counters, errorCodes: { ...counters.errorCodes }, path, receiveBufferBytes, sendBufferBytes };
 }
 
 /** Counts an error under its code; beyond a number of codes all others are one. */
@@ -125,6 +158,7 @@ export function socketCounters(): SocketCounters {
     receiveErrors: 0,
     errorCodes: {},
     datagramsDropped: 0,
+    receiveBufferOverflows: 0,
     batchesHeld: 0,
   };
 }

@@ -1,47 +1,33 @@
-import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from 'node:dgram';
+import { createSocket, type SocketOptions as DgramOptions, type RemoteInfo, type Socket } from 'node:dgram';
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { addressFamily, fromSystem, normalAddress } from '../base/ip-address.ts';
 import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../protocol/datagram/index.ts';
-import { resolveHost } from './addresses.ts';
+import { resolvedAddresses } from './addresses.ts';
 import {
   countErrorCode,
   type DatagramSocket,
   type SocketAddress,
   type SocketCounters,
+  type SocketOptions,
   socketCounters,
 } from './datagram-socket.ts';
-
-export interface DgramSocketOptions {
-  /** Address or name to listen on; default is any address of the family of `connectTo`, else any IPv4 address. */
-  readonly host?: string | undefined;
-  /** Default 0: the system chooses. */
-  readonly port?: number | undefined;
-  /** Asked of the system, which may grant less. Default 4 MiB. */
-  readonly receiveBufferBytes?: number | undefined;
-  /** Asked of the system, which may grant less. Default 4 MiB. */
-  readonly sendBufferBytes?: number | undefined;
-  /** Lets another socket bind the same address (SO_REUSEADDR). Default false. */
-  readonly reuseAddress?: boolean | undefined;
-  /**
-   * Lets other sockets of this user bind the same address, among which the system spreads what comes (SO_REUSEPORT). Default false. Where
-   * {@link reusePortFault} says that it cannot be done, binding fails.
-   */
-  readonly reusePort?: boolean | undefined;
-  /** An IPv6 socket that does not take IPv4 too. Default false. */
-  readonly ipv6Only?: boolean | undefined;
-  /** The only peer: the kernel drops datagrams of others, and reports "port unreachable". */
-  readonly connectTo?: { readonly host: string; readonly port: number } | undefined;
-}
 
 /**
  * Binds a `node:dgram` socket.
  * @throws JspError `ERR_JSP_SOCKET` when the system refuses, with the system's error as `cause`
  */
-export async function bindDgramSocket(options: DgramSocketOptions = {}): Promise<DatagramSocket> {
-  const remote = options.connectTo === undefined ? null : await resolved(options.connectTo);
-  const host = await localHost(options.host, remote);
-  if (remote === null) return bindDgramSocketNow(host, options);
+export async function bindDgramSocket(options: SocketOptions = {}): Promise<DatagramSocket> {
+  const { host, remote } = await resolvedAddresses(options);
+  return remote === null ? bindDgramSocketNow(host, options) : connectDgramSocket(host, remote, options);
+}
+
+/** The same with addresses that are resolved already. */
+export async function connectDgramSocket(
+  host: string,
+  remote: SocketAddress,
+  options: SocketOptions,
+): Promise<DatagramSocket> {
   let socket: Socket | undefined;
   try {
     socket = boundSocket(host, options);
@@ -65,7 +51,7 @@ export async function bindDgramSocket(options: DgramSocketOptions = {}): Promise
  * @param local - the number that what comes here is handed over with
  * @throws JspError `ERR_JSP_SOCKET`
  */
-export function bindDgramSocketNow(host: string, options: DgramSocketOptions, local = 0): DgramSocket {
+export function bindDgramSocketNow(host: string, options: SocketOptions, local = 0): DgramSocket {
   try {
     return new DgramSocket(boundSocket(host, options), null, local);
   } catch (error) {
@@ -73,8 +59,8 @@ export function bindDgramSocketNow(host: string, options: DgramSocketOptions, lo
   }
 }
 
-/** Why sockets of several workers cannot be bound to one address here; null: they can, as far as is known before it is tried. */
-export function reusePortFault(): string | null {
+/** Why several sockets of `dgram` cannot be bound to one address here; null: they can, as far as is known before it is tried. */
+export function dgramReusePortFault(): string | null {
   const [major, minor] = process.versions.node.split('.').map(Number);
   const isKnown = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
   if (!isKnown)
@@ -102,6 +88,7 @@ export function reusePortFault(): string | null {
  * - `setImmediate` itself costs 1,150 a turn, so while datagrams come one by one each is handed over as it comes.
  */
 export class DgramSocket implements DatagramSocket {
+  readonly path = 'dgram';
   readonly localHost: string;
   readonly localPort: number;
   readonly remote: SocketAddress | null;
@@ -369,24 +356,15 @@ function literalLookup6(address: string, _family: unknown, callback: LookupCallb
   callback(null, address.includes(':') ? address : `::ffff:${address}`, 6);
 }
 
-async function resolved({ host, port }: SocketAddress): Promise<SocketAddress> {
-  return { host: (await resolveHost(host))[0], port };
-}
-
-async function localHost(host: string | undefined, remote: SocketAddress | null): Promise<string> {
-  if (host !== undefined) return (await resolveHost(host))[0];
-  return remote !== null && addressFamily(remote.host) === 6 ? '::' : '0.0.0.0';
-}
-
 /** Node binds within the call when nothing is to be looked up, and tells of a failure by an event within it. */
-function boundSocket(host: string, options: DgramSocketOptions): Socket {
+function boundSocket(host: string, options: SocketOptions): Socket {
   const type = addressFamily(host) === 4 ? 'udp4' : 'udp6';
   if (options.reusePort === true) {
     // Older Node ignores the option, and the next socket would find the address in use.
-    const fault = reusePortFault();
+    const fault = dgramReusePortFault();
     if (fault !== null) throw new Error(fault);
   }
-  const how: SocketOptions & { reusePort: boolean } = {
+  const how: DgramOptions & { reusePort: boolean } = {
     type,
     reuseAddr: options.reuseAddress ?? false,
     reusePort: options.reusePort ?? false,

@@ -66,6 +66,7 @@ export class FrontedSocket extends WrappedSocket {
   protected receive(batch: ReceiveBatch): void {
     this.received ??= new ReceiveBatch(batch);
     const { received } = this;
+    received.arena = batch.arena;
     const now = this.clock.now();
     const hour = envelopeHour(unixMs(this.clock));
     try {
@@ -77,14 +78,12 @@ export class FrontedSocket extends WrappedSocket {
           if (client === null) this.refused++;
           else {
             const front = this.fronts.numberOf(batch.host[i], batch.port[i], batch.local[i], now);
-            received.push(data.subarray(ENVELOPE_BYTES), client.host, client.port, front);
+            pass(batch, i, received, data.subarray(ENVELOPE_BYTES), client, front);
           }
         } else if (kind === FrontKind.PROBE) {
           this.answer(data, batch.host[i], batch.port[i], batch.local[i]);
         } else {
-          received.push(data, batch.host[i], batch.port[i], batch.local[i], batch.isShared[i] === 1);
-          const ecn = batch.ecnOf(i);
-          if (ecn !== 0) received.mark(ecn);
+          pass(batch, i, received, data, { host: batch.host[i], port: batch.port[i] }, batch.local[i]);
         }
       }
       if (received.count > 0) this.onBatch?.(received);
@@ -153,6 +152,23 @@ export class FrontedSocket extends WrappedSocket {
     this.spare = batch;
     return true;
   }
+}
+
+/** Takes a datagram over into another batch; `data` is what there is in its envelope, or all of it. */
+function pass(
+  from: ReceiveBatch,
+  i: number,
+  to: ReceiveBatch,
+  data: Uint8Array,
+  by: SocketAddress,
+  local: number,
+): void {
+  const offset = from.offset[i] + data.byteOffset - from.data[i].byteOffset;
+  to.push(data, by.host, by.port, local, from.isShared[i] !== 0, offset);
+  const ecn = from.ecnOf(i);
+  if (ecn !== 0) to.mark(ecn);
+  const waited = -from.arrivedAt(i, 0);
+  if (waited > 0) to.stamp(waited);
 }
 
 /** A front, as this server is reached from it. */

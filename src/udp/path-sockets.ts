@@ -9,6 +9,7 @@ import {
   type DatagramSocket,
   type SocketAddress,
   type SocketCounters,
+  type SocketPath,
   socketCounters,
 } from './datagram-socket.ts';
 
@@ -31,6 +32,10 @@ export class PathSockets implements DatagramSocket {
   constructor(first: DatagramSocket) {
     this.remote = first.remote;
     this.add(first);
+  }
+
+  get path(): SocketPath {
+    return this.current.path ?? 'custom';
   }
 
   get localHost(): string {

@@ -15,20 +15,16 @@
 
 import { addressFamily, isLoopback, isWildcard } from '../base/ip-address.ts';
 import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
-import { connectedSockets, localAddresses, resolveHost } from './addresses.ts';
+import { connectedSockets, localAddresses } from './addresses.ts';
 import {
   addCounters,
   countErrorCode,
   type DatagramSocket,
   type SocketCounters,
+  type SocketOptions,
   socketCounters,
 } from './datagram-socket.ts';
-import {
-  bindDgramSocket,
-  bindDgramSocketNow,
-  type DgramSocket,
-  type DgramSocketOptions,
-} from './dgram-socket.ts';
+import { bindDgramSocketNow, type DgramSocket } from './dgram-socket.ts';
 
 /** What a wildcard socket asks of its machine; tests answer themselves. */
 export interface Surroundings {
@@ -41,19 +37,16 @@ export interface Surroundings {
 }
 
 /**
- * Binds a server's socket: to one address, or to all of this machine's when `host` is `0.0.0.0` or `::` (both families unless `ipv6Only`).
+ * Binds a socket of `dgram` to all addresses of this machine.
  *
+ * @param host - `0.0.0.0`, or `::` for both families unless `ipv6Only`
  * @throws JspError `ERR_JSP_SOCKET` when the system refuses
  */
-export async function bindServerSocket(
-  options: DgramSocketOptions & { readonly host: string },
+export function bindWildcardSocket(
+  host: string,
+  options: SocketOptions,
   surroundings: Surroundings = MACHINE,
-): Promise<DatagramSocket> {
-  const [host] = await resolveHost(options.host);
-  return isWildcard(host) ? bindWildcard(host, options, surroundings) : bindDgramSocket({ ...options, host });
-}
-
-function bindWildcard(host: string, options: DgramSocketOptions, surroundings: Surroundings): WildcardSocket {
+): WildcardSocket {
   // Others have it by intention: whoever bound the first of them has looked.
   if (options.reusePort === true && (options.port ?? 0) !== 0)
     return new WildcardSocket(host, options, surroundings);
@@ -71,6 +64,7 @@ function bindWildcard(host: string, options: DgramSocketOptions, surroundings: S
 }
 
 export class WildcardSocket implements DatagramSocket {
+  readonly path = 'dgram';
   readonly localHost: string;
   readonly localPort: number;
   readonly remote = null;
@@ -81,7 +75,7 @@ export class WildcardSocket implements DatagramSocket {
   onError: ((error: Error, fatal: boolean) => void) | null = null;
   onTooLarge: ((bytes: number, host: string, port: number) => void) | null = null;
 
-  private readonly options: DgramSocketOptions;
+  private readonly options: SocketOptions;
   private readonly surroundings: Surroundings;
   private readonly wildcard: DgramSocket;
   /** By the number that goes with datagrams: first the wildcard socket; null where an address is gone. */
@@ -102,7 +96,7 @@ export class WildcardSocket implements DatagramSocket {
   private closed: Promise<void> | null = null;
 
   /** @param options - with a port, and with `reuseAddress` or `reusePort` */
-  constructor(host: string, options: DgramSocketOptions, surroundings: Surroundings) {
+  constructor(host: string, options: SocketOptions, surroundings: Surroundings) {
     this.options = options;
     this.surroundings = surroundings;
     this.wildcard = bindDgramSocketNow(host, options, WILDCARD);

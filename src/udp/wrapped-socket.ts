@@ -1,5 +1,5 @@
 import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
-import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
+import type { DatagramSocket, SocketAddress, SocketCounters, SocketPath } from './datagram-socket.ts';
 
 /**
  * A socket around another one. All is as the inner socket has it, but what the wrapper does with datagrams on their way: {@link receive} and
@@ -18,6 +18,10 @@ export abstract class WrappedSocket implements DatagramSocket {
     inner.onWritable = () => this.resume();
     inner.onError = (error, fatal) => this.onError?.(error, fatal);
     inner.onTooLarge = (bytes, host, port) => this.onTooLarge?.(bytes, host, port);
+  }
+
+  get path(): SocketPath {
+    return this.inner.path ?? 'custom';
   }
 
   get localHost(): string {

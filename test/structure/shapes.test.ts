@@ -16,6 +16,7 @@ const WIDE: Readonly<Record<string, string>> = {
   MessageRecords: 'columns, most of them, which are read without a call for each message',
   Path: 'all that is known of a way, a part or a figure each',
   QlogTrace: 'a kind of event each',
+  ReceiveBatch: 'columns, most of them, which socket and endpoint fill and read by turns',
   Recovery: 'what can happen to a packet number space, or be asked of one, each',
   Segment: 'fields of a stretch of messages, which are read without a call for each message',
   SendBuffer: 'all that changes the records of messages, in one place',

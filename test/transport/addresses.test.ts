@@ -12,6 +12,7 @@ import {
 import { Lab } from '../../src/testing/index.ts';
 import { localAddresses, reachableAddress } from '../../src/udp/addresses.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
+import { bindOnlyByDgram } from '../udp/twin-sockets.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
 const addresses = localAddresses();
@@ -146,6 +147,7 @@ describe('a system', () => {
   test.each(['127.0.0.1', '0.0.0.0'])(
     'that refuses large datagrams is heeded at once, at both ends of a connection to a server on %s [REC-53]',
     async (host) => {
+      bindOnlyByDgram();
       const send = Socket.prototype.send as (...parameters: unknown[]) => void;
       vi.spyOn(Socket.prototype, 'send').mockImplementation(function (
         this: Socket,
@@ -178,6 +180,7 @@ describe('a system', () => {
 
 describe('metrics', () => {
   test('say which buffers the system granted, which is what was asked for where it can be', async () => {
+    bindOnlyByDgram();
     const receive = vi.spyOn(Socket.prototype, 'setRecvBufferSize');
     const send = vi.spyOn(Socket.prototype, 'setSendBufferSize');
     const buffers = { receiveBufferBytes: 1_000_001, sendBufferBytes: 1_000_002 };
@@ -197,6 +200,7 @@ describe('metrics', () => {
   });
 
   test('say what the socket did, of which they are a copy', async () => {
+    bindOnlyByDgram();
     const listener = await serve(echo);
     const connection = await join(listener);
     const stream = connection.openStream();

@@ -12,6 +12,7 @@ import {
   type TransportOptions,
 } from '../../src/index.ts';
 import { PRESETS, PROFILE_NAMES } from '../../src/transport/profiles.ts';
+import { bindOnlyByDgram } from '../udp/twin-sockets.ts';
 import { labPair } from './lab-pair.ts';
 import {
   goodput,
@@ -259,6 +260,7 @@ function asksTheSystemFor(option: 'receiveBufferBytes' | 'sendBufferBytes', byte
       ? (['getRecvBufferSize', 'setRecvBufferSize'] as const)
       : (['getSendBufferSize', 'setSendBufferSize'] as const);
   return async (preset, without) => {
+    bindOnlyByDgram();
     const sizes = new WeakMap<Socket, number>();
     const doubled = process.platform === 'linux' ? 2 : 1;
     vi.spyOn(Socket.prototype, setSize).mockImplementation(function (this: Socket, size: number) {

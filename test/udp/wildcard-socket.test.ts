@@ -1,60 +1,18 @@
-import { createSocket, Socket } from 'node:dgram';
-import { once } from 'node:events';
+import { Socket } from 'node:dgram';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { addressFamily } from '../../src/base/ip-address.ts';
 import { TransmitBatch } from '../../src/protocol/datagram/index.ts';
-import { localAddresses } from '../../src/udp/addresses.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
-import { bindServerSocket, type Surroundings } from '../../src/udp/wildcard-socket.ts';
+import { bindWildcardSocket, type Surroundings } from '../../src/udp/wildcard-socket.ts';
 
 const open: DatagramSocket[] = [];
-const families = new Set(localAddresses().map(addressFamily));
-const has6 = families.has(6);
 
 afterEach(async () => {
   vi.restoreAllMocks();
   await Promise.all(open.splice(0).map((socket) => socket.close()));
 });
 
-describe.each(['0.0.0.0', '::'])('a socket on %s', (wildcard) => {
-  const hosts = localAddresses().filter((host) => wildcard === '::' || addressFamily(host) === 4);
-
-  // [CON-60]
-  test.skipIf(wildcard === '::' && !has6).each(hosts)('answers from %s when that was asked', async (host) => {
-    const server = await serve(wildcard);
-    expect(await ask(server, host)).toBe('answer');
-  });
-
-  // [CON-60]
-  test.runIf(process.platform === 'linux' && (wildcard === '0.0.0.0' || has6))(
-    'answers from an address that no interface has, too',
-    async () => {
-      // On a busy machine the share of time that it may spend on asking for sockets is soon used up, and a peer is answered when it comes again: here at once.
-      vi.spyOn(performance, 'now').mockReturnValue(performance.now());
-      const server = await serve(wildcard);
-      for (const host of ['127.0.0.2', '127.1.2.3', '127.0.0.2'])
-        expect(await ask(server, host)).toBe('answer');
-    },
-  );
-});
-
 describe('a socket on all addresses', () => {
-  test('is the only one on its port', async () => {
-    const server = await serve('0.0.0.0');
-    const again = await bindServerSocket({ host: '0.0.0.0', port: server.localPort }).catch((error) => error);
-    expect(again).toMatchObject({ code: 'ERR_JSP_SOCKET', cause: { code: 'EADDRINUSE' } });
-    const one = await bindServerSocket({ host: '127.0.0.1', port: server.localPort }).catch((error) => error);
-    expect(one).toMatchObject({ code: 'ERR_JSP_SOCKET', cause: { code: 'EADDRINUSE' } });
-    const other = createSocket('udp4').bind(0, '127.0.0.1');
-    await once(other, 'listening');
-    const taken = await bindServerSocket({ host: '0.0.0.0', port: other.address().port }).catch(
-      (error) => error,
-    );
-    expect(taken).toMatchObject({ code: 'ERR_JSP_SOCKET', cause: { code: 'EADDRINUSE' } });
-    other.close();
-  });
-
   test('follows the interfaces: it takes up what comes, and leaves what goes', async () => {
     const machine = new Machine(['127.0.0.1']);
     const server = await serve('0.0.0.0', machine);
@@ -196,7 +154,7 @@ class Machine implements Surroundings {
 }
 
 async function serve(host: string, surroundings?: Surroundings): Promise<DatagramSocket> {
-  const server = await bindServerSocket({ host }, surroundings);
+  const server = bindWildcardSocket(host, {}, surroundings);
   open.push(server);
   return server;
 }

@@ -1,4 +1,5 @@
 import { NO_BYTES } from '../../base/bytes.ts';
+import type { Micros } from '../../base/time.ts';
 import { EcnCodepoint } from '../wire/frames/ack.ts';
 
 /**
@@ -26,6 +27,8 @@ export class ReceiveBatch {
   readonly isShared: number[] = [];
   /** The ECN codepoint that each datagram came with, as far as any was marked; null where the socket cannot tell. */
   private ecn: number[] | null = null;
+  /** How long each datagram waited to be read; null where the socket cannot tell. */
+  private waited: number[] | null = null;
 
   /** Whose packet the datagram is, to be opened; null when it is none, is none any more, or was dispatched in another way. */
   readonly owner: (object | null)[] = [];
@@ -65,12 +68,16 @@ export class ReceiveBatch {
     return this.ecn[i] as EcnCodepoint;
   }
 
-  /** Datagrams of one peer that the system handed over as one (GRO): all of `segmentBytes`, but for the last, which may be shorter. */
-  pushSegments(data: Uint8Array, segmentBytes: number, host: string, port: number, local = 0): void {
-    const isShared = data.length > segmentBytes;
-    for (let at = 0; at < data.length; at += segmentBytes) {
-      this.push(data.subarray(at, Math.min(at + segmentBytes, data.length)), host, port, local, isShared);
-    }
+  /** The datagram pushed last had come so long before it was read. */
+  stamp(waited: Micros): void {
+    this.waited ??= [];
+    while (this.waited.length < this.count) this.waited.push(0);
+    this.waited[this.count - 1] = waited;
+  }
+
+  /** When a datagram came, as far as the socket can tell, where it is read `now`. */
+  arrivedAt(i: number, now: Micros): Micros {
+    return this.waited === null || i >= this.waited.length ? now : now - this.waited[i];
   }
 
   /** Lets go of the datagrams; the columns keep their size. */
@@ -81,6 +88,7 @@ export class ReceiveBatch {
     }
     this.count = 0;
     if (this.ecn !== null) this.ecn.length = 0;
+    if (this.waited !== null) this.waited.length = 0;
   }
 }
 

@@ -14,7 +14,7 @@ import {
 } from '../../base/options.ts';
 import { Identity } from '../../protocol/crypto/index.ts';
 import type { TicketKeys } from '../../protocol/endpoint/index.ts';
-import { reusePortFault } from '../../udp/dgram-socket.ts';
+import { reusePortFault } from '../../udp/bind-socket.ts';
 import type { Admittance, ArrivingClient } from '../authorize.ts';
 import type { Connection } from '../connection.ts';
 import { HALF_OPEN_MAX, LISTEN_OPTIONS, type ListenOptions } from '../listen.ts';

@@ -138,6 +138,7 @@ NAPI_MODULE_INIT(/* napi_env env, napi_value exports */) {
     forget_addon(env, addon, NULL);
     return NULL;
   }
-  bool is_whole = export_function(env, exports, "seal", seal) && export_function(env, exports, "open", open);
+  bool is_whole = export_function(env, exports, "seal", seal) && export_function(env, exports, "open", open) &&
+                  sockets_export(env, exports);
   return is_whole ? exports : NULL;
 }

@@ -1,6 +1,6 @@
 /*
  * What the parts of the addon share. addon.c is the module and checks what JavaScript hands over; packets.c seals and opens packets, and knows
- * nothing of JavaScript. Everything that is kept between calls hangs on the environment: each worker thread loads an addon of its own.
+ * nothing of JavaScript; socket.c has the sockets. Everything that is kept between calls hangs on the environment: each worker thread loads an addon of its own.
  */
 #ifndef JSP_ADDON_H
 #define JSP_ADDON_H
@@ -45,5 +45,10 @@ size_t packets_open(Packets *packets, Memory arena, Memory table, size_t count, 
 
 /* Bytes of a packet's row in the table. */
 #define PACKET_ROW_BYTES 32
+
+/* ---- sockets ---- */
+
+/* Adds an object `sockets` with the functions of socket.c, or null where the process has no libuv that it knows. False when that failed. */
+bool sockets_export(napi_env env, napi_value exports);
 
 #endif

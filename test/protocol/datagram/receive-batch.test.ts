@@ -2,20 +2,16 @@ import { describe, expect, test } from 'vitest';
 import { ReceiveBatch, ReceiveQueue } from '../../../src/protocol/datagram/index.ts';
 
 describe('a batch that was received', () => {
-  test('takes datagrams that the system handed over as one apart, and knows that they share their memory', () => {
+  test('knows when a datagram came as far as its socket told, also where others have no stamp', () => {
     const batch = new ReceiveBatch();
-    batch.pushSegments(
-      Uint8Array.from({ length: 25 }, (_, i) => i),
-      10,
-      'a',
-      1,
-      7,
-    );
-    batch.pushSegments(new Uint8Array(10), 10, 'b', 2);
-    expect(batch.data.map(({ length }) => length)).toEqual([10, 10, 5, 10]);
-    expect(batch.data[2][0]).toBe(20);
-    expect(batch.isShared).toEqual([1, 1, 1, 0]);
-    expect(batch.local).toEqual([7, 7, 7, 0]);
+    for (let i = 0; i < 3; i++) {
+      batch.push(new Uint8Array(10), 'a', 1);
+      if (i === 1) batch.stamp(70);
+    }
+    expect([0, 1, 2].map((i) => batch.arrivedAt(i, 1_000))).toEqual([1_000, 930, 1_000]);
+    batch.clear();
+    batch.push(new Uint8Array(10), 'a', 1);
+    expect(batch.arrivedAt(0, 1_000)).toBe(1_000);
   });
 
   test('lets go of datagrams and owners when it is cleared', () => {

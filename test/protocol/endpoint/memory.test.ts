@@ -56,7 +56,11 @@ function deliver(messages: Uint8Array[], isExclusive: boolean, isOneMemory = fal
       received.push(data, 'client', 4577);
     }
     if (isOneMemory) {
-      received.pushSegments(batch.arena.slice(0, batch.used), batch.length[0], 'client', 4577);
+      const memory = batch.arena.slice(0, batch.used);
+      for (let i = 0; i < batch.count; i++) {
+        const start = batch.offset[i];
+        received.push(memory.subarray(start, start + batch.length[i]), 'client', 4577, 0, true, start);
+      }
       datagrams.push(...received.data);
     }
     batch.clear();

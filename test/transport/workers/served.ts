@@ -10,7 +10,7 @@ import type {
   WorkersListener,
   WorkersListenOptions,
 } from '../../../src/index.ts';
-import { reusePortFault } from '../../../src/udp/dgram-socket.ts';
+import { reusePortFault } from '../../../src/udp/bind-socket.ts';
 
 const DIST: string = new URL('../../../dist/index.js', import.meta.url).href;
 export const { connect, generateIdentity, listen } = (await import(
