@@ -27,7 +27,7 @@ import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
 import { EcnCodepoint } from '../wire/frames/ack.ts';
-import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
+import { isAckEliciting, isAllowedIn, isBestEffortMessage, nextFrame } from '../wire/frames/index.ts';
 import {
   FIRST_ID_BYTES,
   type PacketHeader,
@@ -265,6 +265,7 @@ export class PacketReceiver {
     reader.isKept = scratch.isShared;
     reader.shared = scratch.shared;
     let ackEliciting = false;
+    let isPrompt = false;
     while (nextFrame(reader)) {
       const frameType = reader.type;
       const code = isAllowedIn(frameType, type)
@@ -272,13 +273,22 @@ export class PacketReceiver {
         : CloseCode.PROTOCOL_VIOLATION; // [FRM-4] not in this kind of packet
       if (code !== 0) return host.fail(code, frameType, '', now);
       if (!lifecycle.isOpen) return;
-      if (!ackEliciting) ackEliciting = isAckEliciting(frameType);
+      if (isPrompt || !isAckEliciting(frameType)) continue;
+      ackEliciting = true;
+      isPrompt = !isBestEffortMessage(frameType); // [REC-97] of those alone the sender hears later
     }
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
     if (this.isElsewhere) this.onElsewhere(data, scratch, now);
-    const isLate = this.spaces[space]?.acks.onPacket(number, ackEliciting, now, scratch.ecn, arrivedAt);
+    const isLate = this.spaces[space]?.acks.onPacket(
+      number,
+      ackEliciting,
+      now,
+      scratch.ecn,
+      arrivedAt,
+      isPrompt,
+    );
     if (isLate === true) this.counters.packetsReordered++;
     if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;
     if (keepsSymbol) this.keepSymbol(data, opened, now);

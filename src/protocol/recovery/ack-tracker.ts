@@ -60,6 +60,7 @@ export class AckTracker {
    *
    * @param ecn - the codepoint it came with
    * @param arrivedAt - when it came, which is earlier than now when it had to wait for a key
+   * @param isPrompt - its sender waits for the acknowledgement: false of best-effort messages alone, of which nothing is kept or sent again
    */
   onPacket(
     number: number,
@@ -67,11 +68,12 @@ export class AckTracker {
     now: Micros,
     ecn: EcnCodepoint = EcnCodepoint.NOT_ECT,
     arrivedAt: Micros = now,
+    isPrompt = true,
   ): boolean {
     this.ranges.add(number, number + 1);
     if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
     if (ecn !== EcnCodepoint.NOT_ECT) this.count(ecn);
-    if (ackEliciting) this.onEliciting(number, now, ecn === EcnCodepoint.CE);
+    if (ackEliciting) this.onEliciting(number, now, ecn === EcnCodepoint.CE, isPrompt);
     if (number === this.ranges.largest) this.largestTime = arrivedAt;
     if (number <= this.largest) {
       this.onLate(number);
@@ -199,9 +201,12 @@ export class AckTracker {
     this.lateFrames.shift();
   }
 
-  private onEliciting(number: number, now: Micros, isMarked: boolean): void {
+  private onEliciting(number: number, now: Micros, isMarked: boolean, isPrompt: boolean): void {
     this.pending++;
-    if (this.deadline === NEVER) this.deadline = now + this.delay;
+    const mayWait = !isPrompt && !this.isAsked && !this.isHandshake;
+    // [REC-97] What nobody waits for may wait for more of its kind, as long as probe timeouts allow for in any case.
+    const deadline = now + (mayWait ? Math.max(this.delay, PATIENCE * this.advertisedDelay) : this.delay);
+    if (deadline < this.deadline) this.deadline = deadline;
     // [REC-35] [REC-36] The first application packet is acknowledged at once, [REC-38] and one with a congestion mark.
     if (isMarked || (this.largestEliciting < 0 && !this.isHandshake)) this.isUrgent = true;
     // [REC-38] And a late packet, a gap, and the packet that makes a gap count as a loss.
@@ -227,6 +232,8 @@ export class AckTracker {
 export const RANGES_MAX = 64;
 /** With more ranges than this an acknowledgement is worth one of its own. */
 const RANGES_TO_SETTLE = 4;
+/** Of the advertised delay: the rest is for timers that are late, for a sender takes no more than what was advertised off a round trip. */
+const PATIENCE = 0.8;
 const THRESHOLD_MIN = 2;
 const THRESHOLD_DEFAULT = 10;
 const THRESHOLD_MAX = 1_000;

@@ -57,6 +57,48 @@ describe('acknowledging', () => {
     expect(acks.ackDue(0)).toBe(true);
   });
 
+  test('lets best-effort messages alone wait for more of their kind, but not for longer than anything else [REC-97]', () => {
+    const acks = tracker();
+    acks.onRtt(8_000); // a quarter of which is 2 ms
+    acks.onPacket(0, true, 0);
+    acks.onAckSent(0);
+    const { NOT_ECT } = EcnCodepoint;
+    acks.onPacket(1, true, 10_000, NOT_ECT, 10_000, false);
+    expect(acks.deadline).toBe(30_000);
+    expect(acks.ackDue(26_667)).toBe(false);
+    acks.onPacket(2, true, 26_667, NOT_ECT, 26_667, false); // the next state at 60 Hz
+    expect(acks.ackDue(26_667)).toBe(true);
+    acks.onAckSent(26_667);
+    acks.onPacket(3, true, 40_000, NOT_ECT, 40_000, false);
+    acks.onPacket(5, true, 50_000, NOT_ECT, 50_000, false); // behind a gap
+    expect(acks.ackDue(50_000)).toBe(true);
+    acks.onAckSent(50_000);
+    acks.onPacket(6, true, 60_000, NOT_ECT, 60_000, false);
+    expect(acks.deadline).toBe(80_000);
+  });
+
+  test('acknowledges as soon as ever what its sender waits for, also behind best-effort messages [REC-37] [REC-97]', () => {
+    const acks = tracker();
+    acks.onRtt(8_000);
+    receive(acks, 0, 60, 100); // so often that the threshold grows
+    acks.onPacket(1_000, true, 1_000_000);
+    acks.onAckSent(1_000_000);
+    acks.onPacket(1_001, true, 1_010_000, EcnCodepoint.NOT_ECT, 1_010_000, false);
+    expect(acks.deadline).toBe(1_030_000);
+    acks.onPacket(1_002, true, 1_011_000);
+    expect(acks.deadline).toBe(1_013_000);
+    expect(acks.ackDue(1_013_000)).toBe(true);
+  });
+
+  test('waits no longer than the peer asks for, whatever came [REC-40] [REC-97]', () => {
+    const acks = tracker();
+    acks.onPacket(0, true, 0);
+    acks.onAckSent(0);
+    acks.onAckFrequency(0, 10, 3_000);
+    acks.onPacket(1, true, 10_000, EcnCodepoint.NOT_ECT, 10_000, false);
+    expect(acks.deadline).toBe(13_000);
+  });
+
   test('never acknowledges packets that do not elicit it', () => {
     const acks = tracker();
     for (let n = 0; n < 100; n += 2) acks.onPacket(n, false, n);

@@ -6,7 +6,7 @@
 
 import { CloseCode } from '../close-code.ts';
 import type { FrameKind, FrameReader } from '../frame-reader.ts';
-import { FrameType } from '../frame-type.ts';
+import { FrameType, MessageFlag } from '../frame-type.ts';
 import { ack, ackFrequency } from './ack.ts';
 import { admitted } from './admitted.ts';
 import { connectionClose } from './connection-close.ts';
@@ -69,6 +69,11 @@ export function nextFrame(reader: FrameReader): boolean {
 /** True when a packet with this frame must be acknowledged. [FRM-3] */
 export function isAckEliciting(type: number): boolean {
   return ELICITING[type] !== 0;
+}
+
+/** True for messages that are sent once, whole or in parts. */
+export function isBestEffortMessage(type: number): boolean {
+  return type >= FrameType.MESSAGE && type < FrameType.EXTENSION && (type & MessageFlag.BEST_EFFORT) !== 0;
 }
 
 /** True when a packet of this `PacketType` may carry the frame; else the connection closes with PROTOCOL_VIOLATION. [FRM-4] */
