@@ -73,8 +73,8 @@ const rules = [
   },
   {
     name: 'one-door-of-the-broker',
-    comment: 'Of the broker only its server sees the transport, and its configuration what that can be told.',
-    from: { path: '^src/broker/', pathNot: '^src/broker/(server\\.ts|config/)' },
+    comment: 'Of the broker only its server and its doors see the transport, and its configuration what that can be told.',
+    from: { path: '^src/broker/', pathNot: '^src/broker/(server\\.ts|native-door\\.ts|workers/(session|workers-door)\\.ts|config/)' },
     to: { path: '^src/transport/' },
   },
   {

@@ -8,23 +8,17 @@ import {
   chosenOptions,
   number,
   type OptionTable,
+  whole,
 } from '../base/options.ts';
 import { COMMAND_BYTES_MAX, ReasonCode, reasonCodeName } from '../pubsub/command.ts';
-import type { ConnectionFacts, MessageConnection } from '../pubsub/message-stream.ts';
+import type { MessageConnection } from '../pubsub/message-stream.ts';
 import { type TelemetryApi, Tracing, telemetryOption } from '../pubsub/tracing.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
-import type { Connection } from '../transport/connection.ts';
-import {
-  announceEnd,
-  LISTEN_OPTIONS,
-  type Listener,
-  type ListenerMetrics,
-  type ListenOptions,
-  listen,
-} from '../transport/listen.ts';
+import { LISTEN_OPTIONS, type ListenerMetrics, type ListenOptions } from '../transport/listen.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { laidOver, withProfile } from '../transport/options.ts';
 import { isPinnedUrl } from '../transport/url.ts';
+import type { WorkerEvent } from '../transport/workers/workers-listener.ts';
 import { systemClock } from '../udp/clock.ts';
 import { AuthInUse } from './auth/auth-in-use.ts';
 import { Authenticator } from './auth/authenticator.ts';
@@ -36,6 +30,7 @@ import type { DurableMetrics } from './core/durable/consumers.ts';
 import type { AdminRequest, BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
 import { AppendFault, type LogOptions, type StoreFailure } from './core/store-port.ts';
+import { type NativeDoor, openDoor, type WorkerFigures } from './native-door.ts';
 import type { Happening } from './operations/event-log.ts';
 import { Operations, programVersion } from './operations/operations.ts';
 import type { EventRecord } from './operations/snapshot.ts';
@@ -44,6 +39,7 @@ import type { StoreMetrics } from './store/disk-store.ts';
 import type { StoreFinding } from './store/findings.ts';
 import type { RecoveryReport } from './store/open-store.ts';
 import { type BrokerStore, openBrokerStore, type StoreOptions } from './store/options.ts';
+import { openWorkersDoor } from './workers/workers-door.ts';
 
 export interface BrokerOptions extends ListenOptions, BrokerLimits {
   /** Where messages of QoS 1, sessions, cursors and last values are kept. Default: in memory, for as long as the process lives. */
@@ -54,6 +50,11 @@ export interface BrokerOptions extends ListenOptions, BrokerLimits {
   backplane?: BackplaneOptions | undefined;
   /** Who may connect, and what they may do. Default: whoever knows the URL may do everything. */
   auth?: AuthOptions | undefined;
+  /**
+   * Threads that clients' connections are in, each with a socket of its own at the broker's address, 1 to 256, or `auto`, as many as the machine has cores; what
+   * it costs to encrypt and send is theirs, and what the broker decides stays in one. Default 0: all of it is in this thread. See `docs/operations.md`.
+   */
+  workers?: number | 'auto' | undefined;
   /** The module `@opentelemetry/api`: messages with a trace context become spans. Default: none. */
   telemetry?: TelemetryApi | undefined;
 }
@@ -96,6 +97,8 @@ interface BrokerEvents {
   keysUnavailable: [url: string, reason: string | null];
   /** What is wrong with the engine that makes this broker one with others, a sentence; null: nothing any more. */
   backplaneTrouble: [trouble: string | null];
+  /** One of the broker's workers has ended, with the connections that it had, and another takes its place; or does not turn. [BRK-136] */
+  worker: [event: WorkerEvent];
   /** Something that operators want a trace of, as on `$sys/events`: who came in, who was refused what, and what was done to whom. At most 200 a second, and of one kind at most half of them. */
   event: [event: EventRecord];
 }
@@ -130,8 +133,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       version: programVersion(),
     });
     store = await openBrokerStore(backplane?.store ? undefined : options.store, options.logs);
-    const listener = await listen(laidOver(defaults, withProfile(chosen)));
-    return brokerOn(listener, options, { store, backplane, authenticator });
+    const listens = laidOver(defaults, withProfile(chosen));
+    const door = options.workers ? await openWorkersDoor(listens, options.workers) : await openDoor(listens);
+    return brokerOn(door, options, { store, backplane, authenticator });
   } catch (error) {
     authenticator?.close();
     await store?.close();
@@ -149,7 +153,7 @@ interface BrokerParts {
 }
 
 /** The constructor of {@link Broker}, which is nobody else's. */
-let brokerOn: (listener: Listener, options: BrokerOptions, parts: BrokerParts) => Broker;
+let brokerOn: (door: NativeDoor, options: BrokerOptions, parts: BrokerParts) => Broker;
 
 /**
  * A broker that listens. Unless the option `auth` says who may do what, whoever knows its URL may publish and subscribe.
@@ -171,7 +175,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   readonly recovery: RecoveryReport | null;
   /** What those who run it have of it: figures, events, whether it is ready. */
   readonly operations: Operations;
-  private readonly listener: Listener;
+  private readonly door: NativeDoor;
   private readonly service: BrokerService;
   private readonly store: BrokerStore;
   private readonly backplane: Backplane | null;
@@ -182,25 +186,25 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private closing: Promise<void> | null = null;
   /** When a close that is under way ends at the latest. */
   private closesAt = Number.POSITIVE_INFINITY;
-  private listenerCloses = false;
+  private doorCloses = false;
   private failure: JspError | null = null;
   private over = false;
   private resolveClosed: (error: JspError | null) => void = () => {};
 
   static {
-    brokerOn = (listener, options, parts) => new Broker(listener, options, parts);
+    brokerOn = (door, options, parts) => new Broker(door, options, parts);
   }
 
-  private constructor(listener: Listener, options: BrokerOptions, parts: BrokerParts) {
+  private constructor(door: NativeDoor, options: BrokerOptions, parts: BrokerParts) {
     super();
     const { store, backplane, authenticator } = parts;
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
     });
-    this.listener = listener;
-    this.url = listener.url;
-    this.host = listener.host;
-    this.port = listener.port;
+    this.door = door;
+    this.url = door.url;
+    this.host = door.host;
+    this.port = door.port;
     this.service = new BrokerService(options, {
       clock: options.clock,
       onFault: (error) => this.onFault(error),
@@ -227,20 +231,28 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       };
       if (store.disk.hasNews) this.service.hear();
     }
-    listener.on('connection', (connection) => this.service.serve(connection, factsOf(connection)));
-    listener.on('refused', ({ identity, address, cause, error }) => {
-      const why = error === undefined ? cause : `${cause}: ${(error as Error).message}`;
-      this.note({ what: 'notLetIn', principal: identity ?? '', address, door: 'native', detail: why });
-    });
-    listener.on('authorizedKeys', (error) =>
-      this.note(
-        error === null
-          ? { what: 'authorizedKeys', detail: 'read again' }
-          : { what: 'authorizedKeysFailed', detail: `the list stays what it was: ${error.message}` },
-      ),
-    );
-    listener.on('error', (error) => this.fail(error));
-    listener.on('close', () => this.finish());
+    this.open();
+  }
+
+  /** From now on clients come in. */
+  private open(): void {
+    this.door.owner = {
+      onConnection: (connection, facts) => this.service.serve(connection, facts),
+      onRefused: ({ identity, address, cause, error }) => {
+        const why = error === undefined ? cause : `${cause}: ${(error as Error).message}`;
+        this.note({ what: 'notLetIn', principal: identity ?? '', address, door: 'native', detail: why });
+      },
+      onAuthorizedKeys: (error) =>
+        this.note(
+          error === null
+            ? { what: 'authorizedKeys', detail: 'read again' }
+            : { what: 'authorizedKeysFailed', detail: `the list stays what it was: ${error.message}` },
+        ),
+      onFault: (error) => this.onFault(error),
+      onWorker: (event) => this.onWorker(event),
+      onError: (error) => this.fail(error),
+      onClose: () => this.finish(),
+    };
   }
 
   /**
@@ -277,12 +289,15 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     transport: ListenerMetrics;
     store: StoreMetrics | null;
     backplane: BackplaneMetrics | null;
+    /** Null: it has none. */
+    workers: readonly WorkerFigures[] | null;
   } {
     const { store, backplane } = this;
     return {
-      transport: this.listener.metrics(),
+      transport: this.door.metrics(),
       store: store.disk?.metrics() ?? null,
       backplane: backplane?.metrics() ?? null,
+      workers: this.door.workers,
       ...this.service.metrics(),
     };
   }
@@ -340,15 +355,25 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     await this.close();
   }
 
+  /**
+   * Ends the thread of a worker at once, as one that is stuck may have to be; another takes its place. The clients that it had come back by themselves, and nothing is
+   * lost that was acknowledged. Resolves when the thread has ended. [BRK-136]
+   *
+   * @param worker - its number; where there is no such worker, nothing is done
+   */
+  async restartWorker(worker: number): Promise<void> {
+    await this.door.restartWorker(worker);
+  }
+
   /** Keeps the process alive, as it does from the start. */
   ref(): this {
-    this.listener.ref();
+    this.door.ref();
     return this;
   }
 
   /** Lets the process end although the broker listens. */
   unref(): this {
-    this.listener.unref();
+    this.door.unref();
     return this;
   }
 
@@ -380,12 +405,12 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     if (isFirst) this.note({ what: 'draining', detail: `for ${Math.round(drainMs)} ms at most` });
     // [BRK-35] Whoever speaks another protocol, or comes now, is told by the transport; clients also by a NOTICE.
     if (isFirst && drainMs > 0 && this.failure === null)
-      announceEnd(this.listener, {
+      this.door.announceEnd({
         url: handOverTo?.[0],
         withinMs: Math.min(drainMs, DRAIN_ANNOUNCED_MS_MAX),
       });
     void this.service.drain(drainMs, handOverTo);
-    if (this.listenerCloses) this.closeListener().catch(() => {}); // the first call has the outcome
+    if (this.doorCloses) this.closeDoor().catch(() => {}); // the first call has the outcome
   }
 
   /** Where clients may go: to the other nodes of the cluster, first to those that have the fewest. [CLU-13] */
@@ -401,9 +426,9 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
 
   private async drainAndClose(): Promise<void> {
     await this.service.drain(Math.max(0, this.closesAt - performance.now()));
-    this.listenerCloses = true;
+    this.doorCloses = true;
     try {
-      await this.closeListener();
+      await this.closeDoor();
     } catch (error) {
       if (this.failure === null) throw error; // a failed socket was told of already
     } finally {
@@ -464,6 +489,13 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.tell('fault', error);
   }
 
+  private onWorker(event: WorkerEvent): void {
+    const { worker, state, error, restartsInMs } = event;
+    const why = error === null ? '' : `: ${error.message}; another is started in ${restartsInMs} ms`;
+    this.note({ what: 'worker', detail: `worker ${worker} ${WORKER_STATES[state]}${why}` });
+    this.tell('worker', event);
+  }
+
   private onFinding(finding: StoreFinding): void {
     this.note({ what: 'storeDamaged', detail: finding.message });
     this.tell('storeDamaged', finding);
@@ -478,11 +510,11 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     }
   }
 
-  private closeListener(): Promise<void> {
+  private closeDoor(): Promise<void> {
     const code = ReasonCode.SHUTTING_DOWN;
     this.closeGuests();
     const timeoutMs = Math.max(0, this.closesAt - performance.now());
-    return this.listener.close({ code, reason: reasonCodeName(code), timeoutMs });
+    return this.door.close({ code, reason: reasonCodeName(code), timeoutMs });
   }
 
   private closeGuests(): void {
@@ -494,7 +526,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.note({ what: 'failed', detail: error.message });
     this.failure = error;
     this.closeGuests();
-    this.listener.close().catch(() => this.finish()); // a failed socket may not even close
+    this.door.close().catch(() => this.finish()); // a failed socket may not even close
     this.tell('error', error);
   }
 
@@ -508,30 +540,6 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       this.tell('close');
     });
   }
-}
-
-/** Of a connection of the transport. */
-function factsOf(connection: Connection): ConnectionFacts {
-  return {
-    door: 'native',
-    get address() {
-      return connection.remoteHost;
-    },
-    overLimit: 'wait',
-    get identity() {
-      return connection.isEstablished ? connection.peerIdentity : null; // [AUT-13] not of early data
-    },
-    exporter: (label, context, length) =>
-      connection.isOpen && connection.isEstablished
-        ? connection.exportKeyingMaterial(length, label, context)
-        : null, // [AUT-5] early data can prove nothing: it may be somebody's who captured it
-    link: () => {
-      const { rttMs, packetLossRate: loss, packetsRecovered, mtu, ...counts } = connection.metrics();
-      const { packetsLost, packetsSent, packetsReceived, bytesSent, bytesReceived } = counts;
-      const packets = { packetsRecovered, packetsLost, packetsSent, packetsReceived };
-      return { rttMs, loss, ...packets, bytesSent, bytesReceived, mtu };
-    },
-  };
 }
 
 /** What a node says of itself. */
@@ -552,6 +560,7 @@ const DRAIN_MS = 5_000;
 /** A drain that lasts longer is told to last so long. */
 const DRAIN_ANNOUNCED_MS_MAX = 24 * 3_600_000;
 const HAND_OVERS_MAX = 16;
+const WORKERS = whole(0, 256);
 const { routesMax: _, ...RELOADABLE } = BROKER_LIMITS;
 const RELOAD_OPTIONS: OptionTable<BrokerReloadOptions> = { ...RELOADABLE, auth: anObject };
 const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
@@ -561,7 +570,15 @@ const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
   logs: anObject,
   backplane: anObject,
   auth: anObject,
+  workers: (value) =>
+    value === 'auto' || WORKERS(value) === null ? null : 'auto, or a whole number from 0 to 256',
   telemetry: telemetryOption,
+};
+const WORKER_STATES = {
+  ended: 'has ended',
+  started: 'is there again',
+  stuck: 'does not turn',
+  turning: 'turns again',
 };
 const CLOSE_OPTIONS: OptionTable<BrokerCloseOptions> = {
   drainMs: number(0, Number.POSITIVE_INFINITY),

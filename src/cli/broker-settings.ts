@@ -24,6 +24,7 @@ const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (v
     advertise: { flag: '--advertise', place: 'broker.advertise' },
     authorizedKeys: { flag: '--authorized-keys', place: 'broker.authorized_keys' },
     profile: { flag: '--profile', place: 'broker.profile' },
+    workers: { flag: '--workers', place: 'broker.workers' },
     retry: { flag: '--retry', place: 'limits.retry' },
     state: { flag: '--state', place: 'broker.state' },
     drain: { flag: '--drain', place: 'broker.drain', written: milliseconds },

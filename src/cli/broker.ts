@@ -55,6 +55,12 @@ export function addBrokerCommand(program: Command): void {
       'let in only clients with an identity whose fingerprint is on a line of this file, which is watched',
     )
     .addOption(profileOption())
+    .option(
+      '--workers <number>',
+      'threads that clients\' connections are in, or "auto", as many as there are cores; 0: none beside its own',
+      (text: string) => (text === 'auto' ? text : wholeNumber(0, 256)(text)),
+      broker.workers,
+    )
     .addOption(
       new Option(
         '--retry <when>',
@@ -238,6 +244,7 @@ Examples:
   $ jsp broker
   $ jsp broker --port 0 --state /var/lib/jsp
   $ jsp broker --store /var/lib/jsp/store
+  $ jsp broker --workers auto
   $ jsp broker --http 127.0.0.1:4580
   $ jsp broker --mqtt 127.0.0.1:1883
   $ jsp broker --mqtt-tls 0.0.0.0:8883 --tls-cert fullchain.pem --tls-key privkey.pem

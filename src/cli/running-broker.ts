@@ -180,6 +180,12 @@ function tellOf(broker: Broker, log: Log, asksWho: boolean): void {
       event: 'backplane',
     }),
   );
+  broker.on('worker', ({ worker, state, error, restartsInMs }) => {
+    const again =
+      error === null ? '' : `: ${faultText(error.cause ?? error)}; another starts in ${restartsInMs} ms`;
+    const level = state === 'ended' || state === 'stuck' ? 'warn' : 'info';
+    log.write(level, `worker ${worker}: ${state}${again}`, { event: 'worker', worker, state });
+  });
   broker.on('event', ({ what, principal, address, door, detail }) => {
     const level = LEVELS[what];
     if (level === undefined) return; // it has a line of its own

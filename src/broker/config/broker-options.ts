@@ -34,6 +34,7 @@ export function brokerOptionsOf(config: Config): Omit<BrokerOptions, 'identity'>
     advertise: broker.advertise,
     authorizedKeys: broker.authorized_keys === undefined ? undefined : { file: broker.authorized_keys },
     profile: broker.profile,
+    workers: broker.workers,
     heartbeatMs: transport.heartbeat,
     heartbeatMisses: transport.heartbeat_misses,
     idleTimeoutMs: transport.idle_timeout,

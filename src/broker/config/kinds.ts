@@ -64,6 +64,12 @@ export function numberOf(check: OptionCheck): Kind<number> {
   return plain(is, check('') ?? 'a number', numberOfText, check);
 }
 
+/** A number, or a word in its place. */
+export function numberOrWord<const W extends string>(check: OptionCheck, word: W): Kind<number | W> {
+  const is = (written: Written): written is number | W => written === word || check(written) === null;
+  return plain(is, `"${word}", or ${check('')}`, (text) => (text === word ? word : numberOfText(text)));
+}
+
 /** A path, which is absolute when it is taken; one of a file is relative to where that is. */
 export const path: Kind<string> = {
   take(written, folder) {

@@ -15,7 +15,17 @@ import { AUTH_SETTINGS } from './auth-settings.ts';
 import { BACKPLANE_SETTINGS } from './backplane-settings.ts';
 import { FRONT_SETTINGS } from './front-settings.ts';
 import { HTTP_SETTINGS } from './http-settings.ts';
-import { bytesOf, durationOf, listOf, numberOf, path, textOf, wordOf, yesOrNo } from './kinds.ts';
+import {
+  bytesOf,
+  durationOf,
+  listOf,
+  numberOf,
+  numberOrWord,
+  path,
+  textOf,
+  wordOf,
+  yesOrNo,
+} from './kinds.ts';
 import { MQTT_SETTINGS } from './mqtt-settings.ts';
 import { optional, required, setting, table, tableList, type ValuesOf } from './setting.ts';
 
@@ -48,6 +58,11 @@ const broker = table('Where the broker listens, and what it is.', {
     wordOf(PROFILE_NAMES),
     `"${PROFILE_NAMES[0]}"`,
     'Transport options for a kind of use, which "jsp profiles" explains. By default those of the transport.',
+  ),
+  workers: setting(
+    numberOrWord(whole(0, 256), 'auto'),
+    0,
+    'Threads that clients\' connections are in, each with a socket of its own at the same port; "auto": as many as there are cores. 0: none beside the broker\'s own, which is best on one core.',
   ),
   state: setting(
     path,

@@ -19,6 +19,7 @@ export interface SeatData {
   readonly channels: readonly Channel[];
   /** What the owner of the threads has for it. */
   readonly data: unknown;
+  readonly port: MessagePort | null;
 }
 
 /** To a thread. */

@@ -3,6 +3,7 @@
 import { availableParallelism } from 'node:os';
 import { isAbsolute } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { MessagePort } from 'node:worker_threads';
 import { JspError } from '../../base/errors.ts';
 import {
   anObject,
@@ -36,6 +37,11 @@ export interface WorkersListenOptions extends Omit<ListenOptions, Exclude<NotAcr
   module: string | URL;
   /** What the module's functions find as `data` of their context: anything that can be cloned. Default undefined. */
   data?: unknown;
+  /**
+   * Makes the port that a module finds as `port` of its context, such as one end of a `MessageChannel` of `node:worker_threads`: is asked before each start of
+   * a worker, which it is given to. Default none.
+   */
+  portFor?: ((worker: number) => MessagePort) | undefined;
   /** How the threads are started: `argv`, `env`, `execArgv`, `resourceLimits` and `trackUnmanagedFds` of `new Worker`. Default as that has it. */
   thread?: ThreadOptions | undefined;
 }
@@ -48,6 +54,8 @@ export interface WorkerContext {
   readonly workers: number;
   /** The option `data`, each worker's own copy. */
   readonly data: unknown;
+  /** What the option `portFor` has made for this start of the worker; null without it. */
+  readonly port: MessagePort | null;
 }
 
 /** What a module of workers exports. */
@@ -86,7 +94,16 @@ export function workersOf(workers: number | 'auto'): number {
 
 /** @param where - what all workers bind, and its keys, which they have in common */
 export function ordersOf(
-  { workers: _, thread: __, module, data, identity, signal: ___, ...options }: WorkersListenOptions,
+  {
+    workers: _,
+    thread: __,
+    portFor: ____,
+    module,
+    data,
+    identity,
+    signal: ___,
+    ...options
+  }: WorkersListenOptions,
   count: number,
   where: { readonly host: string; readonly port: number; readonly ticketKeys: TicketKeys | null },
 ): WorkerOrders {
@@ -155,11 +172,10 @@ function invalid(message: string): JspError {
 const moduleOption: OptionCheck = (value) => {
   const isUrl = value instanceof URL && value.protocol === 'file:';
   const isText = typeof value === 'string' && (value.startsWith('file:') || isAbsolute(value));
-  return isUrl || isText
-    ? null
-    : "an absolute path or a file: URL, such as new URL('./session.js', import.meta.url)";
+  return isUrl || isText ? null : 'an absolute path or a file: URL';
 };
 
+const aFunction: OptionCheck = (value) => (typeof value === 'function' ? null : 'a function');
 const WORKERS_MAX = 256;
 const workerCount = whole(1, WORKERS_MAX);
 
@@ -187,5 +203,6 @@ const WORKERS_LISTEN_OPTIONS: OptionTable<WorkersListenOptions> = {
       : `auto, or a whole number from 1 to ${WORKERS_MAX}`,
   module: moduleOption,
   data: anything,
+  portFor: aFunction,
   thread: anObject,
 };

@@ -24,14 +24,17 @@ export class Seat {
   readonly count: number;
   /** What the owner gave to this thread. */
   readonly data: unknown;
+  /** Leads to the owner. */
+  readonly port: MessagePort | null;
   readonly fellows: Fellows;
   private readonly control: MessagePort;
 
   /** @param data - with which `WorkerThreads` started the thread */
-  constructor({ beats, channels, common, control, count, data, number, seat }: SeatData) {
+  constructor({ beats, channels, common, control, count, data, number, port, seat }: SeatData) {
     this.number = number;
     this.count = count;
     this.data = data;
+    this.port = port;
     this.control = control;
     this.fellows = new Fellows(number, seat, common, systemRandom);
     for (const channel of channels) this.fellows.meet(channel);

@@ -11,7 +11,12 @@ const seat = Seat.own();
 await seat.work(async () => {
   const orders = seat.data as WorkerOrders;
   const module = await moduleAt(orders.module);
-  const context: WorkerContext = { worker: seat.number, workers: seat.count, data: orders.data };
+  const context: WorkerContext = {
+    worker: seat.number,
+    workers: seat.count,
+    data: orders.data,
+    port: seat.port,
+  };
   await module.start?.(context);
   const listener = await listenAs(seat.count > 1 ? seat.fellows : null, optionsIn(orders, module));
   listener.on('connection', (connection) => module.default(connection, context));

@@ -7,7 +7,7 @@
  */
 
 import { randomFillSync } from 'node:crypto';
-import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker, type WorkerOptions } from 'node:worker_threads';
 import { JspError } from '../../base/errors.ts';
 import type { Channel, CommonGround } from './fellows.ts';
 import { type Order, type Report, receivedError, type SeatData } from './messages.ts';
@@ -22,6 +22,8 @@ export type ThreadOptions = Pick<
 export interface ThreadsOwner {
   /** What a thread is given when it is started, and is started anew: its `Seat.data`. */
   dataFor(number: number): unknown;
+  /** A port of the owner's that it is given, too: its `Seat.port`. */
+  portFor(number: number): MessagePort | null;
   /** The thread said so, with what its work began with. */
   onReady(number: number, value: unknown): void;
   onTold(number: number, message: unknown): void;
@@ -34,7 +36,7 @@ export interface ThreadsOwner {
 interface Thread {
   readonly worker: Worker;
   readonly seat: number;
-  readonly control: import('node:worker_threads').MessagePort;
+  readonly control: MessagePort;
   readonly questions: Map<number, Question>;
   /** Why it ends, as far as that is known. */
   failure: Error | null;
@@ -193,6 +195,7 @@ export class WorkerThreads {
     const { port1: control, port2 } = new MessageChannel();
     const seat = this.seats++ % SEATS;
     const channels = this.channelsTo(seat);
+    const port = this.owner.portFor(number);
     const data: SeatData = {
       number,
       seat,
@@ -202,13 +205,14 @@ export class WorkerThreads {
       control: port2,
       channels,
       data: this.owner.dataFor(number),
+      port,
     };
     Atomics.store(this.connections, number, 0);
     const worker = new Worker(this.entry, {
       name: `jsp worker ${number}`,
       ...this.options,
       workerData: data,
-      transferList: [port2, ...channels.map(({ port }) => port)],
+      transferList: [port2, ...(port === null ? [] : [port]), ...channels.map((channel) => channel.port)],
     });
     const thread: Thread = {
       worker,

@@ -121,6 +121,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
       count,
       {
         dataFor: () => this.orders(count),
+        portFor: (number) => options.portFor?.(number) ?? null,
         onReady: (number) => this.onReady(number),
         onTold: (_, message) => this.onTold(message as WorkerReport),
         onEnded: (worker, error, restartsInMs) =>
