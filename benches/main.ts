@@ -15,6 +15,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
     'handshakes a second and the time to the first answer with a ticket and early data, beside TLS 1.3',
   connections: 'handshakes a second and the memory of an idle connection, beside TLS 1.3',
   tick: "a game server's tick: 100 B to 1,000 connections 60 times a second, and as fast as it goes",
+  crowd: '10,000 connections that all move data, on one socket: memory of each, throughput, p99',
   lossy:
     'small messages over an emulated bad link, beside kcptun and TCP; needs root, and a program that makes the link',
   congestion: 'what congestion controllers make of losses, queues, policers and each other, in virtual time',
