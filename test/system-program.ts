@@ -22,15 +22,16 @@ export function systemProgram(
   let found = there();
   if (found !== null) return found;
   const isRoot = process.getuid?.() === 0;
+  let reason = isRoot ? 'there is no apt-get' : 'only root may install it';
   if (isRoot && runs('apt-get', ['--version'])) {
     console.error(`Installing ${aptPackage} (apt-get install) ...`);
     apt('update', '-qq');
-    apt('install', '-y', '-qq', '--no-install-recommends', aptPackage);
+    reason = apt('install', '-y', '-qq', '--no-install-recommends', aptPackage);
     found = there();
     if (found !== null) return found;
   }
   if (isRoot || process.env.CI) {
-    throw new Error(`there is no ${aptPackage}, and it cannot be installed with apt-get`);
+    throw new Error(`there is no ${aptPackage}, so that ${what} cannot be tested: ${reason}`);
   }
   console.error(
     `NOT TESTED: ${what}, for there is no ${aptPackage}. Install it: apt-get install ${aptPackage}`,
@@ -43,9 +44,26 @@ function runs(program: string, args: readonly string[], statuses: readonly numbe
   return status !== null && statuses.includes(status);
 }
 
-/** Waits for others that install at the same time, such as another test. */
-function apt(...args: readonly string[]): void {
+/**
+ * Waits for whoever installs at the same time: other tests, by a lock on a folder of apt's; and others on this machine, by its own locks, of which it waits for one by itself.
+ *
+ * @returns what it has complained of
+ */
+function apt(...args: readonly string[]): string {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const options = ['-o', 'DPkg::Lock::Timeout=300'];
-  spawnSync('apt-get', [...options, ...args], { stdio: ['ignore', 'ignore', 'inherit'], env });
+  const seconds = String(WAIT_SECONDS_MAX);
+  const command = ['apt-get', '-o', `DPkg::Lock::Timeout=${seconds}`, ...args];
+  for (let waited = 0; ; waited++) {
+    const { status, stderr, error } = spawnSync('flock', ['--timeout', seconds, '/var/lib/apt', ...command], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      encoding: 'utf8',
+      env,
+    });
+    const complaint = error?.message ?? (stderr.trim() || `others install for more than ${seconds} s`);
+    const isLocked = complaint.includes('Could not get lock');
+    if (status === 0 || !isLocked || waited === WAIT_SECONDS_MAX) return complaint;
+    spawnSync('sleep', ['1']);
+  }
 }
+
+const WAIT_SECONDS_MAX = 300;
