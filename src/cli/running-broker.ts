@@ -198,9 +198,13 @@ function tellOf(broker: Broker, log: Log, asksWho: boolean): void {
     });
   });
   broker.on('fault', (error) =>
-    log.write('warn', `a fault of the broker cost a client its connection: ${faultText(error)}`, {
-      event: 'fault',
-    }),
+    log.write(
+      'warn',
+      `a fault of the broker, which has cost a client its connection, or another node a message: ${faultText(error)}`,
+      {
+        event: 'fault',
+      },
+    ),
   );
 }
 

@@ -27,22 +27,25 @@ export function listenAddressText({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-export const listenAddress: Kind<ListenAddress> = {
-  take(written) {
-    const parsed = parseListenAddress(String(written));
-    if (parsed === null)
-      throw new Refused('an address and a port, such as "127.0.0.1:4580", "[::1]:4580" or 4580');
-    return parsed;
-  },
-  ofText: (text) => text,
-  show: (listen) => tomlString(listenAddressText(listen)),
-};
+/** @param port - the usual one, for what is to be written */
+export function listenAddress(port: number): Kind<ListenAddress> {
+  return {
+    take(written) {
+      const parsed = parseListenAddress(String(written));
+      if (parsed === null)
+        throw new Refused(`an address and a port, such as "127.0.0.1:${port}", "[::1]:${port}" or ${port}`);
+      return parsed;
+    },
+    ofText: (text) => text,
+    show: (listen) => tomlString(listenAddressText(listen)),
+  };
+}
 
 const MIB = 1_024 * 1_024;
 const SECOND = 1_000;
 
 export const HTTP_SETTINGS = table('HTTP, WebSocket and SSE in this process, and the dashboard.', {
-  listen: optional(listenAddress, '"127.0.0.1:4580"', 'Where it listens. By default it does not.'),
+  listen: optional(listenAddress(4_580), '"127.0.0.1:4580"', 'Where it listens. By default it does not.'),
   tls_cert: optional(
     path,
     '"/etc/jsp/tls/fullchain.pem"',

@@ -11,9 +11,13 @@ const SECOND = 1_000;
 export const MQTT_SETTINGS = table(
   'MQTT 5, 3.1.1 and 3.1 in this process; WebSockets come by /mqtt of [http].',
   {
-    listen: optional(listenAddress, '"127.0.0.1:1883"', 'Where it listens for TCP. By default it does not.'),
+    listen: optional(
+      listenAddress(1_883),
+      '"127.0.0.1:1883"',
+      'Where it listens for TCP. By default it does not.',
+    ),
     tls_listen: optional(
-      listenAddress,
+      listenAddress(8_883),
       '"0.0.0.0:8883"',
       'Where it listens for TLS. By default it does not.',
     ),

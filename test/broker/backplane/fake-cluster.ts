@@ -21,7 +21,7 @@ class FakeClaims {
 
   ask(key: string, node: FakeNode, nodes: ReadonlyMap<string, FakeNode>): void {
     const holder = nodes.get(this.holders.get(key) ?? '');
-    if (holder === undefined || holder === node) this.give(key, node, !this.holders.has(key));
+    if (holder === undefined || holder === node) this.give(key, node);
     else {
       this.askers.set(key, [...(this.askers.get(key) ?? []), node.name]);
       holder.backplane.push((events) => events.claimAsked(key, node.name, 0));
@@ -35,7 +35,7 @@ class FakeClaims {
     const [next, ...others] = this.askers.get(key) ?? [];
     this.askers.set(key, others);
     const asker = nodes.get(next ?? '');
-    if (asker !== undefined) this.give(key, asker, true);
+    if (asker !== undefined) this.give(key, asker);
   }
 
   keep(key: string, node: FakeNode, nodes: ReadonlyMap<string, FakeNode>): void {
@@ -57,11 +57,11 @@ class FakeClaims {
     );
   }
 
-  private give(key: string, node: FakeNode, wasAlive: boolean): void {
+  private give(key: string, node: FakeNode): void {
     this.holders.set(key, node.name);
     const entries = this.entries.get(key) ?? new Map<string, Uint8Array>();
     for (const [name, value] of entries) node.store.state.put(name, value);
-    node.backplane.push((events) => events.claimed(key, entries, entries.size === 0, wasAlive));
+    node.backplane.push((events) => events.claimed(key, entries));
   }
 }
 

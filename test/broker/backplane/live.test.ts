@@ -130,7 +130,7 @@ describe('what a node wants of the others', () => {
     node.subscribed('$share/g/a/#');
     const stream = node.open();
     stream.send(encodeSubscribe(1, '$share/g/a/#', Overflow.BLOCK | SubscribeFlag.QOS1, 0, 0));
-    node.backplane.push((events) => events.claimed('d/$share/g/a/#', new Map(), true, true));
+    node.backplane.push((events) => events.claimed('d/$share/g/a/#', new Map()));
     node.core.look();
     expect(node.asked.filter((each) => each.startsWith('want'))).toEqual([
       'want $share/g/a/#',

@@ -145,6 +145,16 @@ describe('a fault of a configuration [CFG-3]', () => {
       'jsp.toml:2: [store] sync_interval: must be from "1ms" to "1h", not "2d"',
       'jsp.toml:3: [store] sync: must be one of "always", "interval", not "sometimes"',
     ]);
+    expect(faults('[http]\nlisten = "x"\n[mqtt]\nlisten = "x"\ntls_listen = "x"\n')).toEqual(
+      [
+        [2, 'http', 'listen', 4580],
+        [4, 'mqtt', 'listen', 1883],
+        [5, 'mqtt', 'tls_listen', 8883],
+      ].map(
+        ([line, table, key, port]) =>
+          `jsp.toml:${line}: [${table}] ${key}: must be an address and a port, such as "127.0.0.1:${port}", "[::1]:${port}" or ${port}, not "x"`,
+      ),
+    );
     expect(faults('[broker]\nhand_over = ["http://x"]\nhost = 1979-05-27')).toEqual([
       'jsp.toml:2: [broker] hand_over: must be a list, each of which is a URL with the fingerprint of its broker: jsp://<fingerprint>@host:port, not that list',
       'jsp.toml:3: [broker] host: must be a string, not a time',

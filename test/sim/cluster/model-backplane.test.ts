@@ -34,8 +34,7 @@ class Nodes {
         say('message')(Buffer.from(message.subarray(topicEndOf(message))).toString(), priority, group ?? ''),
       missed: say('missed'),
       unanswered: say('unanswered'),
-      claimed: (key, entries, isNew, wasAlive) =>
-        say('claimed')(key, [...entries.keys()], isNew ? 'new' : '', wasAlive ? 'alive' : 'dead'),
+      claimed: (key, entries) => say('claimed')(key, [...entries.keys()]),
       claimedByOther: say('claimedByOther'),
       claimDenied: say('claimDenied'),
       claimLost: say('claimLost'),
@@ -184,7 +183,7 @@ test('a claim is one node its own: asked for, it is handed over with what was wr
   nodes.run(10);
   a.claim('s/x', 'ask');
   nodes.run(10);
-  expect(nodes.take(a, 'claim')).toEqual(['claimed s/x  new alive']);
+  expect(nodes.take(a, 'claim')).toEqual(['claimed s/x ']);
   a.store.state.put('session/x', Buffer.from('1'));
   expect(a.store.state.synced).toBeLessThan(a.store.state.written);
   nodes.run(10);
@@ -195,7 +194,7 @@ test('a claim is one node its own: asked for, it is handed over with what was wr
   a.store.state.put('session/x', Buffer.from('2'));
   a.release('s/x');
   nodes.run(10);
-  expect(nodes.take(b, 'claim')).toEqual(['claimed s/x session/x  alive']);
+  expect(nodes.take(b, 'claim')).toEqual(['claimed s/x session/x']);
   expect(b.store.state.get('session/x')).toEqual(Buffer.from('2'));
   expect(a.store.state.get('session/x')).toBeUndefined();
   a.claim('s/x', 'ask');

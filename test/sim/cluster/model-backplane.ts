@@ -227,7 +227,7 @@ export class ModelNode
     this.values.completed();
   }
 
-  claimed({ key, entries, isNew, wasAlive, life, isAdopted }: Grant): void {
+  claimed({ key, entries, life, isAdopted }: Grant): void {
     if (this.claims.has(key) || life !== this.life) return;
     if (!this.claiming.delete(key) && !isAdopted) {
       this.giveBack(key, new Map()); // it is not waited for any more
@@ -235,7 +235,7 @@ export class ModelNode
     }
     this.claims.add(key);
     this.store.state.take(entries);
-    this.later((events) => events.claimed(key, entries, isNew, wasAlive));
+    this.later((events) => events.claimed(key, entries));
   }
 
   claimedByOther(key: string, node: string, stays: boolean): void {

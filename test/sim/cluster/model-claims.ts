@@ -13,7 +13,6 @@ export interface Owner {
 interface Claim {
   owner: Owner | null;
   /** Its last owner gave it back. */
-  wasReleased: boolean;
   /** When its owner came to have it. */
   since: Micros;
   entries: Map<string, Uint8Array>;
@@ -28,9 +27,6 @@ interface Waiter {
 export interface Grant {
   readonly key: string;
   readonly entries: ReadonlyMap<string, Uint8Array>;
-  readonly isNew: boolean;
-  /** Its last owner gave it back. */
-  readonly wasAlive: boolean;
   /** Life of its owner. */
   readonly life: number;
   /** Nobody has asked for it: its owner was gone. */
@@ -97,7 +93,6 @@ export class ModelClaims {
     const claim = this.claims.get(key);
     if (claim === undefined || !this.has(key, by)) return;
     claim.owner = null;
-    claim.wasReleased = true;
     if (claim.entries.size === 0) this.claims.delete(key);
     const waiter = this.waiters.get(key);
     if (waiter === undefined) return;
@@ -141,16 +136,14 @@ export class ModelClaims {
   private grant(connection: NatsConnection, key: string, by: Owner, isAdopted = false): void {
     const { nats } = this;
     let claim = this.claims.get(key);
-    const isNew = claim === undefined;
     if (claim === undefined) {
-      claim = { owner: null, wasReleased: true, since: 0, entries: new Map() };
+      claim = { owner: null, since: 0, entries: new Map() };
       this.claims.set(key, claim);
     }
-    const { owner: before, wasReleased } = claim;
+    const { owner: before } = claim;
     const isMine = before !== null && isSame(before, by);
     claim.owner = by;
     if (!isMine) {
-      claim.wasReleased = false;
       claim.since = nats.clock.now();
       this.handovers.set(key, (this.handovers.get(key) ?? 0) + 1);
     }
@@ -158,7 +151,7 @@ export class ModelClaims {
       for (const other of nats.connections)
         if (other.node === before.node) other.down((to) => to.claimTaken(key, before.life));
     const entries = new Map(claim.entries);
-    const grant = { key, entries, isNew, wasAlive: before === null && wasReleased, life: by.life, isAdopted };
+    const grant = { key, entries, life: by.life, isAdopted };
     connection.down((to) => to.claimed(grant));
   }
 

@@ -133,7 +133,7 @@ export class ClaimTable {
       return;
     }
     if (known.state === State.RELEASING) known.next = { demand, asker };
-    else if (known.state === State.HELD) this.tellClaimed(known, false, true);
+    else if (known.state === State.HELD) this.tellClaimed(known);
     else {
       known.isUnwanted = false;
       known.demand = demand;
@@ -318,18 +318,17 @@ export class ClaimTable {
     claim.state = State.HELD;
     claim.revision = revision;
     this.stopAsking(claim);
-    const wasAlive = record === null || record.isFree;
     if (record !== null && !record.isFree && !this.isOwn(record))
       this.around.say(record.holder.node, ClaimWord.TAKEN, claim.key, 0);
     // Where nobody wants it any more, what belongs to it is looked after here all the same, until somebody does.
     if (claim.isUnwanted && claim.entries.size === 0) this.release(claim.key);
-    else this.tellClaimed(claim, record === null, wasAlive);
+    else this.tellClaimed(claim);
   }
 
-  private tellClaimed(claim: Claim, isNew: boolean, wasAlive: boolean): void {
+  private tellClaimed(claim: Claim): void {
     const entries = new Map(claim.entries);
     this.around.tell((events) => {
-      if (this.isHere(claim, State.HELD)) events.claimed(claim.key, entries, isNew, wasAlive);
+      if (this.isHere(claim, State.HELD)) events.claimed(claim.key, entries);
     });
   }
 

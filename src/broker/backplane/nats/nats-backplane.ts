@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { JspError } from '../../../base/errors.ts';
 import { MILLISECOND } from '../../../base/time.ts';
+import type { Clock, TimerHandle } from '../../../udp/clock.ts';
 import type {
   Backplane,
   BackplaneMetrics,
@@ -33,12 +34,16 @@ export async function openNats(
   const node = options.node ?? nodeName();
   const told = { ...options, node };
   const lines: NatsLine[] = [];
+  /** What has gone wrong meanwhile: a fault of ours at something that came, or something that NATS refuses. */
+  const early: unknown[] = [];
+  const keep = (error: unknown) => void early.push(error);
   const open = async (purpose: string, noEcho: boolean) => {
     const line = await NatsLine.open(modules, told, { purpose, noEcho });
+    line.listener = { up: () => {}, down: () => {}, refused: keep, fault: keep };
     lines.push(line);
     return line;
   };
-  try {
+  const openAll = async () => {
     // The first tells what is wrong with all.
     const live = await open('live', true);
     const [group, store, log] = await Promise.all([
@@ -46,10 +51,38 @@ export async function openNats(
       open('store', false),
       open('logs', false),
     ]);
-    return await NatsBackplane.on(modules, told, surroundings, { live, group, store, log });
+    return NatsBackplane.on(modules, told, surroundings, { live, group, store, log });
+  };
+  const opening = openAll();
+  try {
+    const backplane = await inTime(opening, surroundings.clock, early);
+    for (const fault of early) backplane.tellFault(fault);
+    return backplane;
   } catch (error) {
+    opening.then(
+      (late) => late.close(),
+      () => {},
+    );
     await Promise.all(lines.map((line) => line.close()));
     throw error;
+  }
+}
+
+/** However NATS behaves, a start comes to an end. */
+async function inTime<T>(opening: Promise<T>, clock: Clock, early: readonly unknown[]): Promise<T> {
+  let timer: TimerHandle | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = clock.setTimer(clock.now() + OPEN_MS * MILLISECOND, () => {
+      const [cause] = early;
+      const why = cause instanceof Error ? `: ${cause.message}` : '; look at its log';
+      const message = `NATS was reached, but what a broker asks it at its start was not done within ${OPEN_MS / 1_000} s${why}`;
+      reject(new JspError('ERR_JSP_BACKPLANE_FAILED', message, { cause }));
+    });
+  });
+  try {
+    return await Promise.race([opening, late]);
+  } finally {
+    if (timer !== undefined) clock.clearTimer(timer);
   }
 }
 
@@ -73,7 +106,6 @@ export class NatsBackplane implements Backplane {
   readonly cluster: string;
   readonly store: ClusterStore;
   onTrouble: Backplane['onTrouble'] = () => {};
-  onFault: Backplane['onFault'] = () => {};
   private readonly news: News;
   private readonly lines: NatsLines;
   private readonly live: NatsLive;
@@ -85,6 +117,9 @@ export class NatsBackplane implements Backplane {
   private readonly values: NatsValues;
   private reconnects = 0;
   private isClosed = false;
+  private hearFault: Backplane['onFault'] | null = null;
+  /** Of the time before anybody listened. */
+  private readonly untoldFaults: unknown[] = [];
 
   private constructor(
     cluster: string,
@@ -159,6 +194,16 @@ export class NatsBackplane implements Backplane {
     return backplane;
   }
 
+  set onFault(onFault: Backplane['onFault']) {
+    this.hearFault = onFault;
+    for (const fault of this.untoldFaults.splice(0)) onFault(fault);
+  }
+
+  tellFault(fault: unknown): void {
+    if (this.hearFault === null) this.untoldFaults.push(fault);
+    else this.hearFault(fault);
+  }
+
   set onNews(onNews: () => void) {
     this.news.onNews = onNews;
     this.storeNews.onNews = onNews;
@@ -182,6 +227,7 @@ export class NatsBackplane implements Backplane {
   metrics(): BackplaneMetrics {
     return {
       ...this.live.metrics,
+      invalid: this.live.metrics.invalid + this.messages.invalid,
       isConnected: this.port.isConnected,
       reconnects: this.reconnects,
       nodes: this.nodes.list.length,
@@ -219,7 +265,7 @@ export class NatsBackplane implements Backplane {
       news.push((events) => (isConnected ? events.connected() : events.disconnected()));
     };
     const refused = (error: Error) => this.onTrouble(`NATS refuses something: ${error.message}`);
-    const fault = (error: unknown) => this.onFault(error);
+    const fault = (error: unknown) => this.tellFault(error);
     const listener = { up: look, down: look, refused, fault };
     lines.log.listener = { up: () => this.logs.up(), down: () => this.logs.down(), refused, fault };
     lines.live.listener = listener;
@@ -263,5 +309,7 @@ function nodeName(): string {
   return `${machine || 'broker'}-${randomBytes(3).toString('hex')}`;
 }
 
+/** A start takes no longer. */
+const OPEN_MS = 30_000;
 /** For so long a change that comes again is known. */
 const DUPLICATE_WINDOW_MS = 120_000;

@@ -95,10 +95,8 @@ export interface BackplaneEvents extends ValueEvents {
   /**
    * This node has it now, with what belongs to it.
    *
-   * @param isNew - nobody had it before, and nothing belongs to it
-   * @param wasAlive - its last holder has given it back; else it is gone, and what it did last may not be written
    */
-  claimed(key: string, entries: ClaimEntries, isNew: boolean, wasAlive: boolean): void;
+  claimed(key: string, entries: ClaimEntries): void;
   /** What belongs to it is not for who asks. */
   claimDenied(key: string): void;
   /**

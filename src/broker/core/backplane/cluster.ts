@@ -60,8 +60,8 @@ export class Cluster implements BackplaneEvents {
     this.hear((listener) => listener.unanswered?.(request));
   }
 
-  claimed(key: string, entries: ClaimEntries, isNew: boolean, wasAlive: boolean): void {
-    this.hear((listener) => listener.claimed?.(key, entries, isNew, wasAlive));
+  claimed(key: string, entries: ClaimEntries): void {
+    this.hear((listener) => listener.claimed?.(key, entries));
   }
 
   claimDenied(key: string): void {
