@@ -76,6 +76,21 @@ describe('the oracle of the broker simulation notices', () => {
     expect(() => model.leaves(first.text)).toThrow(/0 ms after its time to live/);
   });
 
+  test('that, too, of a copy that a living broker reads; one that has died may have had the first, and the next counts from the second', () => {
+    const { model, first, pass } = begin();
+    model.arrives(first.text, 500);
+    pass(400);
+    model.arrives(first.text, 500);
+    pass(100);
+    expect(() => model.leaves(first.text)).toThrow(/0 ms after its time to live/);
+    model.brokerDied(false);
+    model.arrives(first.text, 10);
+    pass(9);
+    model.leaves(first.text);
+    pass(1);
+    expect(() => model.leaves(first.text)).toThrow(/0 ms after its time to live/);
+  });
+
   test('an acknowledged message that was not handled, unless a gap was told, it expired, or all was lost; and a time to live that grew', () => {
     const { model, shelf, first, second, pass } = begin();
     expect(model.missing()).toEqual([]);

@@ -24,6 +24,8 @@ export interface Publication {
   storedAtMs: number | null;
   /** From then on no broker sends it; counted from when the broker read it. */
   expiresAtMs: number;
+  /** In which of the lives of the broker it was read last; -1: in none. */
+  readInLife: number;
   /** Connections on which a broker has read it. */
   readonly ways: Set<number>;
   /** By client: the connection on which it was sent to it last. */
@@ -122,7 +124,7 @@ export class Model {
     const text = `${publisher} ${topic} ${number}`;
     const publication = {
       ...{ text, publisher, topic, number, qos, ttlMs, isUnguarded },
-      ...{ atMs: this.nowMs(), storedAtMs: null, expiresAtMs: Number.POSITIVE_INFINITY },
+      ...{ atMs: this.nowMs(), storedAtMs: null, expiresAtMs: Number.POSITIVE_INFINITY, readInLife: -1 },
       ...{ ways: new Set<number>(), sentOn: new Map<string, number>() },
     };
     this.publications.set(text, publication);
@@ -136,7 +138,12 @@ export class Model {
     publication.ways.add(connection);
     if (ttlMs > publication.ttlMs)
       throw new Violation(`"${text}" has ${ttlMs} ms to live, and was given ${publication.ttlMs}`);
-    publication.expiresAtMs = Math.min(publication.expiresAtMs, this.nowMs() + ttlMs);
+    const expiresAtMs = this.nowMs() + ttlMs;
+    // What was read before may have died with its broker, and nobody counts the time that a copy is on its way: then what comes now may live longer.
+    const isLatest = publication.readInLife >= 0 && publication.readInLife < this.life;
+    const decide = isLatest ? Math.max : Math.min;
+    publication.expiresAtMs = decide(publication.expiresAtMs, expiresAtMs);
+    publication.readInLife = this.life;
   }
 
   /** Its publisher was told that it is stored, at this place of a log where it was told one. */

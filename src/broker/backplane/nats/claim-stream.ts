@@ -8,6 +8,7 @@ import { JspError } from '../../../base/errors.ts';
 import { type BucketEntry, type ClaimBucket, WriteFault } from '../claims/claim-bucket.ts';
 import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
+import { findOrMake } from './stream-config.ts';
 
 export class NatsClaimStream implements ClaimBucket {
   private readonly line: NatsLine;
@@ -132,16 +133,7 @@ export class NatsClaimStream implements ClaimBucket {
       allow_rollup_hdrs: true,
       allow_direct: true,
     };
-    try {
-      return await this.manager.streams.info(this.stream);
-    } catch {
-      return await this.manager.streams.add(config).catch(async (error) => {
-        // Another node was faster.
-        return await this.manager.streams.info(this.stream).catch(() => {
-          throw error;
-        });
-      });
-    }
+    return await findOrMake(this.manager, config);
   }
 
   private subjectOf(key: string): string {

@@ -52,24 +52,29 @@ export async function openStream(
 ): Promise<StreamInfo> {
   const wanted = configOf(jetstream, log, options);
   const { name } = wanted;
-  let info: StreamInfo;
-  try {
-    info = await manager.streams.info(name);
-  } catch (error) {
-    if (codeOf(error) !== STREAM_NOT_FOUND) throw error;
-    try {
-      return await manager.streams.add({ ...wanted, description: descriptionOf(log.name, epoch) });
-    } catch (fault) {
-      if (codeOf(fault) !== NAME_IN_USE) throw fault;
-      info = await manager.streams.info(name); // another node was faster
-    }
-  }
+  const info = await findOrMake(manager, { ...wanted, description: descriptionOf(log.name, epoch) });
   const { description: found = '' } = info.config;
   const description = epochOf(found) === 0 ? descriptionOf(log.name, epoch) : found;
   const isAsWanted = CHANGEABLE.every((key) => info.config[key] === wanted[key]);
   if (isAsWanted && description === found) return info;
   const changed = Object.fromEntries(CHANGEABLE.map((key) => [key, wanted[key]]));
   return await manager.streams.update(name, { ...changed, description });
+}
+
+/** The stream of that name as it is, or one that is made so. */
+export async function findOrMake(manager: JetStreamManager, config: Wanted): Promise<StreamInfo> {
+  const { name } = config;
+  try {
+    return await manager.streams.info(name);
+  } catch (error) {
+    if (codeOf(error) !== STREAM_NOT_FOUND) throw error;
+  }
+  try {
+    return await manager.streams.add(config);
+  } catch (error) {
+    if (codeOf(error) !== NAME_IN_USE) throw error;
+    return await manager.streams.info(name); // another node was faster
+  }
 }
 
 type Wanted = Partial<StreamConfig> & { name: string };

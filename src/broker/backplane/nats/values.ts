@@ -13,6 +13,7 @@ import type { ValuePort } from '../../core/backplane/value-port.ts';
 import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
 import type { News } from './news.ts';
+import { findOrMake } from './stream-config.ts';
 import { subjectOf, topicOf } from './subjects.ts';
 import { decodeChange, encodeChange, type PlacedChange } from './value-form.ts';
 
@@ -244,18 +245,9 @@ export class NatsValues implements ValuePort {
       storage: StorageType.File,
       duplicate_window: duplicateWindowMs * NANOS_A_MS,
     };
-    try {
-      const { config: found } = await this.manager.streams.info(this.stream);
-      if (found.num_replicas !== replicas)
-        await this.manager.streams.update(this.stream, { num_replicas: replicas });
-    } catch {
-      // Or another node is faster.
-      await this.manager.streams.add(config).catch(async (error) => {
-        await this.manager.streams.info(this.stream).catch(() => {
-          throw error;
-        });
-      });
-    }
+    const { config: found } = await findOrMake(this.manager, config);
+    if (found.num_replicas !== replicas)
+      await this.manager.streams.update(this.stream, { num_replicas: replicas });
   }
 
   /** The line is up again. */
