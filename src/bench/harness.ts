@@ -50,7 +50,9 @@ export async function runOnce(workload: Workload, options: RunOptions): Promise<
     const after = await sampleBoth(sender, receiver);
     await sender.ask({ ask: 'stop' });
     const drained = await drain(sender, receiver);
-    await Promise.all([sender.ask({ ask: 'close' }), receiver.ask({ ask: 'close' })]);
+    // The receiver last: what it has not acknowledged yet the sender waits for.
+    await sender.ask({ ask: 'close' });
+    await receiver.ask({ ask: 'close' });
     return resultOf(name, mtu, before, after, drained);
   } finally {
     sender.end();
