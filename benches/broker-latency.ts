@@ -14,7 +14,7 @@ import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.
 import { names } from './arguments.ts';
 import { type ArrivalReport, STAMP_BYTES } from './broker/arrivals.ts';
 import type { Pace } from './broker/pace.ts';
-import { type BrokerPeer, PEERS } from './broker/peer.ts';
+import { type BrokerPeer, PEERS, USUAL_PEERS } from './broker/peer.ts';
 import { WorkerProcess } from './broker/worker-process.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
 import { byTurns, onlyOption } from './turns.ts';
@@ -48,7 +48,7 @@ async function main(): Promise<void> {
     .option('--from <second>', 'the first that counts in the totals', positiveNumber, 3)
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
     .option('--pace <how>', 'sleep, spin, or both with a comma between them', names, ['sleep'])
-    .addOption(onlyOption(PEERS))
+    .addOption(onlyOption(PEERS, USUAL_PEERS))
     .option('--json', 'a line of JSON a rate')
     .parse()
     .opts<Options>();

@@ -18,7 +18,7 @@ import { startBroker } from '../src/broker/index.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
 import { generateIdentity } from '../src/index.ts';
 import type { ArrivalReport } from './broker/arrivals.ts';
-import { PEERS, peerNamed } from './broker/peer.ts';
+import { PEERS, peerNamed, USUAL_PEERS } from './broker/peer.ts';
 import { WorkerProcess } from './broker/worker-process.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
 import { byTurns, onlyOption } from './turns.ts';
@@ -67,7 +67,7 @@ async function main(): Promise<void> {
     .option('--size <bytes>', 'of a message', wholeNumber(12, 65_536), 256)
     .option('--seconds <s>', 'of each run, behind 3 that warm up', positiveNumber, 4)
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 3)
-    .addOption(onlyOption(PEERS))
+    .addOption(onlyOption(PEERS, USUAL_PEERS))
     .option('--json', 'a line of JSON a setup')
     .parse()
     .opts<Settings & { json?: boolean; runs: number; nodes: number[]; only: string[] }>();

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatTable, median } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
-import { type BrokerPeer, PEERS, peerNamed } from './broker/peer.ts';
+import { type BrokerPeer, PEERS, peerNamed, USUAL_PEERS } from './broker/peer.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
 import { byTurns, onlyOption, ratioToFirst } from './turns.ts';
 
@@ -35,7 +35,7 @@ async function main(): Promise<void> {
     .option('--size <bytes>', 'of a message', wholeNumber(0, 65_536), 256)
     .option('--seconds <s>', 'of each measurement, after as long to warm up', positiveNumber, 3)
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
-    .addOption(onlyOption(PEERS))
+    .addOption(onlyOption(PEERS, USUAL_PEERS))
     .option('--json', 'a line of JSON a number of subscribers')
     .parse()
     .opts<{

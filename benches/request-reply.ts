@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatTable, median, quantilesOf } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
-import { type BrokerConnection, type BrokerPeer, PEERS, peerNamed } from './broker/peer.ts';
+import { type BrokerConnection, type BrokerPeer, PEERS, peerNamed, USUAL_PEERS } from './broker/peer.ts';
 import { byTurns, onlyOption } from './turns.ts';
 
 interface Settings {
@@ -33,7 +33,7 @@ async function main(): Promise<void> {
     .option('--size <bytes>', 'of a request, and of its answer', wholeNumber(0, 65_536), 64)
     .option('--parallel <n,...>', 'requests that are under way', wholeNumbers(1, 10_000), [1, 16])
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
-    .addOption(onlyOption(PEERS))
+    .addOption(onlyOption(PEERS, USUAL_PEERS))
     .option('--json', 'a line of JSON a number of requests')
     .parse()
     .opts<{

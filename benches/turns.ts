@@ -3,9 +3,13 @@ import { Option } from 'commander';
 import { median } from '../src/bench/figures.ts';
 import { names } from './arguments.ts';
 
-/** `--only jsp,'nats tls'`: without it all take part. */
-export function onlyOption(peers: readonly { readonly name: string }[]): Option {
-  return new Option('--only <names>', 'of peers').argParser(names).default(peers.map(({ name }) => name));
+/** `--only jsp,'nats tls'`: without it the usual ones take part. */
+export function onlyOption(
+  peers: readonly { readonly name: string }[],
+  usual: readonly { readonly name: string }[] = peers,
+): Option {
+  const all = peers.map(({ name }) => name).join(', ');
+  return new Option('--only <names>', `of ${all}`).argParser(names).default(usual.map(({ name }) => name));
 }
 
 /**

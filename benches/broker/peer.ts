@@ -1,4 +1,4 @@
-import { jsp } from '../peers/jsp.ts';
+import { jsp, jspWorkers } from '../peers/jsp.ts';
 import { nats } from '../peers/nats.ts';
 
 /** A broker with its client: what the broker benchmarks measure, and measure it against. */
@@ -32,7 +32,9 @@ export interface BrokerConnection {
   close(): Promise<void>;
 }
 
-export const PEERS: readonly BrokerPeer[] = [jsp, nats];
+export const PEERS: readonly BrokerPeer[] = [jsp, nats, ...jspWorkers];
+/** Those that are measured where nobody says otherwise. */
+export const USUAL_PEERS: readonly BrokerPeer[] = [jsp, nats];
 
 export function peerNamed(name: string): BrokerPeer {
   const peer = PEERS.find((candidate) => candidate.name === name);

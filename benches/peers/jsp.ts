@@ -4,25 +4,11 @@ import { fileURLToPath } from 'node:url';
 import { startBroker } from '../../src/broker/index.ts';
 import { connectClient } from '../../src/client/index.ts';
 import { generateIdentity } from '../../src/index.ts';
-import type { BrokerPeer } from '../broker/peer.ts';
+import type { BrokerPeer, RunningBroker } from '../broker/peer.ts';
 
 const BROKER_ROLE = 'jsp-broker';
 
-/** This project's broker and client, with their defaults. */
-export const jsp: BrokerPeer = {
-  name: 'jsp',
-  async startBroker() {
-    const child = fork(fileURLToPath(import.meta.url), [BROKER_ROLE]);
-    const [address] = (await once(child, 'message')) as [string];
-    return {
-      address,
-      pid: child.pid as number,
-      async stop() {
-        child.disconnect();
-        await once(child, 'exit');
-      },
-    };
-  },
+const PEER: Pick<BrokerPeer, 'connect'> = {
   async connect(address) {
     const client = await connectClient(address);
     return {
@@ -46,8 +32,34 @@ export const jsp: BrokerPeer = {
   },
 };
 
+/** This project's broker and client, with their defaults. */
+export const jsp = peerWith(0, 'jsp');
+/** The same with clients' connections in threads of their own. */
+export const jspWorkers = [peerWith(1, 'jsp 1 worker'), peerWith(2, 'jsp 2 workers')];
+
+function peerWith(workers: number, name: string): BrokerPeer {
+  return { ...PEER, name, startBroker: () => startedBroker(workers) };
+}
+
+async function startedBroker(workers: number): Promise<RunningBroker> {
+  const child = fork(fileURLToPath(import.meta.url), [BROKER_ROLE, `${workers}`]);
+  const [address] = (await once(child, 'message')) as [string];
+  return {
+    address,
+    pid: child.pid as number,
+    async stop() {
+      child.disconnect();
+      await once(child, 'exit');
+    },
+  };
+}
+
 if (process.argv[2] === BROKER_ROLE) {
-  const broker = await startBroker({ identity: generateIdentity(), port: 0 });
+  const broker = await startBroker({
+    identity: generateIdentity(),
+    port: 0,
+    workers: Number(process.argv[3]),
+  });
   process.on('disconnect', () => process.exit());
   process.send?.(broker.url);
 }

@@ -5,6 +5,8 @@ import { type RoundsOptions, roundsOf } from './rounds.ts';
 export interface KillBrokerOptions extends RoundsOptions {
   /** How a round ends: by `kill -9`, or by turns with a signal to end. */
   readonly signals: readonly ('SIGKILL' | 'SIGTERM')[];
+  /** Of `jsp broker`, beside those that it has anyway. */
+  readonly brokerOptions?: readonly string[];
 }
 
 /**
@@ -12,8 +14,12 @@ export interface KillBrokerOptions extends RoundsOptions {
  *
  * @throws {Violation} as {@link roundsOf} does
  */
-export async function killBroker({ signals, ...options }: KillBrokerOptions): Promise<CrashReport> {
-  const broker = new BrokerProcess();
+export async function killBroker({
+  signals,
+  brokerOptions,
+  ...options
+}: KillBrokerOptions): Promise<CrashReport> {
+  const broker = new BrokerProcess({ options: brokerOptions ?? [] });
   const struck = {
     urls: () => broker.url,
     strike: async (round: number, tell: (what: string) => void) => {

@@ -1,5 +1,6 @@
 /** Crash tests of real processes, over as many rounds as there is patience for: see {@link USAGE}. */
 import { parseArgs } from 'node:util';
+import { reusePortFault } from '../../src/udp/bind-socket.ts';
 import { natsProgram } from '../broker/backplane/nats-server.ts';
 import { cutDatacentres } from './cut-datacentres.ts';
 import { killBroker } from './kill-broker.ts';
@@ -10,6 +11,7 @@ import type { CrashReport, Progress } from './load.ts';
 const USAGE = `npm run crash -- WHAT [--rounds N] [--seconds N] [--json]
 
   broker     a durable broker under load is killed with SIGKILL and started again          (default 100 rounds)
+  workers    the same with its clients in two threads of their own, or one where there cannot be two  (default 100 rounds)
   client     a durable subscriber is killed inside its handler and started again           (default 100 rounds)
   cluster    of three brokers on one NATS under load, one is killed, frozen, cut off or told to leave, or NATS is  (default 100 rounds)
   datacentres  two data centres under load, the way between them cut for so many seconds  (default 60)
@@ -18,9 +20,16 @@ const USAGE = `npm run crash -- WHAT [--rounds N] [--seconds N] [--json]
 Judged by the oracle of the broker simulation (test/sim/broker/model.ts): no acknowledged message lost, first deliveries in order, others with
 REDELIVERED, no offset used again, no gap, no unhandled rejection; clients are helped by nobody.`;
 
+const WORKERS = reusePortFault() === null ? '2' : '1';
+
 type Run = (rounds: number, onRound: Progress) => Promise<CrashReport>;
 const RUNS: Readonly<Record<string, { readonly rounds: number; readonly run: Run }>> = {
   broker: { rounds: 100, run: (rounds, onRound) => killBroker({ rounds, signals: ['SIGKILL'], onRound }) },
+  workers: {
+    rounds: 100,
+    run: (rounds, onRound) =>
+      killBroker({ rounds, signals: ['SIGKILL', 'SIGTERM'], brokerOptions: ['--workers', WORKERS], onRound }),
+  },
   client: { rounds: 100, run: killClient },
   cluster: {
     rounds: 100,
