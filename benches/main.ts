@@ -33,6 +33,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'failed-dials': 'the heap of a client after 5,000 dials in vain: it fails above 2 MB',
   store: "the broker's store on a disk: records stored one by one and in groups, a start, and all read back",
   stalled: 'what one subscriber that reads nothing costs 49 others',
+  workers: 'messages and handshakes that a server with one worker takes a CPU second, and with two',
   soak: 'half an hour of mixed load on a durable broker: whether memory stays flat',
   flood: '10,000 hellos a second from addresses that never answer: memory, CPU, and how honest clients fare',
   attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',

@@ -52,6 +52,14 @@ test('the game loop sends states at 60 Hz beside chat that arrives complete', as
   }
 });
 
+test('a server on all cores outlives a worker, whose clients alone notice', async () => {
+  const output = await runExample('workers', '8');
+  const [, answering, workers] = /^(\d+) of (\d+) workers answer$/m.exec(output) ?? [];
+  expect(Number(answering)).toBeLessThanOrEqual(Number(workers));
+  expect(output).toMatch(/^worker \d+ ended: worker \d+ ended: nobody caught this\nworker \d+ started$/m);
+  expect(output).toMatch(/^\d clients went on, and one came back to worker \d+ says hello\n$/m);
+});
+
 test('the file transfer goes on where it was cut off, and everything arrives', async () => {
   const output = await runExample('file-transfer', '8');
   expect(output).toContain('album/film.bin goes on where it broke off\n');

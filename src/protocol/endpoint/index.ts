@@ -53,7 +53,7 @@ export {
   AlertStates,
   type AlertThresholds,
 } from '../trace/alerts.ts';
-export type { EndpointCounters } from '../trace/counters.ts';
+export { EndpointCounters } from '../trace/counters.ts';
 export { type QlogHeader, qlogHeader } from '../trace/qlog-trace.ts';
 export type { KeyLog, TraceSink, Tracing } from '../trace/trace.ts';
 export { CloseCode, closeCodeName } from '../wire/close-code.ts';

@@ -7,8 +7,7 @@
 import { extname } from 'node:path';
 import { JspError } from '../../base/errors.ts';
 import { checkOptions } from '../../base/options.ts';
-import type { TicketKeys } from '../../protocol/endpoint/index.ts';
-import { TICKET_KEY_BYTES } from '../../protocol/endpoint/index.ts';
+import { EndpointCounters, TICKET_KEY_BYTES, type TicketKeys } from '../../protocol/endpoint/index.ts';
 import { bindServerSocket } from '../../udp/bind-socket.ts';
 import { addCounters, type SocketMetrics, socketCounters } from '../../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../../udp/impaired-socket.ts';
@@ -47,7 +46,7 @@ export interface WorkerMetrics extends ListenerMetrics, HandOverCounters {}
 
 /** What all workers counted together, each since it was started. */
 export interface WorkersMetrics extends WorkerMetrics {
-  /** Each by itself, by its number; null for one that is not there now, or does not answer within a second. Those are not in the sums. */
+  /** Each by itself, by its number; null for one that is not there now, is stuck, or does not answer within 5 s. Those are not in the sums. */
   readonly workers: readonly (WorkerMetrics | null)[];
 }
 
@@ -312,7 +311,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
   // ---- figures ----
 
   private async metricsOf(number: number): Promise<WorkerMetrics | null> {
-    if (!this.threads.isWorking(number)) return null;
+    if (!this.threads.isWorking(number) || this.threads.isStuck(number)) return null;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<null>((resolve) => {
       timer = setTimeout(resolve, ANSWER_MS, null).unref();
@@ -397,13 +396,12 @@ async function listenWithWorkers(given: WorkersListenOptions): Promise<WorkersLi
   return listener;
 }
 
-/** Numbers are added; what is none is that of the first. */
 function sumOf(all: readonly WorkerMetrics[]): WorkerMetrics {
-  const sum: Record<string, unknown> = {};
+  const sum: Record<string, number> = { ...new EndpointCounters(), ...NOTHING };
   const socket = { ...socketCounters(), receiveBufferBytes: 0, sendBufferBytes: 0 };
   for (const metrics of all) {
     for (const [name, value] of Object.entries(metrics)) {
-      if (typeof value === 'number') sum[name] = ((sum[name] as number | undefined) ?? 0) + value;
+      if (typeof value === 'number') sum[name] += value;
     }
     addCounters(socket, metrics.socket);
   }
@@ -418,5 +416,14 @@ function newKey(): Uint8Array {
 
 /** The same extension as this file has. */
 const THREAD = new URL(`./thread${extname(import.meta.url)}`, import.meta.url);
-/** For so long figures of a worker are waited for. */
-const ANSWER_MS = 1_000;
+/** For so long figures of a worker are waited for, which counts as stuck then. [WRK-10] */
+const ANSWER_MS = 5_000;
+/** What the figures of a worker have beside the counters of its endpoint. */
+const NOTHING: Omit<WorkerMetrics, keyof EndpointCounters | 'socket'> = {
+  memoryBytes: 0,
+  memoryReservedBytes: 0,
+  memoryBytesMax: 0,
+  handedOver: 0,
+  handOversDropped: 0,
+  takenOver: 0,
+};
