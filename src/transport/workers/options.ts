@@ -88,7 +88,7 @@ export function workersOf(workers: number | 'auto'): number {
   if (fault === null) return workers;
   throw new JspError(
     'ERR_JSP_WORKERS_UNAVAILABLE',
-    `listen: ${workers} workers need as many sockets at one address (SO_REUSEPORT), but ${fault}; use such a Node on Linux, or workers: 'auto', which is 1 here`,
+    `listen: ${workers} workers need as many sockets at one address (SO_REUSEPORT), but ${fault}; use such a Node on Linux, or the native addon, which npm run native builds, or workers: 'auto', which is 1 here`,
   );
 }
 

@@ -403,9 +403,11 @@ function sumOf(all: readonly WorkerMetrics[]): WorkerMetrics {
     for (const [name, value] of Object.entries(metrics)) {
       if (typeof value === 'number') sum[name] += value;
     }
-    addCounters(socket, metrics.socket);
+    const { path: _, ...counters } = metrics.socket;
+    addCounters(socket, counters);
   }
-  return { ...sum, socket: socket as SocketMetrics } as unknown as WorkerMetrics;
+  const path = all[0]?.socket.path ?? 'custom';
+  return { ...sum, socket: { ...socket, path } satisfies SocketMetrics } as unknown as WorkerMetrics;
 }
 
 function newKey(): Uint8Array {

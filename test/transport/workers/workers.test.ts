@@ -38,6 +38,7 @@ describe('a server of several workers', () => {
     );
     expect(metrics.socket.datagramsReceived).toBeGreaterThanOrEqual(count);
     expect(metrics.socket.errorCodes).toEqual({});
+    expect(metrics.socket.path).toBe(metrics.workers[0]?.socket.path);
   });
 
   test.runIf(isShared)(
