@@ -197,7 +197,7 @@ async function talk(url: string, size: number): Promise<void> {
     stream.send(message);
   };
   const join = async (): Promise<void> => {
-    const connection = await connect(url);
+    const connection = await connect(url, { handshakeTimeoutMs: 60_000 });
     const stream = connection.openStream({ label: 'echo' });
     stream.on('message', (echo) => {
       echoed++;

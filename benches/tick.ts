@@ -241,7 +241,7 @@ async function play(url: string, count: number): Promise<void> {
     if (++arrived % count === 0) process.send?.(TICK);
   };
   await inParallel(count, CLIENTS_AT_ONCE, async () => {
-    const connection = await connect(url);
+    const connection = await connect(url, { handshakeTimeoutMs: 60_000 });
     connection.on('stream', (stream) => stream.on('message', onState));
   });
   process.on('disconnect', () => process.exit());
