@@ -2,17 +2,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { declares, namedIn } from './architecture.ts';
-import { house, withHouse } from './house.ts';
 import { ROOT, textOf } from './project.ts';
 
 describe('ARCHITECTURE.md', () => {
   const page = textOf('ARCHITECTURE.md') ?? '';
   const named = namedIn(page);
-
-  test('opens with a picture of the house as it is', async () => {
-    expect(page.slice(0, 100)).toContain('<!-- house -->');
-    expect(page, 'draw it anew: npm run ts test/structure/house.ts').toBe(withHouse(page, await house()));
-  });
 
   test('tells the way of a message in at most 60 lines', () => {
     const [, way] = page.split('\n## The way of a message\n');

@@ -42,9 +42,16 @@ const IDEAS: Readonly<Record<string, string>> = {
   base: 'bytes, ranges, heap, time, errors',
 };
 
+/** What the files of a project's src/ import, and which of that its rules forbid. It takes long: once for all that is asked of it. */
+export async function importsIn(baseDir: string): Promise<ICruiseResult> {
+  const { forbidden, options } = config;
+  const { output } = await cruise(['src'], { ...options, baseDir, validate: true, ruleSet: { forbidden } });
+  return output as ICruiseResult;
+}
+
 /** The picture: a row a folder, a box a floor. */
-export async function house(): Promise<string> {
-  const imports = await importsByFolder();
+export function house({ modules }: ICruiseResult): string {
+  const imports = importsByFolder(modules);
   const rows = new Map(
     [...imports].map(([folder, below]) => {
       const stands = [...below].map((name) => name.replace('protocol/', '')).join(' ');
@@ -72,10 +79,9 @@ function boxed(line: string, width: number): string {
 }
 
 /** For each folder those that it imports, nearest first. */
-async function importsByFolder(): Promise<Map<string, Set<string>>> {
-  const { output } = await cruise(['src'], { ...config.options, baseDir: ROOT });
+function importsByFolder(modules: ICruiseResult['modules']): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>();
-  for (const { source, dependencies } of (output as ICruiseResult).modules) {
+  for (const { source, dependencies } of modules) {
     const from = folderOf(source);
     if (from === undefined) continue;
     const below = found.get(from) ?? new Set();
@@ -107,5 +113,5 @@ const MARKED = /(<!-- house -->\n```text)\n[\s\S]*?\n(```)/;
 
 if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const page = join(ROOT, 'ARCHITECTURE.md');
-  writeFileSync(page, withHouse(readFileSync(page, 'utf8'), await house()));
+  writeFileSync(page, withHouse(readFileSync(page, 'utf8'), house(await importsIn(ROOT))));
 }

@@ -1,15 +1,30 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { cruise, type ICruiseResult } from 'dependency-cruiser';
-import { expect, test } from 'vitest';
-import config, { FLOORS } from '../../.dependency-cruiser.mjs';
+import type { ICruiseResult } from 'dependency-cruiser';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { FLOORS } from '../../.dependency-cruiser.mjs';
 import { emptyFolder } from '../empty-folder.ts';
-import { ROOT } from './project.ts';
+import { house, importsIn, withHouse } from './house.ts';
+import { ROOT, textOf } from './project.ts';
 
-test('in src/ imports go down, through the faces of the core, and never in a circle', async () => {
-  const { totalCruised, violations } = await violationsIn(ROOT);
-  expect(totalCruised).toBeGreaterThan(100);
-  expect(violations.map(({ from, to, rule }) => `${from} imports ${to}: ${rule.name}`)).toEqual([]);
+describe('in src/', () => {
+  let imports: ICruiseResult;
+
+  beforeAll(async () => {
+    imports = await importsIn(ROOT);
+  });
+
+  test('imports go down, through the faces of the core, and never in a circle', () => {
+    const { totalCruised, violations } = imports.summary;
+    expect(totalCruised).toBeGreaterThan(100);
+    expect(violations.map(({ from, to, rule }) => `${from} imports ${to}: ${rule.name}`)).toEqual([]);
+  });
+
+  test('the house is as the picture has it with which ARCHITECTURE.md opens', () => {
+    const page = textOf('ARCHITECTURE.md') ?? '';
+    expect(page.slice(0, 100)).toContain('<!-- house -->');
+    expect(page, 'draw it anew: npm run ts test/structure/house.ts').toBe(withHouse(page, house(imports)));
+  });
 });
 
 test('every floor has folders that exist', () => {
@@ -45,7 +60,7 @@ test.each([
   if (to.startsWith('.')) {
     write(join('src', dirname(from), to), `import type { A } from './a.ts';\nexport type B = A;\n`);
   }
-  const { violations } = await violationsIn(folder);
+  const { violations } = (await importsIn(folder)).summary;
   expect(violations.map((violation) => violation.rule.name)).toContain(rule);
 });
 
@@ -55,15 +70,5 @@ test('an import that goes down is fine', async () => {
   mkdirSync(join(folder, 'src/protocol/wire'), { recursive: true });
   writeFileSync(join(folder, 'src/base/a.ts'), 'export type A = 1;\n');
   writeFileSync(join(folder, 'src/protocol/wire/b.ts'), `export { A } from '../../base/a.ts';\n`);
-  expect((await violationsIn(folder)).violations).toEqual([]);
+  expect((await importsIn(folder)).summary.violations).toEqual([]);
 });
-
-async function violationsIn(baseDir: string): Promise<ICruiseResult['summary']> {
-  const { output } = await cruise(['src'], {
-    ...config.options,
-    baseDir,
-    validate: true,
-    ruleSet: { forbidden: config.forbidden },
-  });
-  return (output as ICruiseResult).summary;
-}

@@ -169,12 +169,13 @@ test('what expires, is superseded or dropped leaves a gap where it was, whatever
             }
             slow.expire(clock.nowMs);
           }
-          expect(queue.messageCount).toBe(slow.messages.length);
-          expect(queue.bytes).toBe(
-            slow.messages.reduce((sum, { text }) => sum + 8 + 1 + text.length + 64, 0),
-          );
+          const { length } = slow.messages;
+          const bytes = slow.messages.reduce((sum, { text }) => sum + 8 + 1 + text.length + 64, 0);
+          if (queue.messageCount !== length || queue.bytes !== bytes)
+            expect([queue.messageCount, queue.bytes]).toEqual([length, bytes]);
           // Gaps do not pile up: with nothing read, there are hardly more entries than messages and answers.
-          expect(entriesOf(queue)).toBeLessThanOrEqual(2 * (queue.messageCount + queue.answerCount) + 140);
+          const entriesMax = 2 * (queue.messageCount + queue.answerCount) + 140;
+          if (entriesOf(queue) > entriesMax) expect(entriesOf(queue)).toBeLessThanOrEqual(entriesMax);
         }
         shiftAll(false);
         expect([queue.bytes, queue.messageCount, queue.answerCount, queue.isPlain]).toEqual([0, 0, 0, true]);
