@@ -757,6 +757,8 @@ static napi_value socket_bind(napi_env env, napi_callback_info info) {
 static bool is_sound(const Outgoing *row, int family, size_t arena_bytes) {
   return row->start >= 0 && row->length >= 0 && (int64_t)row->start + row->length <= (int64_t)arena_bytes &&
          row->segment >= 0 && row->segment <= UINT16_MAX && row->done >= 0 && row->done <= row->length &&
+         row->refused >= 0 && row->refused - 1 <= row->length && row->refused_bytes >= 0 &&
+         row->refused_bytes <= row->done &&
          (row->from.family == 0 || row->from.family == 4 || family == 6);
 }
 
