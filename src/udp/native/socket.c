@@ -340,7 +340,7 @@ static void on_refused(Socket *socket, Outgoing *row, size_t bytes, int error) {
     if (error == EMSGSIZE || (error == EINVAL && has_source)) return;
     socket->rest = socket->next_rest;
     if (socket->next_rest < REST_MAX) socket->next_rest *= 2;
-  } else if (has_source && (error == EINVAL || error == EADDRNOTAVAIL || error == ENODEV)) {
+  } else if (has_source && (error == EINVAL || error == EADDRNOTAVAIL || error == ENODEV || error == ENETUNREACH)) {
     row->state |= IS_FROM_ANYWHERE; /* this machine has that address no more */
   } else {
     /* Where it is not for its size, the rest of the row would fare the same. */
