@@ -3,6 +3,7 @@
  * asks for that. What is needed for it, and what was found, lies in a {@link ReceiveScratch}.
  */
 
+import type { Micros } from '../../base/time.ts';
 import { openPacket, type PacketKeys, PHASE_BIT, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import { FAILED, LEFT, PacketTable } from '../crypto/packet-table.ts';
 import type { ReceiveBatch } from '../datagram/receive-batch.ts';
@@ -40,6 +41,8 @@ export class ReceiveScratch {
   shared: SharedDatagrams | null = null;
   /** The ECN codepoint that the datagram came with. */
   ecn: EcnCodepoint = EcnCodepoint.NOT_ECT;
+  /** How long the datagram waited to be read, as far as its socket can tell. */
+  waited: Micros = 0;
   /** Where the datagram came from and to, and how large it was; the host is '' where that does not matter. */
   host = '';
   port = 0;
@@ -53,6 +56,7 @@ export class ReceiveScratch {
     this.isShared = batch.isShared[i] !== 0;
     this.shared = null;
     this.ecn = batch.ecnOf(i);
+    this.waited = -batch.arrivedAt(i, 0);
     this.host = batch.host[i];
     this.port = batch.port[i];
     this.local = batch.local[i];

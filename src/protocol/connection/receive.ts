@@ -113,6 +113,8 @@ export class PacketReceiver {
   private number = 0;
   /** It was sealed before the newest key update. */
   private isOld = false;
+  /** How long the packet that is read now waited in the socket. */
+  private waited: Micros = 0;
   /** Which of the socket's own addresses the latest datagram came to, opened or not. */
   private latestLocal = 0;
   /** The packet that is being read came another way than packets go. */
@@ -260,6 +262,7 @@ export class PacketReceiver {
       scratch.host !== '' &&
       lifecycle.state === ConnectionState.CONFIRMED;
     if (this.trace !== null) this.tracePacket(this.trace, type, data, scratch, now, arrivedAt);
+    this.waited = scratch.waited;
     this.onPacketOpened(space, now);
     reader.reset(data, opened.payloadStart, opened.payloadEnd);
     reader.isKept = scratch.isShared;
@@ -446,7 +449,7 @@ export class PacketReceiver {
     const isHandshake = this.lifecycle.state !== ConnectionState.CONFIRMED;
     const datagram = isHandshake ? this.counters.datagramsReceived - 1 : -1;
     const packet = openedPacket(type, data, scratch.opened, scratch.header, datagram);
-    trace.received(packet, arrivedAt < now, now);
+    trace.received(packet, arrivedAt < now - scratch.waited, now);
   }
 
   private onOpened(result: OpenResult, type: number, bytes: number, now: Micros): void {
@@ -597,6 +600,7 @@ export class PacketReceiver {
     )
       return CloseCode.KEY_UPDATE_ERROR; // [PKT-28] the peer opened packets of newer keys than it seals with
     const ecn = frame.ect0 < 0 ? null : frame;
+    recovery.heardAt = now - this.waited;
     const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now, ecn);
     if (code !== 0) return code;
     if (frame.recoveredCount > 0) {

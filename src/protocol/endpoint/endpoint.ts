@@ -477,7 +477,7 @@ export class Endpoint {
       }
       const data = batch.data[i];
       try {
-        connection.receiver.receivePayload(PacketType.ONE_RTT, data, scratch, now);
+        connection.receiver.receivePayload(PacketType.ONE_RTT, data, scratch, now, now - scratch.waited);
       } catch (error) {
         this.onInternalError(connection, error, now);
         continue; // somebody may have a view of its bytes
@@ -509,7 +509,7 @@ export class Endpoint {
       this.routedTo = connection;
       connection.receiver.onDatagram(data.length, host, port, local);
       this.ready.add(connection);
-      connection.receiver.receiveDatagram(data, 0, this.scratch, now);
+      connection.receiver.receiveDatagram(data, 0, this.scratch, now, now - this.scratch.waited);
     } else if (hasLocalId && this.isForeign(batch, i, dcidStart)) {
       // The driver sees to it.
     } else if (this.scratch.header.type === PacketType.INITIAL) {

@@ -38,6 +38,8 @@ export class Recovery {
   private readonly pto: ProbeTimeout;
   private thresholds = new LossThresholds();
   private resumedAt: Micros = -1;
+  /** When the packet came whose ACK {@link onAck} takes next, which may be before it is looked at. */
+  heardAt: Micros = 0;
 
   constructor(path: Path, isServer: boolean, thin = new ThinSender()) {
     this.path = path;
@@ -270,7 +272,9 @@ export class Recovery {
     // [REC-5] Only what the peer may delay, and only as long as it may.
     let delay = space === PacketSpace.INITIAL ? 0 : ackDelay;
     if (this.pto.isHandshakeConfirmed) delay = Math.min(delay, this.pto.peerMaxAckDelay);
-    rtt.update(now - sentTime, delay, now);
+    // [REC-2] Until the ACK came. The time of day, by which sockets stamp, may have been set meanwhile.
+    const heardAt = this.heardAt > sentTime ? Math.min(this.heardAt, now) : now;
+    rtt.update(heardAt - sentTime, delay, now);
     sent.retention = RETENTION_PTOS * rtt.probeTimeout;
   }
 
