@@ -9,6 +9,8 @@ import type { TransmitBatch } from '../datagram/transmit-batch.ts';
  * those that have messages to send go first, and in a batch of their own: no message waits while the acknowledgements of others are packed,
  * sealed and sent. The next batch is for all, or messages that never end would keep acknowledgements away. A turn is a part of the batch, so
  * that none waits while another fills whole batches, but long enough for segmentation to be of use.
+ *
+ * Whoever is ready, what a batch costs does not grow with how many are.
  */
 export class ReadyConnections {
   private readonly ring = new Ring<Connection>();
@@ -54,7 +56,7 @@ export class ReadyConnections {
   private goRound(batch: TransmitBatch, now: Micros, messagesOnly: boolean, before: number): boolean {
     const { ring } = this;
     const sharers = ring.length;
-    for (let left = sharers; left > 0; left--) {
+    for (let left = messagesOnly ? Math.min(sharers, LOOKS_MAX) : sharers; left > 0; left--) {
       const connection = ring.peek() as Connection;
       if (isForgotten(connection)) {
         ring.shift();
@@ -94,3 +96,6 @@ function isForgotten({ lifecycle }: Connection): boolean {
 type Pack = (connection: Connection, batch: TransmitBatch, now: Micros) => boolean;
 /** {@link Pack} threw. True when the connection is ready once more, to tell that it is over. */
 type OnPackError = (connection: Connection, error: unknown, now: Micros) => boolean;
+
+/** So many are looked at for messages before a batch: when thousands are to acknowledge, all of them for each batch would cost more than the batch. */
+const LOOKS_MAX = 1_024;
