@@ -5,7 +5,8 @@
  *   2. `packDatagram` decides which packets a datagram holds: Initial, Handshake, 1-RTT, in this order;
  *   3. `packHandshake` fills the first two kinds: ACK, then CRYPTO;
  *   4. `packApplication` fills the last: ACK, then control frames, then messages as the scheduler says;
- *   5. {@link PacketBuilder} lays headers, frames and padding out in the arena.
+ *   5. {@link PacketBuilder} lays headers, frames and padding out in the arena;
+ *   6. behind a full packet `packRun` packs those that are like it, messages of one stream and nothing else, without asking everybody each time.
  *
  * Everything is sealed later, by the endpoint, for all connections of the batch at once. It is one file because it is one way.
  */
@@ -17,7 +18,7 @@ import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
-import type { Path } from '../path/path.ts';
+import { AddressState, type Path } from '../path/path.ts';
 import { markOffPath } from '../recovery/off-path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
@@ -170,8 +171,61 @@ export class PacketAssembler {
         this.limit.move(this.sendLimit(now), now);
         this.trace?.metrics(path, this.recovery.ptoCount, now);
         return false;
-      }
+      } else if (this.fillsPackets) this.packRun(builder, batch, now);
     }
+  }
+
+  /**
+   * Packs what {@link packDatagram} would, as long as messages of one stream are all there is to say: who else may have a say is asked once, for
+   * packing changes none of it.
+   */
+  private packRun(builder: PacketBuilder, batch: TransmitBatch, now: Micros): void {
+    const { ids, packer, path } = this;
+    const state = this.spaces[PacketSpace.APPLICATION];
+    if (state === null || !packer.isRun || !this.hasOnlyMessages(state, now)) return;
+    const { frames } = builder;
+    const keys = state.keys.toSeal(PacketSpace.APPLICATION);
+    const { mtu } = path;
+    while (
+      packer.isRun &&
+      batch.hasRoom(mtu) &&
+      !this.keyUpdates.isDue(state.nextNumber, now) &&
+      this.mayFill(now)
+    ) {
+      builder.beginDatagram(batch, mtu, now);
+      if (this.beginPacket(builder, state, keys, ids, now)) {
+        packer.writeRun(frames);
+        if (builder.payloadBytes === 0) this.cancelPacket(builder, PacketSpace.APPLICATION);
+        else {
+          if (ids.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
+          this.endPacket(builder, state, true, true, now);
+        }
+      }
+      const sent = this.endDatagram(builder, batch);
+      if (sent === 0) return;
+      path.validation.onSent(sent);
+    }
+  }
+
+  /** Nothing is to be said but messages, in packets of the usual size. */
+  private hasOnlyMessages({ acks }: PacketNumberSpace, now: Micros): boolean {
+    const { path, spaces } = this;
+    return (
+      this.lifecycle.state === ConnectionState.CONFIRMED &&
+      spaces[PacketSpace.INITIAL] === null &&
+      spaces[PacketSpace.HANDSHAKE] === null &&
+      path.validation.state === AddressState.VALIDATED &&
+      !path.loss.isLossy && // else acknowledgements may be asked for behind any packet
+      this.recovery.probesPending(PacketSpace.APPLICATION) === 0 &&
+      acks.pending === 0 &&
+      !acks.ackDue(now) &&
+      !this.packer.thins &&
+      !this.protection.isAsked &&
+      !this.control.isDue &&
+      !this.paths.isDue &&
+      !this.recovery.isExhausted(now) &&
+      this.sizeProbeBytes(now) === 0
+    );
   }
 
   /**

@@ -207,6 +207,37 @@ export class StreamPacker {
     if (this.context.outcomes.length > 0) this.events.outcomes(this.context.outcomes);
   }
 
+  /** {@link write} has nothing to write but messages of one stream. */
+  get isRun(): boolean {
+    return (
+      this.scheduler.hasOne &&
+      this.context.copies.count === 0 &&
+      this.controlDue.size === 0 &&
+      this.droppedDue.size === 0 &&
+      !this.limits.due &&
+      !this.pool.hasRoomAgain
+    );
+  }
+
+  /** {@link write} while {@link isRun}, for another packet of the same moment. */
+  writeRun(w: FrameWriter): void {
+    const { context, scheduler } = this;
+    const { retransmittedBytes } = context;
+    context.copies.beginPacket();
+    scheduler.beginPacket(w.now, 0); // what it is due since the packet before is nothing
+    const stream = scheduler.next() as ConnectionStream;
+    const before = w.at;
+    stream.sender.write(w);
+    if (w.at > before) scheduler.charge(stream, w.at - before);
+    else scheduler.skip(stream);
+    if (stream.sender.sendable) this.setDeadline(stream);
+    else scheduler.deactivate(stream);
+    this.events.sent(stream);
+    if (context.copies.isReady) this.writeCopies(w, context.copies);
+    if (context.retransmittedBytes !== retransmittedBytes) context.retransmittedPackets++;
+    if (context.outcomes.length > 0) this.events.outcomes(context.outcomes);
+  }
+
   /** Congestion control lets nothing out: what has waited for so long that it is out of date gives way. [STR-43] */
   onBlocked(now: Micros): void {
     if (now < this.thinsAt) return;
