@@ -10,7 +10,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   ladder: 'what each layer costs, from bare datagrams up',
   'in-process':
     'what our own code costs a message and a packet, with a socket that only hands over and a cipher that does nothing',
-  peers: 'the whole stack beside TLS 1.3 over TCP, corked and not, with the same harness',
+  peers: 'the whole stack, also with internet-sized packets, beside TLS 1.3 over TCP, corked and not',
   latency: 'round trips of one message at a time, pinned to one core where `taskset` is there',
   resumption:
     'handshakes a second and the time to the first answer with a ticket and early data, beside TLS 1.3',

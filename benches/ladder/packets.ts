@@ -4,13 +4,17 @@ import { assert } from '../../src/base/errors.ts';
 import { RangeSet } from '../../src/base/ranges.ts';
 import type { Counts } from '../../src/bench/workload.ts';
 import {
+  type KeyRow,
+  LEFT,
   openPacket,
   type PacketKeys,
+  PacketTable,
   ReplayWindow,
   sealPacket,
   TAG_BYTES,
   UnprotectedHeader,
 } from '../../src/protocol/crypto/index.ts';
+import type { ReceiveBatch } from '../../src/protocol/datagram/index.ts';
 import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../src/protocol/wire/frame-writer.ts';
@@ -46,8 +50,10 @@ export interface PacketWriter {
 /** How a rung reads datagrams. */
 export interface PacketReader {
   readonly counts: Counts;
-  /** Reads a datagram, and counts what is new of it. Returns its number, or -1 when it is none of ours. */
-  read(datagram: Uint8Array): number;
+  /** The first pass over a batch: opening, in rungs whose packets the native addon opens. */
+  begin(batch: ReceiveBatch): void;
+  /** Reads datagram `i` of the batch, and counts what is new of it. Returns its number, or -1 when it is none of ours. */
+  read(datagram: Uint8Array, i?: number): number;
 }
 
 /** How a rung's receiver tells its sender what came. */
@@ -59,8 +65,9 @@ export interface FeedbackWriter {
 }
 
 export interface FeedbackReader {
+  begin(batch: ReceiveBatch): void;
   /** The first number that is not known to have come, or -1 when the datagram is none of ours. */
-  read(datagram: Uint8Array): number;
+  read(datagram: Uint8Array, i?: number): number;
 }
 
 /** A datagram a message, and nothing of ours but the number in its first 4 bytes. */
@@ -88,6 +95,8 @@ export class RawReader implements PacketReader {
   readonly counts: Counts = { messages: 0, bytes: 0, packets: 0 };
   private readonly seen = new RangeSet();
 
+  begin(): void {}
+
   read(datagram: Uint8Array): number {
     if (datagram.length < RAW_NUMBER_BYTES) return -1;
     const number = readNumber(datagram, 0);
@@ -114,6 +123,8 @@ export class LightFeedbackWriter implements FeedbackWriter {
 }
 
 export class LightFeedbackReader implements FeedbackReader {
+  begin(): void {}
+
   read(datagram: Uint8Array): number {
     return datagram.length === RAW_NUMBER_BYTES ? readNumber(datagram, 0) : -1;
   }
@@ -133,6 +144,7 @@ export class FramedWriter implements PacketWriter {
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
   private readonly numbers: number[] = [];
+  private readonly table = new PacketTable();
   private packed = 0;
 
   /** @param size - bytes of a message, 0 for one that fills the packet */
@@ -162,10 +174,20 @@ export class FramedWriter implements PacketWriter {
   finish(arena: Uint8Array): void {
     const { keys, starts, ends, numbers } = this;
     if (keys === null) return;
-    for (let i = 0; i < this.packed; i++) {
-      sealPacket(keys, arena, starts[i], starts[i] + 1 + CONNECTION_ID.length, ends[i], numbers[i]);
+    if (keys.native !== null) this.sealAll(arena, keys.native);
+    else {
+      for (let i = 0; i < this.packed; i++)
+        sealPacket(keys, arena, starts[i], starts[i] + NUMBER_START, ends[i], numbers[i]);
     }
     this.packed = 0;
+  }
+
+  private sealAll(arena: Uint8Array, keys: KeyRow): void {
+    const { ends, numbers, starts, table } = this;
+    for (let i = 0; i < this.packed; i++)
+      table.add(starts[i], starts[i] + NUMBER_START, ends[i], keys, numbers[i]);
+    table.seal(arena);
+    table.clear();
   }
 
   private writeMessages(arena: Uint8Array, at: number, first: number): number {
@@ -200,9 +222,13 @@ export class FramedReader implements PacketReader {
     this.opening = new PacketOpening(keys);
   }
 
-  read(datagram: Uint8Array): number {
+  begin(batch: ReceiveBatch): void {
+    this.opening.begin(batch);
+  }
+
+  read(datagram: Uint8Array, i = 0): number {
     const { frames, opening } = this;
-    if (!opening.open(datagram)) return -1;
+    if (!opening.open(datagram, i)) return -1;
     this.counts.packets++;
     frames.reset(datagram, opening.payloadStart, opening.payloadEnd);
     while (nextFrame(frames)) {
@@ -242,18 +268,47 @@ class PacketOpening {
   private readonly header = new PacketHeader();
   private readonly unprotected = new UnprotectedHeader();
   private readonly replay = new ReplayWindow();
+  private readonly table = new PacketTable();
+  /** The addon has opened the batch at hand, as far as it does. */
+  private isOpened = false;
   private largest = -1;
 
   constructor(keys: PacketKeys | null) {
     this.keys = keys;
   }
 
-  open(datagram: Uint8Array): boolean {
+  begin({ arena, count, data, offset }: ReceiveBatch): void {
+    const keys = this.keys?.native ?? null;
+    this.isOpened = keys !== null && arena !== null;
+    if (keys === null || arena === null) return;
+    for (let i = 0; i < count; i++) {
+      const start = offset[i];
+      this.table.add(start, start + NUMBER_START, start + data[i].length, keys, this.largest);
+    }
+    this.table.open(arena);
+    this.table.clear();
+  }
+
+  open(datagram: Uint8Array, i: number): boolean {
+    if (this.isOpened && this.table.result(i) !== LEFT) return this.take(datagram, i);
     const { header } = this;
     if (!parsePacketHeader(header, datagram, 0, datagram.length, CONNECTION_ID.length)) return false;
     if (!isOurs(datagram, header.dcidStart)) return false;
     const opened = this.keys === null ? this.readClear(datagram) : this.openSealed(datagram, this.keys);
     if (!opened || this.replay.seen(this.number)) return false;
+    this.replay.mark(this.number);
+    if (this.number > this.largest) this.largest = this.number;
+    return true;
+  }
+
+  /** What the addon opened. */
+  private take(datagram: Uint8Array, i: number): boolean {
+    const { table } = this;
+    if (table.result(i) < 0 || !isOurs(datagram, 1)) return false;
+    this.number = table.number(i);
+    this.payloadStart = table.headerBytes(i);
+    this.payloadEnd = datagram.length - TAG_BYTES;
+    if (this.replay.seen(this.number)) return false;
     this.replay.mark(this.number);
     if (this.number > this.largest) this.largest = this.number;
     return true;
@@ -319,7 +374,7 @@ export class AckWriter implements FeedbackWriter {
     const payload = writeShortHeader(arena, at, false, 0, CONNECTION_ID, number, NUMBER_BYTES);
     frames.begin(arena, payload, at + ACK_BYTES_MAX - TAG_BYTES);
     writeAck(frames, this.received, 0, number);
-    return sealPacket(this.keys, arena, at, at + 1 + CONNECTION_ID.length, frames.at, number);
+    return sealPacket(this.keys, arena, at, at + NUMBER_START, frames.at, number);
   }
 }
 
@@ -332,9 +387,13 @@ export class AckReader implements FeedbackReader {
     this.opening = new PacketOpening(keys);
   }
 
-  read(datagram: Uint8Array): number {
+  begin(batch: ReceiveBatch): void {
+    this.opening.begin(batch);
+  }
+
+  read(datagram: Uint8Array, i = 0): number {
     const { frames, opening } = this;
-    if (!opening.open(datagram)) return -1;
+    if (!opening.open(datagram, i)) return -1;
     let next = -1;
     frames.reset(datagram, opening.payloadStart, opening.payloadEnd);
     while (nextFrame(frames)) if (frames.type === FrameType.ACK) next = frames.largest + 1;
@@ -358,7 +417,8 @@ const RAW_NUMBER_BYTES = 4;
 const CONNECTION_ID = Uint8Array.of(0x6a, 0x73, 0x70, 0x62, 0x65, 0x6e, 0x63, 0x68);
 /** Enough for more packets in flight than any window here. */
 const NUMBER_BYTES = 2;
-const HEADER_BYTES = 1 + CONNECTION_ID.length + NUMBER_BYTES;
+const NUMBER_START = 1 + CONNECTION_ID.length;
+const HEADER_BYTES = NUMBER_START + NUMBER_BYTES;
 const STREAM = 0;
 /** Sequences of a run stay below this, and take 4 bytes at most. */
 const SEQUENCE_LARGE = 2 ** 30 - 1;

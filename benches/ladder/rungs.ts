@@ -1,6 +1,12 @@
 import type { Receiver, Sender, Target, Workload, WorkloadOptions } from '../../src/bench/workload.ts';
-import { chooseAead, PacketKeys } from '../../src/protocol/crypto/index.ts';
-import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
+import { STREAMING } from '../../src/bench/workloads.ts';
+import {
+  type AeadPreference,
+  chooseAead,
+  type PacketKeys,
+  packetKeys,
+} from '../../src/protocol/crypto/index.ts';
+import { bindSocket } from '../../src/udp/bind-socket.ts';
 import { CountingReceiver, PacedSender } from './paced.ts';
 import {
   AckReader,
@@ -17,6 +23,11 @@ import {
   RawWriter,
 } from './packets.ts';
 
+/** The same where the native addon is not used: what every machine has. */
+export function pure(workload: Workload, module: string): Workload {
+  return { ...workload, name: `pure ${workload.name}`, module, environment: { JSP_NATIVE: '0' } };
+}
+
 /**
  * The lower rungs of the ladder: what the stack is made of, each with the same sockets, arenas and ciphers as the stack and with
  * one thing more than the rung below. None of them sends a lost message again.
@@ -28,8 +39,10 @@ import {
  *
  * All keep a window of datagrams in flight, so that the receive buffer does not overflow; below `acks` the feedback is one
  * bare datagram for an eighth of the window.
+ *
+ * Each is there twice: by the native addon where that serves (whole batches cross into C, to be sealed and sent, or read and opened), and `pure`.
  */
-export const workloads: readonly Workload[] = [
+const RUNGS: readonly Workload[] = [
   rung('raw', {
     writer: ({ mtu, size }) => new RawWriter(size === 0 ? mtu : size),
     reader: () => new RawReader(),
@@ -57,6 +70,12 @@ export const workloads: readonly Workload[] = [
   }),
 ];
 
+export const workloads: readonly Workload[] = [
+  ...RUNGS,
+  ...RUNGS.map((each) => pure(each, import.meta.url)),
+  pure(STREAMING, import.meta.url),
+];
+
 interface Rung {
   writer(options: WorkloadOptions): PacketWriter;
   reader(options: WorkloadOptions): PacketReader;
@@ -71,13 +90,13 @@ function rung(name: string, parts: Rung): Workload {
     name,
     module: import.meta.url,
     async openReceiver(options: WorkloadOptions): Promise<Receiver> {
-      const socket = await bindDgramSocket({ host: '127.0.0.1' });
+      const socket = await bindSocket({ host: '127.0.0.1' });
       const eighth = Math.ceil(windowOf(options, socket.receiveBufferBytes) / 8);
       const every = Math.min(eighth, parts.feedbackEveryMax?.(options) ?? eighth);
       return new CountingReceiver(socket, parts.reader(options), parts.feedbackWriter(options), every);
     },
     async openSender(options: WorkloadOptions, target: Target): Promise<Sender> {
-      const socket = await bindDgramSocket({ connectTo: target });
+      const socket = await bindSocket({ connectTo: target });
       const window = windowOf(options, target.receiveBufferBytes);
       return new PacedSender(socket, target, parts.writer(options), parts.feedbackReader(options), window);
     },
@@ -92,16 +111,10 @@ function windowOf(options: WorkloadOptions, receiveBufferBytes: number): number 
   return Math.max(2, Math.min(fits, numberSetting(options, 'window', WINDOW_MAX)));
 }
 
-/** Keys that both processes know: a benchmark has no handshake. */
+/** Keys that both processes know: a benchmark has no handshake. ChaCha20-Poly1305, as the peers have it. */
 function benchKeys(options: WorkloadOptions, direction: number): PacketKeys {
-  const provider = chooseAead((options.settings.aead as 'auto' | undefined) ?? 'auto');
-  const key = new Uint8Array(32).fill(direction);
-  const headerKey = new Uint8Array(32).fill(direction + 1);
-  return new PacketKeys(
-    provider.createKey(key),
-    new Uint8Array(12).fill(direction + 2),
-    provider.createHeaderKey(headerKey),
-  );
+  const provider = chooseAead((options.settings.aead as AeadPreference | undefined) ?? 'auto');
+  return packetKeys(provider, new Uint8Array(32).fill(direction));
 }
 
 function numberSetting(options: WorkloadOptions, name: string, fallback: number): number {

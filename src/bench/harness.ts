@@ -34,11 +34,11 @@ export async function runWorkload(workload: Workload, options: RunOptions): Prom
 
 /** Runs a workload once: opens receiver and sender, warms up, measures, lets the last messages arrive, and ends both. */
 export async function runOnce(workload: Workload, options: RunOptions): Promise<BenchResult> {
-  const { module, name } = workload;
+  const { environment, module, name } = workload;
   const { size, mtu, settings = {}, seconds = 2, warmUpSeconds = seconds, cores = null } = options;
   const workloadOptions: WorkloadOptions = { size, mtu, settings };
-  const receiver: HarnessWorker = new WorkerProcess(WORKER, cores?.receiver);
-  const sender: HarnessWorker = new WorkerProcess(WORKER, cores?.sender);
+  const receiver: HarnessWorker = new WorkerProcess(WORKER, cores?.receiver, environment);
+  const sender: HarnessWorker = new WorkerProcess(WORKER, cores?.sender, environment);
   try {
     const opened = await receiver.ask({ ask: 'receiver', module, workload: name, options: workloadOptions });
     const target = opened.target as Target;

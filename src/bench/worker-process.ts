@@ -20,8 +20,9 @@ export class WorkerProcess<Request extends object, Answer extends WorkerFailure>
   /**
    * @param script - of the process
    * @param cpu - the core to stay on; needs `taskset`
+   * @param environment - beside that of this process
    */
-  constructor(script: string, cpu?: number) {
+  constructor(script: string, cpu?: number, environment: Readonly<Record<string, string>> = {}) {
     const pinned =
       cpu === undefined
         ? {}
@@ -29,6 +30,7 @@ export class WorkerProcess<Request extends object, Answer extends WorkerFailure>
     this.child = fork(script, {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'advanced',
+      env: { ...process.env, ...environment },
       ...pinned,
     });
   }

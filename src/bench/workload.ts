@@ -9,6 +9,8 @@ export interface Workload {
   readonly name: string;
   /** URL of the module whose export `workloads` holds this workload, for the processes to load: `import.meta.url`. */
   readonly module: string;
+  /** What its processes have in their environment beside what there is. */
+  readonly environment?: Readonly<Record<string, string>>;
   openReceiver(options: WorkloadOptions): Promise<Receiver>;
   openSender(options: WorkloadOptions, target: Target): Promise<Sender>;
 }

@@ -7,11 +7,20 @@ import { percentilesOf } from '../../src/bench/figures.ts';
 import type { Counts, Workload, WorkloadOptions } from '../../src/bench/workload.ts';
 import { RAW_PING_PONG } from '../../src/bench/workloads.ts';
 
+const isPure = ({ name }: Workload) => name.startsWith('pure ');
+const rungs = ladder.filter((workload) => !isPure(workload));
+
 test('the ladder goes from bare datagrams to the whole but for retransmission, a layer a rung', () => {
-  expect(ladder.map(({ name }) => name)).toEqual(['raw', 'framing', 'aead', 'acks']);
+  expect(rungs.map(({ name }) => name)).toEqual(['raw', 'framing', 'aead', 'acks']);
 });
 
-describe.each(ladder)('the rung $name', (workload) => {
+test('each rung, and the whole, is there without the native addon, too', () => {
+  const pure = ladder.filter(isPure);
+  expect(pure.map(({ name }) => name)).toEqual([...rungs.map(({ name }) => `pure ${name}`), 'pure stack']);
+  for (const { environment } of pure) expect(environment).toEqual({ JSP_NATIVE: '0' });
+});
+
+describe.each(rungs)('the rung $name', (workload) => {
   test.each([
     { mtu: 64, size: 0 },
     { mtu: 1_472, size: 64 },

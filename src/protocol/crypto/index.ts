@@ -28,6 +28,7 @@ export {
   sealPacket,
   UnprotectedHeader,
 } from './packet-protection.ts';
+export { FAILED, type KeyRow, LEFT, PacketTable } from './packet-table.ts';
 export {
   type ConnectionIdSource,
   FRONT_SECRET_BYTES,
