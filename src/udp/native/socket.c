@@ -144,6 +144,8 @@ typedef struct {
   bool is_connected;
   bool is_wildcard;
   bool is_closed;
+  /* What the system told last of datagrams that it dropped; it tells nothing while there are none. */
+  int32_t overflows;
   /* Messages to read in one call. */
   int messages_read;
   /* Runs that go as single datagrams before UDP_SEGMENT is tried again; and how many after the next refusal. */
@@ -473,9 +475,10 @@ static int receive(Socket *socket, Memory arena, Memory table) {
                       .length = (int32_t)messages[i].msg_len,
                       .from = of_system(&from[i]),
                       .is_cut = (message->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0};
-    read_control(&messages[i].msg_hdr, row, &incoming->overflows, &now);
+    read_control(&messages[i].msg_hdr, row, &socket->overflows, &now);
     sum += row->length;
   }
+  incoming->overflows = socket->overflows;
   const int64_t next = sum == 0 ? MESSAGES_MAX : (int64_t)READ_BYTES * count / sum;
   socket->messages_read = next > MESSAGES_MAX ? MESSAGES_MAX : next < 1 ? 1 : (int)next;
   return count;
