@@ -24,10 +24,16 @@ await seat.work(async () => {
   // [WRK-9] In its last moments the thread can still send. Where it is terminated there are none.
   process.on('exit', () => lastWords(listener));
   const { host, port, url } = listener;
+  // Asked to close while it goes away, it stops once.
+  let stopped: Promise<void> | null = null;
+  const stop = async () => {
+    stopped ??= Promise.resolve(module.stop?.(context));
+    await stopped;
+  };
   return {
     value: { host, port, url },
     duties: {
-      answer: (question) => answerTo(question as WorkerQuestion, listener, module, context),
+      answer: (question) => answerTo(question as WorkerQuestion, listener, stop),
       told: (message) => heed(message as WorkerTidings, listener),
     },
   };
@@ -60,18 +66,17 @@ function report(listener: Listener): void {
 async function answerTo(
   question: WorkerQuestion,
   listener: Listener,
-  module: WorkerModule,
-  context: WorkerContext,
+  stop: () => Promise<void>,
 ): Promise<unknown> {
   switch (question.ask) {
     case 'metrics':
       return { ...listener.metrics(), ...seat.fellows.counters };
     case 'close':
       await listener.close(question.options);
-      return module.stop?.(context);
+      return stop();
     case 'goAway':
       await listener.goAway(question.options);
-      return module.stop?.(context);
+      return stop();
   }
 }
 

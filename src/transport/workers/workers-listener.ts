@@ -389,6 +389,10 @@ async function listenWithWorkers(given: WorkersListenOptions): Promise<WorkersLi
   if (signal?.aborted) throw abortError(signal);
   const listener = listenerWith(given, workersOf(given.workers));
   await startOf(listener);
+  if (signal?.aborted) {
+    await listener.close({ timeoutMs: 0 });
+    throw abortError(signal);
+  }
   listener.once(
     'close',
     onAbort(signal, () => void listener.close({ timeoutMs: 0 })),

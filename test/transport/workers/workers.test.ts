@@ -215,6 +215,25 @@ describe('closing', () => {
     await going;
   });
 
+  test('while it goes away comes sooner, and stops each module once [WRK-8]', async () => {
+    const stops = new SharedArrayBuffer(4);
+    const listener = await serveWorkers({ data: { stops } });
+    const [[client]] = await clientsOfAll(listener);
+    const told = once(client, 'goaway');
+    const going = listener.goAway({ withinMs: 3_600_000 });
+    await told;
+    await listener.close({ timeoutMs: 0 });
+    await going;
+    expect(new Int32Array(stops)[0]).toBe(WORKERS);
+  });
+
+  test('by a signal that fires while workers start leaves none behind', async () => {
+    const abort = new AbortController();
+    const listening = listen({ ...given(), signal: abort.signal });
+    abort.abort();
+    await expect(listening).rejects.toMatchObject({ code: 'ERR_JSP_ABORTED' });
+  });
+
   test('by a signal', async () => {
     const abort = new AbortController();
     const listener = await serveWorkers({ signal: abort.signal });
