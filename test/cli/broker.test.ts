@@ -103,7 +103,7 @@ describe('jsp broker', () => {
 
   test('says what happened and ends with 1 when its socket fails for good [BRK-37]', async () => {
     const preload = fileURLToPath(new URL('./breaking-socket.cjs', import.meta.url));
-    const env = { NODE_OPTIONS: `--require "${preload}"` };
+    const env = { NODE_OPTIONS: `--require "${preload}"`, JSP_NATIVE: '0' }; // it is Node's sockets that it breaks
     const broker = await new Jsp(['broker', '--port', '0'], { env }).until(({ out }) => out.includes('\n'));
     broker.process.kill('SIGUSR2');
     const { exitCode, err } = await broker.ended;

@@ -133,7 +133,7 @@ export class FrameWriter {
   }
 
   /** What was written, which is the caller's from now on. */
-  take(): Uint8Array<ArrayBuffer> {
+  take(): Uint8Array {
     const batch = this.bytes.subarray(0, this.at);
     this.expectedBytes = Math.min(EXPECTED_BYTES_MAX, Math.max(FIRST_BYTES, this.at + (this.at >> 2)));
     this.bytes = NOTHING;
@@ -218,7 +218,7 @@ export function sharedMs(): number {
 
 /** How one end gives a batch to the other: in order, and all of them or, when the other thread is gone, none any more. */
 export interface BatchPort {
-  post(batch: Uint8Array<ArrayBuffer>): void;
+  post(batch: Uint8Array): void;
 }
 
 const NOTHING = new Uint8Array(0);

@@ -15,7 +15,7 @@ export function start({ port }: WorkerContext): void {
   line = new CoreLine({
     clock: systemClock,
     sharedMs,
-    port: { post: (batch) => core.postMessage(batch, [batch.buffer]) },
+    port: { post: (batch) => core.postMessage(batch, [batch.buffer as ArrayBuffer]) },
   });
   core.on('message', (batch: Uint8Array) => line.take(batch));
   core.unref(); // the socket of its listener keeps the thread going

@@ -46,7 +46,7 @@ class WorkerLines {
     const line = new WorkerLine({
       clock: systemClock,
       sharedMs,
-      port: { post: (batch) => port1.postMessage(batch, [batch.buffer]) },
+      port: { post: (batch) => port1.postMessage(batch, [batch.buffer as ArrayBuffer]) },
       onConnection: (connection) => {
         if (this.owner === null) connection.destroy();
         else this.owner.onConnection(connection, connection.facts);
