@@ -126,6 +126,7 @@ class Loop {
       unref: () => {},
     } as DatagramSocket;
     const endpoint = {
+      foreign: { count: 0 },
       receive: (batch: ReceiveBatch) => {
         this.log.push('receive');
         this.read += batch.count;
