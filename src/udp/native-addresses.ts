@@ -4,6 +4,7 @@
  */
 
 import { networkInterfaces } from 'node:os';
+import { performance } from 'node:perf_hooks';
 import { addressBytes, formatAddress, isLinkLocal } from '../base/ip-address.ts';
 
 /** What stands in which word. */
@@ -27,7 +28,8 @@ export function addressWords(host: string): Int32Array {
   if (bytes !== null) {
     words[AddressWord.FAMILY] = bytes.length === 4 ? 4 : 6;
     new Uint8Array(words.buffer).set(bytes, 4 * AddressWord.BYTES);
-    words[AddressWord.ZONE] = isLinkLocal(host) ? interfaceNumber(host) : 0;
+    words[AddressWord.ZONE] =
+      isLinkLocal(host) && host.includes('%') ? ZONES.numberOf(host.slice(host.indexOf('%') + 1)) : 0;
   }
   if (WORDS.size >= WORDS_MAX) WORDS.clear();
   WORDS.set(host, words);
@@ -65,23 +67,50 @@ function formatWords(words: Int32Array, at: number): string {
   const length = words[at] === 4 ? 4 : 16;
   const bytes = new Uint8Array(words.buffer, words.byteOffset + 4 * (at + AddressWord.BYTES), length);
   const zone = words[at + AddressWord.ZONE];
-  return zone === 0 ? formatAddress(bytes) : `${formatAddress(bytes)}%${interfaceName(zone)}`;
+  return zone === 0 ? formatAddress(bytes) : `${formatAddress(bytes)}%${ZONES.nameOf(zone)}`;
 }
 
 /** Node tells the numbers of interfaces only with their link-local addresses, which are the ones that we need them for. */
-function interfaceNumber(host: string): number {
-  const zone = host.slice(host.indexOf('%') + 1);
-  if (!host.includes('%')) return 0;
-  const scope = (networkInterfaces()[zone] ?? []).find(({ scopeid }) => scopeid);
-  return scope?.scopeid ?? (/^\d+$/.test(zone) ? Number(zone) : 0);
+class Zones {
+  private readonly names = new Map<number, string>();
+  private readonly numbers = new Map<string, number>();
+  private lookAgainAtMs = 0;
+
+  /** The number where it has no name, or has had it for less than a second. */
+  nameOf(number: number): string {
+    this.lookIfDue();
+    return this.names.get(number) ?? `${number}`;
+  }
+
+  /** 0 where there is none. */
+  numberOf(name: string): number {
+    const isNumber = /^\d+$/.test(name);
+    this.lookIfDue();
+    // No datagram brings another name than those that are known: somebody here has just made it up, or made its interface.
+    if (!isNumber && !this.numbers.has(name)) this.look();
+    return this.numbers.get(name) ?? (isNumber ? Number(name) : 0);
+  }
+
+  /** Once a second at most, as it takes 100 us: whoever is on the link could have us look with each datagram, by addresses that nobody has. */
+  private lookIfDue(): void {
+    if (performance.now() >= this.lookAgainAtMs) this.look();
+  }
+
+  private look(): void {
+    this.names.clear();
+    this.numbers.clear();
+    for (const [name, addresses = []] of Object.entries(networkInterfaces()))
+      for (const { scopeid } of addresses) {
+        if (!scopeid) continue;
+        this.names.set(scopeid, name);
+        this.numbers.set(name, scopeid);
+      }
+    this.lookAgainAtMs = performance.now() + LOOK_GAP_MS;
+  }
 }
 
-function interfaceName(number: number): string {
-  for (const [name, addresses = []] of Object.entries(networkInterfaces()))
-    if (addresses.some(({ scopeid }) => scopeid === number)) return name;
-  return `${number}`;
-}
-
+const LOOK_GAP_MS = 1_000;
+const ZONES = new Zones();
 const WORDS = new Map<string, Int32Array>();
 const WORDS_MAX = 16_384;
 /** Addresses that were seen, each at the place that its bytes choose, where the next one with that place takes over. */
