@@ -1,7 +1,11 @@
 /**
  * A worker's end of what it shares with the core of its broker: it hands on what the clients of its connections say, and does on their streams what the core orders.
  *
- * The core is never behind by more than {@link UNTAKEN_BYTES_MAX}, nor with one stream by more than {@link STREAM_BYTES_MAX}: what goes beyond that is not read, and waits in the transport. [BRK-135]
+ * The core is never behind by more than {@link UNTAKEN_BYTES_MAX}, nor with one connection by more than {@link CONNECTION_BYTES_MAX} or one stream by {@link STREAM_BYTES_MAX}: what goes beyond that is not read, and waits in
+ * the transport, whose memory has its own bound. [BRK-135] What lies in the core on streams that it has stopped stops no stream that it has not: a subscribing stream goes on whatever the publishing ones of its client
+ * wait for [BRK-22], but with one message at a time, so that hardly more comes to lie there. [BRK-138]
+ *
+ * It is one file because whether a stream is read depends on all that was said and taken before.
  */
 
 import { isCompressed, reasonCodeName, STREAM_LABEL } from '../../pubsub/command.ts';
@@ -13,7 +17,16 @@ import {
   sendCommand,
 } from '../../pubsub/message-stream.ts';
 import type { Clock } from '../../udp/clock.ts';
-import { type BatchPort, FrameReader, FrameWriter, LINK_FIGURES, Manner, Order, Report } from './frames.ts';
+import {
+  type BatchPort,
+  FrameReader,
+  FrameWriter,
+  LINK_FIGURES,
+  Manner,
+  MESSAGE_BYTES,
+  Order,
+  Report,
+} from './frames.ts';
 
 /** What is known of a connection where it is. */
 export interface TransportFacts extends ConnectionFacts {
@@ -44,6 +57,11 @@ class Served {
   toldIdentity = '';
   /** Its identity was told as it stays. */
   isSettled = false;
+  /** The core has much of it already. */
+  isStalled = false;
+  /** Bytes that the core has not taken yet, and those that it has taken and that lie unread there. */
+  untakenBytes = 0;
+  unreadBytes = 0;
 
   constructor(number: number, connection: MessageConnection, facts: TransportFacts) {
     this.number = number;
@@ -60,9 +78,10 @@ class ServedStream {
   /** The core has stopped it, or the core has much of it already. */
   isPaused = false;
   isStalled = false;
-  /** Bytes that the core has not taken yet; those of the batch in the making. */
+  /** Bytes that the core has not taken yet; those of the batch in the making; those that lie unread in the core. */
   untakenBytes = 0;
   batchBytes = 0;
+  unreadBytes = 0;
   /** Bytes that the core has given, and those of which it knows that they have left. */
   givenBytes = 0;
   toldBytes = 0;
@@ -94,6 +113,7 @@ export class CoreLine {
   private readonly untaken: UntakenBatch[] = [];
   private untakenBytes = 0;
   private readonly stalled = new Set<ServedStream>();
+  private readonly stalledConnections = new Set<Served>();
   /** Streams of which something has not left yet, or the core does not know it. */
   private watched: ServedStream[] = [];
   private isLooking = false;
@@ -120,6 +140,7 @@ export class CoreLine {
     connection.on('stream', (stream) => this.streamCame(served, stream));
     connection.on('close', (error) => {
       this.connections.delete(served.number);
+      this.stalledConnections.delete(served);
       for (const stream of served.streams) this.forget(stream);
       if (this.isOver) return;
       this.writer.frame(Report.DISCONNECTED, served.number);
@@ -211,6 +232,7 @@ export class CoreLine {
     this.streams.set(each.number, each);
     served.streams.add(each);
     stream.highWaterMark = HIGH_WATER_BYTES;
+    if (served.isStalled) stream.pause();
     stream.on('message', (message) => this.messageCame(each, message));
     stream.on('drain', () => this.lookSoon());
     stream.on('end', () => {
@@ -234,16 +256,20 @@ export class CoreLine {
 
   private messageCame(each: ServedStream, message: Uint8Array): void {
     const { writer } = this;
+    const { served } = each;
     if (this.isOver) return;
-    if (!each.served.isSettled) this.lookAt(each.served);
+    if (!served.isSettled) this.lookAt(served);
     writer.frame(Report.MESSAGE, each.number);
     writer.u8(each.stream.hasReceivedBestEffort ? 1 : 0);
     writer.u32(message.length);
     writer.put(message);
     if (each.batchBytes === 0) this.shares.push(each);
-    each.batchBytes += message.length + MESSAGE_BYTES;
-    each.untakenBytes += message.length + MESSAGE_BYTES;
-    if (each.untakenBytes >= STREAM_BYTES_MAX || this.isFull) this.stall(each);
+    const bytes = message.length + MESSAGE_BYTES;
+    each.batchBytes += bytes;
+    each.untakenBytes += bytes;
+    served.untakenBytes += bytes;
+    if (each.untakenBytes >= untakenMax(served)) this.stall(each);
+    if (served.untakenBytes >= CONNECTION_BYTES_MAX || this.isFull) this.stallConnection(served);
     if (writer.length >= BATCH_BYTES) this.flushNow();
     else this.flushLater();
   }
@@ -260,19 +286,48 @@ export class CoreLine {
     each.stream.pause();
   }
 
+  /** All its streams wait, lest each of them bring one more message. */
+  private stallConnection(served: Served): void {
+    if (served.isStalled) return;
+    served.isStalled = true;
+    this.stalledConnections.add(served);
+    for (const { stream } of served.streams) stream.pause();
+  }
+
   /** The core has taken the oldest batch. */
   private batchTaken(): void {
     const batch = this.untaken.shift();
     if (batch === undefined) return;
     this.untakenBytes -= batch.bytes;
-    for (const { stream, bytes } of batch.shares) stream.untakenBytes -= bytes;
+    for (const { stream, bytes } of batch.shares) {
+      stream.untakenBytes -= bytes;
+      stream.served.untakenBytes -= bytes;
+    }
+    for (const served of this.stalledConnections) {
+      if (this.isFull) return;
+      if (served.untakenBytes * 2 > CONNECTION_BYTES_MAX) continue;
+      this.stalledConnections.delete(served);
+      served.isStalled = false;
+      for (const each of served.streams) this.goOn(each);
+    }
     for (const each of this.stalled) {
       if (this.isFull) return;
-      if (each.untakenBytes * 2 > STREAM_BYTES_MAX) continue;
+      if (each.untakenBytes * 2 > untakenMax(each.served)) continue;
       this.stalled.delete(each);
       each.isStalled = false;
-      if (!each.isPaused) each.stream.resume();
+      this.goOn(each);
     }
+  }
+
+  /** Has a stream read again, unless something is left that stops it. */
+  private goOn(each: ServedStream): void {
+    if (!each.isPaused && !each.isStalled && !each.served.isStalled) each.stream.resume();
+  }
+
+  /** The core has so much of a stream that it does not read. */
+  private unread(each: ServedStream, bytes: number): void {
+    each.served.unreadBytes += bytes - each.unreadBytes;
+    each.unreadBytes = bytes;
   }
 
   /** Tells of a connection what has changed. */
@@ -354,7 +409,7 @@ export class CoreLine {
         return;
       }
     }
-    const code = type === Order.RESET ? reader.u32() : 0;
+    const value = type === Order.RESET || type === Order.UNREAD ? reader.u32() : 0;
     const each = this.streams.get(subject);
     if (each === undefined) return;
     const { stream } = each;
@@ -363,11 +418,12 @@ export class CoreLine {
       stream.pause();
     } else if (type === Order.RESUME) {
       each.isPaused = false;
-      if (!each.isStalled) stream.resume();
-    } else if (type === Order.END) attempt(() => stream.end());
+      this.goOn(each);
+    } else if (type === Order.UNREAD) this.unread(each, value);
+    else if (type === Order.END) attempt(() => stream.end());
     else if (type === Order.RESET) {
       this.forget(each); // the core knows that it is over
-      attempt(() => stream.reset(code));
+      attempt(() => stream.reset(value));
     }
   }
 
@@ -442,6 +498,7 @@ export class CoreLine {
     this.streams.delete(each.number);
     each.served.streams.delete(each);
     this.stalled.delete(each);
+    this.unread(each, 0);
   }
 
   private report(type: number, { number }: ServedStream): void {
@@ -458,6 +515,11 @@ export class CoreLine {
   }
 }
 
+/** What the core may have to take still of a stream: a message, while enough of its connection lies unread there. [BRK-138] */
+function untakenMax(served: Served): number {
+  return served.unreadBytes >= CONNECTION_BYTES_MAX ? 1 : STREAM_BYTES_MAX;
+}
+
 function attempt(act: () => void): void {
   try {
     act();
@@ -467,12 +529,11 @@ function attempt(act: () => void): void {
 }
 
 const NOTHING = new Uint8Array(0);
-/** What a message takes beside its bytes. */
-const MESSAGE_BYTES = 10;
 /** A batch that has so much goes before the turn is over. */
 const BATCH_BYTES = 64 * 1_024;
-/** Bytes that the core may have to take still, of all clients of a worker, and of one stream. */
+/** Bytes that the core may have to take still, of all clients of a worker, of one of them, and of one stream. */
 const UNTAKEN_BYTES_MAX = 4 * 1_024 * 1_024;
+const CONNECTION_BYTES_MAX = 1_024 * 1_024;
 const STREAM_BYTES_MAX = 256 * 1_024;
 /** A stream that has more than this tells when it has half of it. */
 const HIGH_WATER_BYTES = 16 * 1_024;

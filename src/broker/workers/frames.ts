@@ -32,6 +32,8 @@ export const Order = {
   SYNC: 11,
   /** Clients are told that the broker ends: `ms until then u32, url text`. */
   ANNOUNCE: 12,
+  /** So much of a stream waits unread, because the core has stopped it: `stream u32, bytes u32`. */
+  UNREAD: 13,
 } as const;
 
 /** How a message is sent. */
@@ -220,6 +222,9 @@ export function sharedMs(): number {
 export interface BatchPort {
   post(batch: Uint8Array): void;
 }
+
+/** What a message of a client takes beside its bytes. */
+export const MESSAGE_BYTES = 10;
 
 const NOTHING = new Uint8Array(0);
 const EMPTY = Buffer.alloc(0);

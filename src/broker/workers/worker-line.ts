@@ -18,7 +18,16 @@ import type {
 } from '../../pubsub/message-stream.ts';
 import { STREAM_PRIORITIES } from '../../pubsub/message-stream.ts';
 import type { Clock } from '../../udp/clock.ts';
-import { type BatchPort, FrameReader, FrameWriter, LINK_FIGURES, Manner, Order, Report } from './frames.ts';
+import {
+  type BatchPort,
+  FrameReader,
+  FrameWriter,
+  LINK_FIGURES,
+  Manner,
+  MESSAGE_BYTES,
+  Order,
+  Report,
+} from './frames.ts';
 
 export interface WorkerLineSurroundings {
   readonly port: BatchPort;
@@ -43,6 +52,8 @@ export class WorkerLine {
   /** The message that the batch has last, and how it is sent. */
   private current: Uint8Array | null = null;
   private currentManner = -1;
+  /** Streams of which this batch has left something unread. */
+  private readonly leftUnread = new Set<WorkerStream>();
   private isFlushDue = false;
   private isOver = false;
   private readonly flush = () => this.flushNow();
@@ -62,6 +73,9 @@ export class WorkerLine {
     const { reader, writer } = this;
     reader.begin(batch);
     while (!reader.isAtEnd && !this.isOver) this.takeFrame(reader.u8());
+    // Before it says that they were taken: what lies here is never counted nowhere.
+    for (const stream of this.leftUnread) stream.tellUnread();
+    this.leftUnread.clear();
     writer.u8(Order.TAKEN);
     this.flushLater();
   }
@@ -158,6 +172,11 @@ export class WorkerLine {
     writer.blob(context);
     this.flushLater();
     return this.answerTo(question);
+  }
+
+  /** A stream has something that is not read: the worker hears how much when this batch was taken. */
+  leavesUnread(stream: WorkerStream): void {
+    this.leftUnread.add(stream);
   }
 
   forgetStream(stream: number): void {
@@ -411,6 +430,9 @@ export class WorkerStream implements MessageStream {
   private readonly number: number;
   /** What came while it was paused, of which the worker hears later; null: the end. */
   private readonly unread = new Ring<Buffer | null>(4);
+  /** What that is, and what the worker knows of it. */
+  private unreadBytes = 0;
+  private toldUnreadBytes = 0;
   private isPaused = false;
   private awaitsDrain = false;
   private hasEnded = false;
@@ -471,7 +493,12 @@ export class WorkerStream implements MessageStream {
   resume(): void {
     if (!this.isPaused || this.isOver) return;
     this.isPaused = false;
-    while (!this.isPaused && this.unread.length > 0) this.read(this.unread.shift() as Buffer | null);
+    while (!this.isPaused && this.unread.length > 0) {
+      const message = this.unread.shift() as Buffer | null;
+      if (message !== null) this.unreadBytes -= message.length + MESSAGE_BYTES;
+      this.read(message);
+    }
+    this.tellUnread();
     if (!this.isPaused && !this.isOver) this.line.order(Order.RESUME, this.number);
   }
 
@@ -493,8 +520,21 @@ export class WorkerStream implements MessageStream {
   receive(message: Buffer | null, isBestEffort: boolean): void {
     if (this.isOver || this.connection.isClosing) return;
     if (isBestEffort) this.hasReceivedBestEffort = true;
-    if (this.isPaused) this.unread.push(message);
-    else this.read(message);
+    if (!this.isPaused) {
+      this.read(message);
+      return;
+    }
+    this.unread.push(message);
+    if (message === null) return;
+    this.unreadBytes += message.length + MESSAGE_BYTES;
+    this.line.leavesUnread(this);
+  }
+
+  /** Tells the worker how much of it is not read, where that has changed. */
+  tellUnread(): void {
+    if (this.isOver || this.unreadBytes === this.toldUnreadBytes) return;
+    this.toldUnreadBytes = this.unreadBytes;
+    this.line.orderWith(Order.UNREAD, this.number, this.unreadBytes);
   }
 
   left(bytes: number): void {
@@ -509,6 +549,7 @@ export class WorkerStream implements MessageStream {
     if (this.isOver) return;
     this.isOver = true;
     this.unread.clear();
+    this.unreadBytes = 0;
     this.queuedBytes = 0;
     this.line.forgetStream(this.number);
     this.connection.forget(this);

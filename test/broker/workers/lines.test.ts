@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { FrameReader, FrameWriter, Order } from '../../../src/broker/workers/frames.ts';
 import type { WorkerConnection, WorkerStream } from '../../../src/broker/workers/worker-line.ts';
-import type { LocalStream } from '../../../src/gateway/local-connection.ts';
+import type { LocalConnection, LocalStream } from '../../../src/gateway/local-connection.ts';
 import { STREAM_LABEL } from '../../../src/pubsub/command.ts';
 import { LinePair } from './line-pair.ts';
 
@@ -19,6 +19,27 @@ async function opened(
   await pair.pass();
   const [served] = (await came) as [WorkerStream];
   return [near, served, connection];
+}
+
+/** Streams of one client, and what the core has of them. */
+async function openedOf(
+  pair: LinePair,
+  client: LocalConnection,
+  connection: WorkerConnection,
+  count: number,
+): Promise<[client: LocalStream, served: WorkerStream][]> {
+  const came: WorkerStream[] = [];
+  const listener = (stream: WorkerStream) => void came.push(stream);
+  connection.on('stream', listener);
+  const near = Array.from({ length: count }, () => client.openStream(OPTIONS));
+  await pair.pass();
+  connection.off('stream', listener);
+  return near.map((stream, i) => [stream, came[i]]);
+}
+
+/** The worker has read what it reads. */
+async function idleTurns(): Promise<void> {
+  for (let i = 0; i < 8; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 function collect(stream: LocalStream | WorkerStream): string[] {
@@ -105,6 +126,94 @@ test('a core that takes nothing is not sent more than its bound, of one stream a
   expect(pair.bytesToCore()).toBeLessThan(5 * 1_024 * 1_024);
   await pair.pass();
   expect(counts.map(({ length }) => length)).toEqual(all.map(() => 1_000));
+});
+
+test('a core that takes nothing is not sent more of one client than its bound, whatever streams it has [BRK-135]', async () => {
+  const pair = new LinePair();
+  const [client, connection] = await pair.join();
+  const all = await openedOf(pair, client, connection, 60);
+  const counts = all.map(([, served]) => collect(served));
+  const large = Buffer.alloc(600_000, 'm');
+  for (const [stream] of all) for (let i = 0; i < 3; i++) stream.send(large);
+  await idleTurns();
+  // 1 MiB, and one message.
+  expect(pair.bytesToCore()).toBeGreaterThan(1_024 * 1_024);
+  expect(pair.bytesToCore()).toBeLessThan(1_024 * 1_024 + 700_000);
+  // A stream that comes meanwhile waits as the others do.
+  client.openStream(OPTIONS).send(large);
+  // Others have room beside it.
+  const [other, served] = await opened(pair);
+  const up = collect(served);
+  other.send(Buffer.from('well'));
+  await idleTurns();
+  expect(pair.bytesToCore()).toBeLessThan(1_024 * 1_024 + 700_000);
+  await pair.pass();
+  expect(up).toEqual(['well']);
+  expect(counts.map(({ length }) => length)).toEqual(all.map(() => 3));
+});
+
+test('of all clients together it is not sent more than its bound and a message of each [BRK-135]', async () => {
+  const pair = new LinePair();
+  const large = Buffer.alloc(600_000, 'm');
+  const counts: string[][] = [];
+  const streams: LocalStream[] = [];
+  for (let i = 0; i < 6; i++) {
+    for (const [stream, served] of await openedOf(pair, ...(await pair.join()), 20)) {
+      counts.push(collect(served));
+      streams.push(stream);
+    }
+  }
+  for (const stream of streams) stream.send(large);
+  await idleTurns();
+  expect(pair.bytesToCore()).toBeLessThan(4 * 1_024 * 1_024 + 6 * 600_100);
+  await pair.pass();
+  expect(counts.map(({ length }) => length)).toEqual(counts.map(() => 1));
+});
+
+test('what lies unread on streams that the core has stopped is bounded for a client, stops none of its other streams, and counts no more when it is read [BRK-138]', async () => {
+  const pair = new LinePair();
+  const [client, connection] = await pair.join();
+  const stopped = await openedOf(pair, client, connection, 60);
+  const [[open, openServed]] = await openedOf(pair, client, connection, 1);
+  const counts = stopped.map(([, served]) => {
+    let count = 0;
+    served.on('message', () => {
+      // As the broker stops a publisher, at its first message: more are on their way by then.
+      if (++count === 1) served.pause();
+    });
+    return () => count;
+  });
+  const message = Buffer.alloc(1_000, 'm');
+  // A few at a time, so that all that is on its way at once leaves room for them.
+  for (let from = 0; from < stopped.length; from += 3) {
+    for (const [stream] of stopped.slice(from, from + 3)) for (let i = 0; i < 300; i++) stream.send(message);
+    await pair.pass();
+  }
+  expect(counts.map((count) => count())).toEqual(stopped.map(() => 1));
+  const lying = () => stopped.reduce((sum, [stream]) => sum - stream.queuedBytes, 60 * 299 * 1_000);
+  expect(lying()).toBeGreaterThan(1_024 * 1_024);
+  expect(lying()).toBeLessThan(2.5 * 1_024 * 1_024);
+
+  const up = collect(openServed);
+  const texts = Array.from({ length: 50 }, (_, i) => `${i}`);
+  for (const text of texts) open.send(Buffer.from(text));
+  await idleTurns();
+  expect(pair.bytesToCore()).toBeLessThan(40); // one at a time
+  await pair.pass();
+  expect(up).toEqual(texts);
+
+  // Streams that end with something unread, by either side, leave room.
+  stopped[0][0].reset(0);
+  stopped[1][1].reset(0);
+  await pair.pass();
+  for (const [, served] of stopped.slice(2)) served.resume();
+  await pair.pass();
+  expect(counts.slice(2).map((count) => count())).toEqual(stopped.slice(2).map(() => 300));
+  for (const text of texts) open.send(Buffer.from(text));
+  await idleTurns();
+  expect(pair.bytesToCore()).toBeGreaterThan(500); // all at once again
+  await pair.pass();
+  expect(up).toEqual([...texts, ...texts]);
 });
 
 test('a stream says enough above its mark, and drains when the worker has said that it left', async () => {
