@@ -234,7 +234,8 @@ export class BrokerState {
     });
     this.retained = new RetainedValues(keeper, this, this.limits, publish);
     this.replays = new RetainedReplays(this.retained, this);
-    this.late = this.replica === null ? null : new LateValues(this.retained, this.replays, this);
+    this.late =
+      backplane === null ? null : new LateValues(this.retained, this.replays, this, backplane.values);
     this.notes = new SessionNotes(store.state);
     this.sessions.parts.push(this.wills, this.retained.presence, this.notes);
     this.consumers = new Consumers(this);

@@ -10,7 +10,8 @@ export class ValueStream {
   /** The latest of each topic, in their order. */
   private readonly latest = new Map<string, ValueChange>();
   private readonly nodes: FakeValues[] = [];
-  private revision = 0;
+  /** Of the latest change. */
+  revision = 0;
 
   /** @param push - news for the core of the node */
   join(node: string, push: (tell: (events: BackplaneEvents) => void) => void): FakeValues {
@@ -51,6 +52,7 @@ export class FakeValues implements ValuePort {
   isComplete = false;
   written = 0;
   synced = 0;
+  current = 0;
   recordBytesMax = 1024 * 1024;
   /** Changes of this node, and those of all, wait until {@link carry}. */
   isSlow = false;
@@ -79,6 +81,10 @@ export class FakeValues implements ValuePort {
     return number;
   }
 
+  mark(): number {
+    return this.stream.revision;
+  }
+
   /** What it has put takes its place in the order. */
   send(): void {
     for (const place of this.out.splice(0)) place();
@@ -86,14 +92,20 @@ export class FakeValues implements ValuePort {
 
   /** It hears of what has happened. */
   listen(): void {
-    for (const change of this.heard.splice(0)) this.push((events) => events.valueChanged(change));
+    for (const change of this.heard.splice(0))
+      this.push((events) => {
+        this.current = change.revision;
+        events.valueChanged(change);
+      });
   }
 
   /** It has come, and hears of everything that there is. */
   complete(): void {
     for (const change of this.stream.snapshot()) this.push((events) => events.valueChanged(change));
+    const { revision } = this.stream;
     this.push((events) => {
       this.isComplete = true;
+      this.current = Math.max(this.current, revision);
       events.valuesComplete();
     });
   }

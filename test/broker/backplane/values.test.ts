@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { encodeSubscribe, Overflow, PublishFlag, publishPrefix } from '../../../src/pubsub/command.ts';
+import {
+  encodeSubscribe,
+  encodeUnsubscribe,
+  Overflow,
+  PublishFlag,
+  publishPrefix,
+} from '../../../src/pubsub/command.ts';
 import { DeliveryClass, encodeProperties, type Properties } from '../../../src/pubsub/properties.ts';
 import type { FakeStream } from '../core/fake-client.ts';
 import { FakeCluster, type FakeNode, given } from './fake-cluster.ts';
@@ -133,6 +139,32 @@ describe('last values in a cluster', () => {
     b.backplane.values.listen();
     cluster.pass(10);
     expect(given(muchLater)).toEqual(['SUBSCRIBED 1']);
+  });
+
+  test('come to who has subscribed while the node was cut off from what others had kept, however late, but not to who has left [CLU-42]', () => {
+    const cluster = new FakeCluster({}, 'a', 'b');
+    const b = cluster.node('b');
+    b.backplane.values.isSlow = true;
+    retain(cluster.node('a').connect().open(), 'x', '1');
+    cluster.settle();
+    const stays = b.subscribed('x');
+    const hasMessage = b.subscribed('#');
+    const leaves = b.subscribed('x');
+    cluster.pass(3_000);
+    b.connect().open().publish('y', '1');
+    leaves.send(encodeUnsubscribe(3, 'x'));
+    cluster.pass(60_000);
+    given(leaves);
+    b.backplane.values.listen();
+    cluster.pass(10);
+    expect(given(stays)).toEqual(['SUBSCRIBED 1', 'x!1']);
+    expect(given(hasMessage)).toEqual(['SUBSCRIBED 1', 'y=1', 'x!1']);
+    expect(given(leaves)).toEqual([]);
+    cluster.pass(2_100);
+    retain(cluster.node('a').connect().open(), 'x', '2');
+    b.backplane.values.listen();
+    cluster.pass(10);
+    expect(given(stays).filter((line) => line.includes('!'))).toEqual([]);
   });
 
   test('take no more room on a node than it allows, whoever keeps them [CLU-40]', () => {

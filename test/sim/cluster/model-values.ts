@@ -19,7 +19,8 @@ export class ModelValueStream {
   /** The latest of each topic, in their order. */
   private readonly latest = new Map<string, ValueChange & { readonly life: number }>();
   private readonly readers = new Set<NatsConnection>();
-  private revision = 0;
+  /** Of the latest change. */
+  revision = 0;
   /** By life of a node: its last change, so that none is made twice. */
   private readonly lastOf = new Map<number, number>();
 
@@ -60,6 +61,7 @@ export class ModelValues implements ValuePort {
   isComplete = false;
   written = 0;
   synced = 0;
+  current = 0;
   readonly recordBytesMax = 1024 * 1024;
   private readonly node: ModelNode;
   /** Of the process, whatever it has given up meanwhile. */
@@ -80,6 +82,10 @@ export class ModelValues implements ValuePort {
     return number;
   }
 
+  mark(): number {
+    return this.node.nats.values.revision;
+  }
+
   connected(): void {
     for (const put of this.underway) this.send(put);
     this.node.connection?.up((connection) => this.node.nats.values.read(connection, this.heard));
@@ -88,7 +94,10 @@ export class ModelValues implements ValuePort {
   changed(change: ValueChange, life: number): void {
     this.heard = change.revision;
     const number = life === this.life ? change.number : 0;
-    this.node.later((events) => events.valueChanged({ ...change, number }));
+    this.node.later((events) => {
+      this.current = Math.max(this.current, change.revision);
+      events.valueChanged({ ...change, number });
+    });
   }
 
   /** All that there was has been told. */

@@ -43,6 +43,17 @@ interface Put {
   sentMs: number | null;
 }
 
+/** The stream had more than was heard of here when it was asked. */
+interface Behind {
+  /** Of the check. */
+  readonly number: number;
+  /** The last change of the stream. */
+  readonly last: number;
+  /** The latest that has been heard of here, and when that was seen: monotonic, ms. */
+  readonly heard: number;
+  readonly atMs: number;
+}
+
 /** That a topic has nothing, which is not kept for ever. */
 interface Marker {
   readonly revision: number;
@@ -53,6 +64,7 @@ export class NatsValues implements ValuePort {
   isComplete = false;
   written = 0;
   synced = 0;
+  current = 0;
   private readonly around: ValueSurroundings;
   private readonly manager: JetStreamManager;
   private readonly stream: string;
@@ -68,8 +80,13 @@ export class NatsValues implements ValuePort {
   private attempts = 0;
   /** The latest change that was heard of. */
   private heard = 0;
-  /** With this one everything has been heard of that there was when reading began. */
+  /** With this one everything has been heard of that there was when reading began; and whether that is not told yet. */
   private completeAt = 0;
+  private isCompleteDue = true;
+  /** How often the stream was asked how far it goes, and when last, monotonic, ms. */
+  private checks = 0;
+  private checkedMs = 0;
+  private behind: Behind | null = null;
   private downSinceMs: number | null = null;
   private readonly timer: NodeJS.Timeout;
   private isClosed = false;
@@ -122,6 +139,11 @@ export class NatsValues implements ValuePort {
     return number;
   }
 
+  /** The next time that the stream is asked it says of all that is stored by now. */
+  mark(): number {
+    return this.checks + 1;
+  }
+
   /** NATS can be reached again, or cannot. */
   lineChanged(isUp: boolean): void {
     const now = this.around.nowMs();
@@ -133,9 +155,7 @@ export class NatsValues implements ValuePort {
     }
     const downMs = this.downSinceMs === null ? 0 : now - this.downSinceMs;
     this.downSinceMs = null;
-    void this.takeUp(downMs > REREAD_MS).catch((error) =>
-      this.around.onTrouble(`last values: ${(error as Error).message}`),
-    );
+    this.takeUp(downMs > REREAD_MS);
   }
 
   /** Resolves when JetStream has answered for all changes, or does not in time. */
@@ -217,6 +237,7 @@ export class NatsValues implements ValuePort {
     const { line, nowMs, wallMs } = this.around;
     if (!line.isUp) return;
     const now = nowMs();
+    if (now - this.checkedMs >= CHECK_MS) void this.check(now).catch(ignore); // the next one tries again
     for (const put of this.puts.values()) {
       if (put.sentMs === null || now - put.sentMs < ANSWER_MS) continue;
       put.sentMs = null;
@@ -229,6 +250,38 @@ export class NatsValues implements ValuePort {
     // Another change of the topic may have taken its place.
     for (const { revision } of due)
       this.manager.streams.deleteMessage(this.stream, revision, false).catch(ignore);
+  }
+
+  /**
+   * Asks the stream how far it goes. What it has sent and a cut has swallowed, with nothing behind it, is noticed by nothing else: its consumer holds it for delivered, and the line
+   * of a broker to its leaf of NATS stays up while the leaf loses its own.
+   */
+  private async check(now: number): Promise<void> {
+    this.checkedMs = now;
+    const number = ++this.checks;
+    const { state } = await this.manager.streams.info(this.stream);
+    if (this.isClosed) return;
+    const { behind, heard } = this;
+    if (heard >= state.last_seq) {
+      this.behind = null;
+      this.tellCurrent(number);
+      return;
+    }
+    const atMs = this.around.nowMs();
+    if (behind === null) this.behind = { number, last: state.last_seq, heard, atMs };
+    else if (behind.heard !== heard)
+      this.behind = { ...behind, heard, atMs }; // it goes on
+    else if (atMs - behind.atMs >= STILL_MS) {
+      this.behind = null;
+      this.readAnew();
+    }
+  }
+
+  /** What had been stored when the stream was asked has all been heard of. */
+  private tellCurrent(number: number): void {
+    this.around.news.push(() => {
+      this.current = Math.max(this.current, number);
+    });
   }
 
   private async makeStream(): Promise<void> {
@@ -251,18 +304,30 @@ export class NatsValues implements ValuePort {
   }
 
   /** The line is up again. */
-  private async takeUp(isLong: boolean): Promise<void> {
+  private takeUp(isLong: boolean): void {
     this.send();
     this.stopReading();
     if (isLong) {
       // What says that something was taken away meanwhile may be gone: everything is read anew.
       this.heard = 0;
+      this.isCompleteDue = true;
       this.around.news.push((events) => {
         this.isComplete = false;
         events.valuesReread();
       });
     }
-    await this.read();
+    this.readAnew();
+  }
+
+  /** Reads on, and tries again until it can. */
+  private readAnew(): void {
+    const reading = this.read();
+    const { attempts } = this;
+    reading.catch((error) => {
+      if (this.isClosed || !this.around.line.isUp || attempts !== this.attempts) return;
+      this.around.onTrouble(`last values: ${(error as Error).message}`);
+      this.readLater();
+    });
   }
 
   /** Reads on from what was heard of; JetStream's client begins anew where it was, when something is lost. */
@@ -272,13 +337,16 @@ export class NatsValues implements ValuePort {
     const { modules } = this.around;
     const { DeliverPolicy } = modules.jetstream;
     const { state } = await this.manager.streams.info(this.stream);
-    this.completeAt = state.messages === 0 ? 0 : state.last_seq;
-    if (this.heard >= this.completeAt) this.complete();
+    if (attempt !== this.attempts) return;
+    this.completeAt = state.last_seq;
     const from = this.heard + 1;
     const consumer = await this.manager.jetstream().consumers.get(this.stream, {
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: from,
     });
+    if (attempt !== this.attempts) return;
+    const { num_pending } = await consumer.info(true);
+    if (num_pending === 0) this.heardAll(); // the last of the stream may have been taken away
     const messages = await consumer.consume({ max_messages: MESSAGES_MAX, expires: PULL_MS });
     if (this.isClosed || attempt !== this.attempts) messages.stop();
     else {
@@ -301,7 +369,11 @@ export class NatsValues implements ValuePort {
         this.around.line.attempt(() =>
           this.take(message.subject, message.data, message.seq, message.time.getTime()),
         );
-        if (!this.isComplete && message.seq >= this.completeAt) this.complete();
+        if (message.seq >= this.completeAt || message.info.pending === 0) this.heardAll();
+        if (this.behind !== null && this.heard >= this.behind.last) {
+          this.tellCurrent(this.behind.number);
+          this.behind = null;
+        }
       }
     } catch (error) {
       this.around.onTrouble(`last values: ${(error as Error).message}`);
@@ -309,10 +381,23 @@ export class NatsValues implements ValuePort {
     if (messages === this.messages) this.readLater();
   }
 
+  /** Unless reading has begun again before, for another reason. */
   private readLater(): void {
+    const { attempts } = this;
     setTimeout(() => {
-      if (!this.isClosed && this.around.line.isUp) this.read().catch(() => this.readLater());
+      if (!this.isClosed && this.around.line.isUp && attempts === this.attempts) this.readAnew();
     }, LOOK_MS).unref();
+  }
+
+  /** Nothing more is to come of what the stream had when reading began. */
+  private heardAll(): void {
+    this.heard = Math.max(this.heard, this.completeAt);
+    if (!this.isCompleteDue) return;
+    this.isCompleteDue = false;
+    this.around.news.push((events) => {
+      this.isComplete = true;
+      events.valuesComplete();
+    });
   }
 
   private take(subject: string, body: Uint8Array, revision: number, atMs: number): void {
@@ -328,14 +413,6 @@ export class NatsValues implements ValuePort {
     if (number > 0) this.settle(number);
     news.push((events) => events.valueChanged({ topic, record, revision, node, number, isConditional }));
   }
-
-  private complete(): void {
-    this.around.news.push((events) => {
-      if (this.isComplete) return;
-      this.isComplete = true;
-      events.valuesComplete();
-    });
-  }
 }
 
 function ignore(): void {}
@@ -344,6 +421,9 @@ const OPEN_MS = 5_000;
 const CLOSE_MS = 1_000;
 const CLOSE_LOOK_MS = 5;
 const LOOK_MS = 1_000;
+/** The stream is asked so often how far it goes; when nothing of what it has more has come for so long, it is lost. */
+const CHECK_MS = 2_000;
+const STILL_MS = 1_500;
 /** A change that JetStream has not answered for so long is sent again, with the id that it had. */
 const ANSWER_MS = 3_000;
 /** Bytes of changes that are on their way. */

@@ -8,6 +8,8 @@ export interface ValuePort {
   /** Changes that this node has made since it began, and so many of the first of them are stored. */
   readonly written: number;
   readonly synced: number;
+  /** Every change that was stored before {@link mark} gave this number, or a lower one, has been told. */
+  readonly current: number;
   /** The longest record that can be kept. */
   readonly recordBytesMax: number;
 
@@ -18,6 +20,9 @@ export interface ValuePort {
    * @param ifRevision - only if the latest change of the topic is the one with this revision; else nothing becomes of it, and nothing is told. 0: in any case
    */
   put(topic: string, record: Uint8Array | null, ifRevision: number): number;
+
+  /** A number for what is stored by now: when {@link current} is as high, all of that has been told. It never falls. */
+  mark(): number;
 }
 
 /** What becomes of the values. */

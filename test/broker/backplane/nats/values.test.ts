@@ -1,8 +1,11 @@
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { decodeChange, encodeChange } from '../../../../src/broker/backplane/nats/value-form.ts';
 import type { Broker } from '../../../../src/broker/index.ts';
-import { NatsServer, natsProgram } from '../nats-server.ts';
+import { freePort, NatsServer, natsProgram } from '../nats-server.ts';
+import { TcpWay } from '../tcp-way.ts';
 import { Brokers, until } from './brokers.ts';
 
 const program = natsProgram();
@@ -73,6 +76,55 @@ describe.skipIf(program === null)('last values of brokers on NATS', () => {
     expect(await valuesOf(b, 'kept', 1)).toEqual(['kept=after 19']);
   }, 30_000);
 
+  test('that a cut between servers of NATS has swallowed come when it is over, though nothing is kept behind them, also to who subscribes before [CLU-40] [CLU-42] [CLU-44]', async () => {
+    const port = await freePort();
+    const way = await TcpWay.to(port);
+    const leafnodes = `listen: "127.0.0.1:${port}", advertise: "127.0.0.1:${way.port}"`;
+    const hub = await NatsServer.start(program as string, {
+      ...{ domain: 'jsp', config: `server_name: "hub"\nleafnodes { ${leafnodes} }` },
+    });
+    const leaf = await NatsServer.start(program as string, {
+      config: `server_name: "leaf"\ndefault_js_domain: { "$G": "jsp" }\nleafnodes { reconnect: 1, remotes: [ { url: "nats-leaf://127.0.0.1:${way.port}" } ] }`,
+      keepsStreams: false,
+    });
+    brokers = new Brokers(() => hub.url);
+    try {
+      const [a, b] = [await brokers.start('a'), await brokers.start('b', {}, [leaf.url])];
+      const client = await brokers.client(a);
+      const subscriber = await brokers.client(b);
+      await client.publish('before', 'it', { retain: true, qos: 1 });
+      await until(() => b.metrics().retainedMessages === 1, 'the value of before');
+      way.cut();
+      await client.publish('meanwhile', 'it', { retain: true, qos: 1 });
+      const values: string[] = [];
+      await subscriber.subscribe('#', ({ topic }) => void values.push(topic));
+      way.mend();
+      await until(() => b.metrics().retainedMessages === 2, 'the value of meanwhile', 20_000);
+      await until(() => values.length === 2, 'both values at a subscriber');
+      expect(values).toEqual(['before', 'meanwhile']);
+    } finally {
+      await brokers.close();
+      await Promise.all([hub.remove(), leaf.remove(), way.close()]);
+    }
+  }, 40_000);
+
+  test('are complete at once on a broker that comes when the last change is not kept any more [CLU-41]', async () => {
+    brokers = new Brokers(() => server.url);
+    const client = await brokers.client(await brokers.start('a'));
+    await client.publish('x/1', 'one', { retain: true, qos: 1 });
+    await client.publish('x/2', 'two', { retain: true, qos: 1 });
+    await client.publish('x/2', '', { retain: true, qos: 1 });
+    const nats = await connect({ servers: server.url.slice('nats://'.length) });
+    const { streams } = await jetstreamManager(nats);
+    const stream = `JSP_${brokers.cluster}_retained`;
+    const { state } = await streams.info(stream);
+    await streams.deleteMessage(stream, state.last_seq, false); // as the nodes do after an hour
+    await nats.close();
+    const beganMs = performance.now();
+    expect(await valuesOf(await brokers.start('b'), 'x/#', 1)).toEqual(['x/1=one']);
+    expect(performance.now() - beganMs).toBeLessThan(SUBSCRIBE_WAITS_MS);
+  });
+
   test('of who is there leave with the broker of its client, and that is told once [CLU-43]', async () => {
     brokers = new Brokers(() => server.url);
     const [a, b, c] = await Promise.all([brokers.start('a'), brokers.start('b'), brokers.start('c')]);
@@ -94,6 +146,9 @@ describe.skipIf(program === null)('last values of brokers on NATS', () => {
     expect([b.metrics().retainedMessages, c.metrics().retainedMessages]).toEqual([0, 0]);
   });
 });
+
+/** For so long a subscription waits for values that do not come. */
+const SUBSCRIBE_WAITS_MS = 10_000;
 
 test('a change has one form, and what is cut or of another version is none [CLU-44]', () => {
   const change = {
