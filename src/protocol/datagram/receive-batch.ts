@@ -25,10 +25,11 @@ export class ReceiveBatch {
   readonly local: number[] = [];
   /** 1: the datagram lies in one memory with others, so that nobody gets a view of it to keep, and it is not freed by itself. */
   readonly isShared: number[] = [];
-  /** The ECN codepoint that each datagram came with, as far as any was marked; null where the socket cannot tell. */
-  private ecn: number[] | null = null;
-  /** How long each datagram waited to be read; null where the socket cannot tell. */
-  private waited: number[] | null = null;
+  /** The ECN codepoint that each datagram came with, and how long it waited to be read: of so many as the socket told. A count, because to shorten an array is a call into the runtime, each turn. */
+  private readonly ecn: number[] = [];
+  private ecnCount = 0;
+  private readonly waited: number[] = [];
+  private waitedCount = 0;
 
   /** Whose packet the datagram is, to be opened; null when it is none, is none any more, or was dispatched in another way. */
   readonly owner: (object | null)[] = [];
@@ -57,27 +58,24 @@ export class ReceiveBatch {
 
   /** The datagram pushed last came with this ECN codepoint. */
   mark(ecn: EcnCodepoint): void {
-    this.ecn ??= [];
-    while (this.ecn.length < this.count) this.ecn.push(EcnCodepoint.NOT_ECT);
+    while (this.ecnCount < this.count) this.ecn[this.ecnCount++] = EcnCodepoint.NOT_ECT;
     this.ecn[this.count - 1] = ecn;
   }
 
   /** The ECN codepoint that a datagram came with. */
   ecnOf(i: number): EcnCodepoint {
-    if (this.ecn === null || i >= this.ecn.length) return EcnCodepoint.NOT_ECT;
-    return this.ecn[i] as EcnCodepoint;
+    return i < this.ecnCount ? (this.ecn[i] as EcnCodepoint) : EcnCodepoint.NOT_ECT;
   }
 
   /** The datagram pushed last had come so long before it was read. */
   stamp(waited: Micros): void {
-    this.waited ??= [];
-    while (this.waited.length < this.count) this.waited.push(0);
+    while (this.waitedCount < this.count) this.waited[this.waitedCount++] = 0;
     this.waited[this.count - 1] = waited;
   }
 
   /** When a datagram came, as far as the socket can tell, where it is read `now`. */
   arrivedAt(i: number, now: Micros): Micros {
-    return this.waited === null || i >= this.waited.length ? now : now - this.waited[i];
+    return i < this.waitedCount ? now - this.waited[i] : now;
   }
 
   /** Lets go of the datagrams; the columns keep their size. */
@@ -87,8 +85,8 @@ export class ReceiveBatch {
       this.owner[i] = null;
     }
     this.count = 0;
-    if (this.ecn !== null) this.ecn.length = 0;
-    if (this.waited !== null) this.waited.length = 0;
+    this.ecnCount = 0;
+    this.waitedCount = 0;
   }
 }
 

@@ -27,8 +27,9 @@ export class TransmitBatch {
   readonly port: number[] = [];
   /** From which of the socket's own addresses each datagram goes; 0 leaves it to the system. */
   readonly local: Int32Array;
-  /** The ECN codepoint that each datagram goes with, as far as any has one; null when none has. */
-  private ecn: number[] | null = null;
+  /** The ECN codepoint that each datagram goes with, of the first so many. A count, because to shorten an array is a call into the runtime, each turn. */
+  private readonly ecn: number[] = [];
+  private ecnCount = 0;
 
   /** Where the turn of who packs now ends. */
   private turnCount: number;
@@ -121,15 +122,13 @@ export class TransmitBatch {
 
   /** The datagram pushed last is to go with this ECN codepoint. */
   mark(ecn: EcnCodepoint): void {
-    this.ecn ??= [];
-    while (this.ecn.length < this.count) this.ecn.push(EcnCodepoint.NOT_ECT);
+    while (this.ecnCount < this.count) this.ecn[this.ecnCount++] = EcnCodepoint.NOT_ECT;
     this.ecn[this.count - 1] = ecn;
   }
 
   /** The ECN codepoint that a datagram is to go with. */
   ecnOf(i: number): EcnCodepoint {
-    if (this.ecn === null || i >= this.ecn.length) return EcnCodepoint.NOT_ECT;
-    return this.ecn[i] as EcnCodepoint;
+    return i < this.ecnCount ? (this.ecn[i] as EcnCodepoint) : EcnCodepoint.NOT_ECT;
   }
 
   // ---- sealing ----
@@ -193,10 +192,11 @@ export class TransmitBatch {
       this.host[kept] = this.host[i];
       this.port[kept] = this.port[i];
       this.local[kept] = this.local[i];
-      if (this.ecn !== null) this.ecn[kept] = this.ecnOf(i);
+      if (kept < this.ecnCount) this.ecn[kept] = this.ecnOf(i);
       kept++;
     }
     this.count = kept;
+    this.ecnCount = Math.min(this.ecnCount, kept);
   }
 
   // ---- sent ----
@@ -205,7 +205,7 @@ export class TransmitBatch {
     this.used = 0;
     this.count = 0;
     this.beginTurn(1);
-    if (this.ecn !== null) this.ecn.length = 0;
+    this.ecnCount = 0;
     this.truncatePackets(0);
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import { TransmitBatch } from '../../../src/protocol/datagram/index.ts';
+import { EcnCodepoint } from '../../../src/protocol/wire/frames/ack.ts';
 import { hex, joined, toHex } from '../crypto/bytes.ts';
 import { type SealedPacketInput, slowSealedPacket } from '../crypto/slow-packet.ts';
 import { vectorCases } from '../crypto/vector-file.ts';
@@ -29,7 +30,9 @@ describe('a batch to transmit', () => {
     const length = pack(batch, input, keysOf(input));
     batch.pushPacket(null as unknown as PacketKeys, batch.used, batch.used + 9, batch.used + 40, 7, ID);
     batch.push(56, 'b', 2, 22);
+    batch.mark(EcnCodepoint.CE);
     pack(batch, input, keysOf(input), 'c', 3, 33);
+    batch.mark(EcnCodepoint.ECT0);
     const failed: Uint8Array[] = [];
     batch.seal((sourceId) => failed.push(sourceId));
     expect(failed).toEqual([ID]);
@@ -40,6 +43,16 @@ describe('a batch to transmit', () => {
       [1, 3],
       [0, 33],
     ]);
+    const codepoints = () => Array.from({ length: batch.count }, (_, i) => batch.ecnOf(i));
+    expect(codepoints()).toEqual([EcnCodepoint.NOT_ECT, EcnCodepoint.ECT0]);
+    // Nothing is left of the codepoints of those before.
+    batch.push(1, 'd', 4);
+    expect(codepoints()).toEqual([EcnCodepoint.NOT_ECT, EcnCodepoint.ECT0, EcnCodepoint.NOT_ECT]);
+    batch.clear();
+    for (let i = 0; i < 3; i++) batch.push(1, 'd', 4);
+    expect(codepoints()).toEqual([0, 1, 2].map(() => EcnCodepoint.NOT_ECT));
+    batch.mark(EcnCodepoint.ECT0);
+    expect(codepoints()).toEqual([EcnCodepoint.NOT_ECT, EcnCodepoint.NOT_ECT, EcnCodepoint.ECT0]);
   });
 
   test('takes back packets that were packed last', () => {
