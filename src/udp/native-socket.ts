@@ -75,6 +75,10 @@ export class NativeSocket implements DatagramSocket {
   /** The addresses of this machine that datagrams came to, by the number that they are handed over with; 0 is none. */
   private readonly locals: Int32Array[] = [NO_ADDRESS];
   private latestLocal = 0;
+  /** Those of them, by the same number, that an interface had when they got it. */
+  private readonly isListed: boolean[] = [];
+  /** The addresses of the interfaces, as of the last look. */
+  private listed: ReadonlySet<string> = new Set();
   private lookAgainAtMs = 0;
   /** What the system has no room for, in order. */
   private held: HeldRows[] = [];
@@ -323,20 +327,37 @@ export class NativeSocket implements DatagramSocket {
     while (number < locals.length && !isSameAddress(locals[number], words, at)) number++;
     if (number === locals.length) number = this.freeLocal();
     if (number === 0) return 0;
-    if (!isSameAddress(locals[number], words, at)) locals[number] = words.slice(at, at + ADDRESS_WORDS);
+    if (!isSameAddress(locals[number], words, at)) {
+      locals[number] = words.slice(at, at + ADDRESS_WORDS);
+      this.lookIfDue();
+      this.isListed[number] = this.listed.has(hostOf(words, at));
+    }
     this.latestLocal = number;
     return number;
   }
 
-  /** A number that no address has, else one whose address this machine has no more, else 0. */
+  /**
+   * A number that no address has, else one whose address an interface had and has no more, else 0. Of an address that no interface has, as those
+   * of a network that is routed here whole (AnyIP), nobody can tell whether it is gone: it keeps its number, else strangers who send to many of
+   * those would have others answered from an address that they did not ask.
+   */
   private freeLocal(): number {
     const { locals } = this;
     if (locals.length < LOCALS_MAX) return locals.length;
-    if (performance.now() < this.lookAgainAtMs) return 0;
-    this.lookAgainAtMs = performance.now() + LOOK_GAP_MS;
-    const there = new Set(localAddresses());
-    const gone = locals.findIndex((words, number) => number > 0 && !there.has(hostOf(words, 0)));
+    if (!this.lookIfDue()) return 0;
+    const gone = locals.findIndex(
+      (words, number) => this.isListed[number] === true && !this.listed.has(hostOf(words, 0)),
+    );
     return Math.max(0, gone);
+  }
+
+  /** Looks at the addresses of the interfaces, once a second at most. */
+  private lookIfDue(): boolean {
+    const now = performance.now();
+    if (now < this.lookAgainAtMs) return false;
+    this.lookAgainAtMs = now + LOOK_GAP_MS;
+    this.listed = new Set(localAddresses());
+    return true;
   }
 
   private countOverflows(overflows: number): void {
