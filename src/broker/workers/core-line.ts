@@ -112,6 +112,8 @@ export class CoreLine {
   private shares: ServedStream[] = [];
   private readonly untaken: UntakenBatch[] = [];
   private untakenBytes = 0;
+  /** Bytes that the core has taken and that lie unread there, of all connections. */
+  private unreadBytes = 0;
   private readonly stalled = new Set<ServedStream>();
   private readonly stalledConnections = new Set<Served>();
   /** Streams of which something has not left yet, or the core does not know it. */
@@ -268,7 +270,7 @@ export class CoreLine {
     each.batchBytes += bytes;
     each.untakenBytes += bytes;
     served.untakenBytes += bytes;
-    if (each.untakenBytes >= untakenMax(served)) this.stall(each);
+    if (each.untakenBytes >= this.untakenMax(served)) this.stall(each);
     if (served.untakenBytes >= CONNECTION_BYTES_MAX || this.isFull) this.stallConnection(served);
     if (writer.length >= BATCH_BYTES) this.flushNow();
     else this.flushLater();
@@ -312,7 +314,7 @@ export class CoreLine {
     }
     for (const each of this.stalled) {
       if (this.isFull) return;
-      if (each.untakenBytes * 2 > untakenMax(each.served)) continue;
+      if (each.untakenBytes * 2 > this.untakenMax(each.served)) continue;
       this.stalled.delete(each);
       each.isStalled = false;
       this.goOn(each);
@@ -324,8 +326,16 @@ export class CoreLine {
     if (!each.isPaused && !each.isStalled && !each.served.isStalled) each.stream.resume();
   }
 
+  /** What the core may have to take still of a stream: a message, while enough of its connection lies unread there; little while that is much of all of them. [BRK-138] */
+  private untakenMax(served: Served): number {
+    const isCrowded = this.unreadBytes >= UNREAD_BYTES_MAX;
+    if (served.unreadBytes >= (isCrowded ? CROWDED_BYTES_MAX : CONNECTION_BYTES_MAX)) return 1;
+    return isCrowded ? CROWDED_BYTES_MAX : STREAM_BYTES_MAX;
+  }
+
   /** The core has so much of a stream that it does not read. */
   private unread(each: ServedStream, bytes: number): void {
+    this.unreadBytes += bytes - each.unreadBytes;
     each.served.unreadBytes += bytes - each.unreadBytes;
     each.unreadBytes = bytes;
   }
@@ -515,11 +525,6 @@ export class CoreLine {
   }
 }
 
-/** What the core may have to take still of a stream: a message, while enough of its connection lies unread there. [BRK-138] */
-function untakenMax(served: Served): number {
-  return served.unreadBytes >= CONNECTION_BYTES_MAX ? 1 : STREAM_BYTES_MAX;
-}
-
 function attempt(act: () => void): void {
   try {
     act();
@@ -535,6 +540,9 @@ const BATCH_BYTES = 64 * 1_024;
 const UNTAKEN_BYTES_MAX = 4 * 1_024 * 1_024;
 const CONNECTION_BYTES_MAX = 1_024 * 1_024;
 const STREAM_BYTES_MAX = 256 * 1_024;
+/** Bytes of all clients of a worker that lie unread in the core from which on those of each are fewer. */
+const UNREAD_BYTES_MAX = 64 * 1_024 * 1_024;
+const CROWDED_BYTES_MAX = 16 * 1_024;
 /** A stream that has more than this tells when it has half of it. */
 const HIGH_WATER_BYTES = 16 * 1_024;
 const LOOK_AGAIN_MICROS = 5_000;
