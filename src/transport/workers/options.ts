@@ -58,7 +58,7 @@ export interface WorkerContext {
   readonly port: MessagePort | null;
 }
 
-/** What a module of workers exports. */
+/** What a module of workers exports, and nothing else: ERR_JSP_OPTION_INVALID tells a name that is none of these. */
 export interface WorkerModule {
   /** Is called for each connection of this worker, as listeners of the event `connection` are. What it throws ends the worker, as it would a process. */
   default(connection: Connection, context: WorkerContext): void;

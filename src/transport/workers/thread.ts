@@ -1,11 +1,23 @@
 /** The module that a worker's thread begins with: a listener, whose connections go to the application's module. */
 
 import { JspError } from '../../base/errors.ts';
+import { nearest } from '../../base/options.ts';
 import { type Listener, lastWords, listenAs, useTicketKeys } from '../listen.ts';
 import { sentError } from './messages.ts';
 import { optionsIn, type WorkerContext, type WorkerModule, type WorkerOrders } from './options.ts';
 import { Seat } from './seat.ts';
 import type { WorkerQuestion, WorkerTidings } from './workers-listener.ts';
+
+/** What a worker's module may export. */
+const EXPORTS: Record<keyof WorkerModule, true> = {
+  default: true,
+  authorize: true,
+  keyLog: true,
+  start: true,
+  stop: true,
+};
+/** What Node and compilers add to a module that is not of ES. */
+const OF_COMMON_JS: ReadonlySet<string> = new Set(['module.exports', '__esModule']);
 
 const seat = Seat.own();
 await seat.work(async () => {
@@ -41,7 +53,13 @@ await seat.work(async () => {
 
 async function moduleAt(url: string): Promise<WorkerModule> {
   const module = (await import(url)) as WorkerModule;
-  for (const name of ['default', 'authorize', 'keyLog', 'start', 'stop'] as const) {
+  // One that is misspelt would never be called: a server without its `authorize` lets everybody in.
+  for (const name of Object.keys(module)) {
+    if (Object.hasOwn(EXPORTS, name) || OF_COMMON_JS.has(name)) continue;
+    const what = `none that a worker's module has; the nearest it has is "${nearest(name, EXPORTS)}"`;
+    throw new JspError('ERR_JSP_OPTION_INVALID', `listen: the export ${name} of ${url} is ${what}`);
+  }
+  for (const name of Object.keys(EXPORTS) as (keyof WorkerModule)[]) {
     const isThere = module[name] !== undefined;
     if (typeof module[name] === 'function' || (!isThere && name !== 'default')) continue;
     const what = isThere ? 'no function' : 'missing: a function that is called for each connection';

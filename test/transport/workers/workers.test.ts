@@ -278,6 +278,11 @@ describe('what cannot be', () => {
       { module: new URL('./no-session.js', import.meta.url) },
       'missing',
     ],
+    [
+      'a module whose export is misspelt',
+      { module: new URL('./misspelt-session.js', import.meta.url) },
+      'the nearest it has is "authorize"',
+    ],
   ])('%s is an option that is wrong', async (_, wrong, what) => {
     await expect(listen({ ...given(), ...wrong } as never)).rejects.toMatchObject({
       code: 'ERR_JSP_OPTION_INVALID',
