@@ -7,7 +7,7 @@ const APART = [
   'test/transport/live.test.ts',
   'test/transport/names.test.ts',
   'test/transport/throwing-listeners.test.ts',
-  'test/udp/addresses.test.ts',
+  ...['addresses', 'native-addresses', 'own-addresses'].map((name) => `test/udp/${name}.test.ts`),
   'test/client/compression.test.ts',
   'test/client/failed-dials.test.ts',
   ...['aead', 'identity', 'key-schedule', 'x25519'].map((name) => `test/protocol/crypto/${name}.test.ts`),
