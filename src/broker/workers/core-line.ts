@@ -1,11 +1,6 @@
 /**
- * A worker's end of what it shares with the core of its broker: it hands on what the clients of its connections say, and does on their streams what the core orders.
- *
- * The core is never behind by more than {@link UNTAKEN_BYTES_MAX}, nor with one connection by more than {@link CONNECTION_BYTES_MAX} or one stream by {@link STREAM_BYTES_MAX}: what goes beyond that is not read, and waits in
- * the transport, whose memory has its own bound. [BRK-135] What lies in the core on streams that it has stopped stops no stream that it has not: a subscribing stream goes on whatever the publishing ones of its client
- * wait for [BRK-22], but with one message at a time, so that hardly more comes to lie there. [BRK-138]
- *
- * It is one file because whether a stream is read depends on all that was said and taken before.
+ * A worker's end of what it shares with the core of its broker: it hands on what the clients of its connections say, as far as the core is not behind with that ({@link Backlog}), and does on
+ * their streams what the core orders.
  */
 
 import { isCompressed, reasonCodeName, STREAM_LABEL } from '../../pubsub/command.ts';
@@ -17,6 +12,7 @@ import {
   sendCommand,
 } from '../../pubsub/message-stream.ts';
 import type { Clock } from '../../udp/clock.ts';
+import { Backlog, ClientBacklog, StreamBacklog } from './backlog.ts';
 import {
   type BatchPort,
   FrameReader,
@@ -49,6 +45,7 @@ class Served {
   readonly connection: MessageConnection;
   readonly facts: TransportFacts;
   readonly streams = new Set<ServedStream>();
+  readonly backlog = new ClientBacklog(this.streams);
   /** Streams that the core has opened. */
   opened = 0;
   /** What the core was told last. */
@@ -57,11 +54,6 @@ class Served {
   toldIdentity = '';
   /** Its identity was told as it stays. */
   isSettled = false;
-  /** The core has much of it already. */
-  isStalled = false;
-  /** Bytes that the core has not taken yet, and those that it has taken and that lie unread there. */
-  untakenBytes = 0;
-  unreadBytes = 0;
 
   constructor(number: number, connection: MessageConnection, facts: TransportFacts) {
     this.number = number;
@@ -75,13 +67,7 @@ class ServedStream {
   readonly number: number;
   readonly stream: MessageStream;
   readonly served: Served;
-  /** The core has stopped it, or the core has much of it already. */
-  isPaused = false;
-  isStalled = false;
-  /** Bytes that the core has not taken yet; those of the batch in the making; those that lie unread in the core. */
-  untakenBytes = 0;
-  batchBytes = 0;
-  unreadBytes = 0;
+  readonly backlog: StreamBacklog;
   /** Bytes that the core has given, and those of which it knows that they have left. */
   givenBytes = 0;
   toldBytes = 0;
@@ -91,38 +77,25 @@ class ServedStream {
     this.number = number;
     this.stream = stream;
     this.served = served;
+    this.backlog = new StreamBacklog(served.backlog, stream);
   }
-}
-
-/** A batch that the core has not taken yet. */
-interface UntakenBatch {
-  readonly bytes: number;
-  readonly shares: readonly { readonly stream: ServedStream; readonly bytes: number }[];
 }
 
 export class CoreLine {
   private readonly around: CoreLineSurroundings;
   private readonly writer = new FrameWriter();
   private readonly reader = new FrameReader();
+  private readonly backlog = new Backlog(this.writer);
   private readonly connections = new Map<number, Served>();
   private readonly streams = new Map<number, ServedStream>();
   private lastConnection = 0;
   private lastStream = -1;
-  /** Streams of which the batch in the making has something. */
-  private shares: ServedStream[] = [];
-  private readonly untaken: UntakenBatch[] = [];
-  private untakenBytes = 0;
-  /** Bytes that the core has taken and that lie unread there, of all connections. */
-  private unreadBytes = 0;
-  private readonly stalled = new Set<ServedStream>();
-  private readonly stalledConnections = new Set<Served>();
   /** Streams of which something has not left yet, or the core does not know it. */
   private watched: ServedStream[] = [];
   private isLooking = false;
   private isFlushDue = false;
   /** Connections that are still to be looked at in this round. */
   private round: IterableIterator<Served> | null = null;
-  private isOver = false;
   private readonly flush = () => this.flushNow();
   private readonly look = () => {
     this.isLooking = false;
@@ -142,9 +115,8 @@ export class CoreLine {
     connection.on('stream', (stream) => this.streamCame(served, stream));
     connection.on('close', (error) => {
       this.connections.delete(served.number);
-      this.stalledConnections.delete(served);
+      this.backlog.forgetClient(served.backlog);
       for (const stream of served.streams) this.forget(stream);
-      if (this.isOver) return;
       this.writer.frame(Report.DISCONNECTED, served.number);
       this.writer.text(error === null ? '' : error.message || 'the connection failed');
       this.flushLater();
@@ -154,7 +126,6 @@ export class CoreLine {
 
   /** Does what the core orders. */
   take(batch: Uint8Array): void {
-    if (this.isOver) return;
     const { reader, writer } = this;
     reader.begin(batch);
     let message: Uint8Array = NOTHING;
@@ -196,19 +167,10 @@ export class CoreLine {
   /** Sends what was said so far. */
   flushNow(): void {
     this.isFlushDue = false;
-    const { writer, shares } = this;
-    if (writer.length === 0 || this.isOver) return;
+    const { writer } = this;
+    if (writer.length === 0) return;
     const batch = writer.take();
-    this.shares = [];
-    this.untaken.push({
-      bytes: batch.length,
-      shares: shares.map((stream) => {
-        const { batchBytes } = stream;
-        stream.batchBytes = 0;
-        return { stream, bytes: batchBytes };
-      }),
-    });
-    this.untakenBytes += batch.length;
+    this.backlog.sent(batch.length);
     this.around.port.post(batch);
   }
 
@@ -234,7 +196,7 @@ export class CoreLine {
     this.streams.set(each.number, each);
     served.streams.add(each);
     stream.highWaterMark = HIGH_WATER_BYTES;
-    if (served.isStalled) stream.pause();
+    this.backlog.began(each.backlog);
     stream.on('message', (message) => this.messageCame(each, message));
     stream.on('drain', () => this.lookSoon());
     stream.on('end', () => {
@@ -259,85 +221,14 @@ export class CoreLine {
   private messageCame(each: ServedStream, message: Uint8Array): void {
     const { writer } = this;
     const { served } = each;
-    if (this.isOver) return;
     if (!served.isSettled) this.lookAt(served);
     writer.frame(Report.MESSAGE, each.number);
     writer.u8(each.stream.hasReceivedBestEffort ? 1 : 0);
     writer.u32(message.length);
     writer.put(message);
-    if (each.batchBytes === 0) this.shares.push(each);
-    const bytes = message.length + MESSAGE_BYTES;
-    each.batchBytes += bytes;
-    each.untakenBytes += bytes;
-    served.untakenBytes += bytes;
-    if (each.untakenBytes >= this.untakenMax(served)) this.stall(each);
-    if (served.untakenBytes >= CONNECTION_BYTES_MAX || this.isFull) this.stallConnection(served);
+    this.backlog.read(each.backlog, message.length + MESSAGE_BYTES);
     if (writer.length >= BATCH_BYTES) this.flushNow();
     else this.flushLater();
-  }
-
-  /** The core has enough of what this worker has said. */
-  private get isFull(): boolean {
-    return this.untakenBytes + this.writer.length >= UNTAKEN_BYTES_MAX;
-  }
-
-  private stall(each: ServedStream): void {
-    if (each.isStalled) return;
-    each.isStalled = true;
-    this.stalled.add(each);
-    each.stream.pause();
-  }
-
-  /** All its streams wait, lest each of them bring one more message. */
-  private stallConnection(served: Served): void {
-    if (served.isStalled) return;
-    served.isStalled = true;
-    this.stalledConnections.add(served);
-    for (const { stream } of served.streams) stream.pause();
-  }
-
-  /** The core has taken the oldest batch. */
-  private batchTaken(): void {
-    const batch = this.untaken.shift();
-    if (batch === undefined) return;
-    this.untakenBytes -= batch.bytes;
-    for (const { stream, bytes } of batch.shares) {
-      stream.untakenBytes -= bytes;
-      stream.served.untakenBytes -= bytes;
-    }
-    for (const served of this.stalledConnections) {
-      if (this.isFull) return;
-      if (served.untakenBytes * 2 > CONNECTION_BYTES_MAX) continue;
-      this.stalledConnections.delete(served);
-      served.isStalled = false;
-      for (const each of served.streams) this.goOn(each);
-    }
-    for (const each of this.stalled) {
-      if (this.isFull) return;
-      if (each.untakenBytes * 2 > this.untakenMax(each.served)) continue;
-      this.stalled.delete(each);
-      each.isStalled = false;
-      this.goOn(each);
-    }
-  }
-
-  /** Has a stream read again, unless something is left that stops it. */
-  private goOn(each: ServedStream): void {
-    if (!each.isPaused && !each.isStalled && !each.served.isStalled) each.stream.resume();
-  }
-
-  /** What the core may have to take still of a stream: a message, while enough of its connection lies unread there; little while that is much of all of them. [BRK-138] */
-  private untakenMax(served: Served): number {
-    const isCrowded = this.unreadBytes >= UNREAD_BYTES_MAX;
-    if (served.unreadBytes >= (isCrowded ? CROWDED_BYTES_MAX : CONNECTION_BYTES_MAX)) return 1;
-    return isCrowded ? CROWDED_BYTES_MAX : STREAM_BYTES_MAX;
-  }
-
-  /** The core has so much of a stream that it does not read. */
-  private unread(each: ServedStream, bytes: number): void {
-    this.unreadBytes += bytes - each.unreadBytes;
-    each.served.unreadBytes += bytes - each.unreadBytes;
-    each.unreadBytes = bytes;
   }
 
   /** Tells of a connection what has changed. */
@@ -394,7 +285,7 @@ export class CoreLine {
   private takeOrder(type: number): void {
     const { reader } = this;
     if (type === Order.TAKEN) {
-      this.batchTaken();
+      this.backlog.taken();
       return;
     }
     const subject = reader.u32();
@@ -423,13 +314,9 @@ export class CoreLine {
     const each = this.streams.get(subject);
     if (each === undefined) return;
     const { stream } = each;
-    if (type === Order.PAUSE) {
-      each.isPaused = true;
-      stream.pause();
-    } else if (type === Order.RESUME) {
-      each.isPaused = false;
-      this.goOn(each);
-    } else if (type === Order.UNREAD) this.unread(each, value);
+    if (type === Order.PAUSE) this.backlog.pause(each.backlog);
+    else if (type === Order.RESUME) this.backlog.resume(each.backlog);
+    else if (type === Order.UNREAD) this.backlog.unread(each.backlog, value);
     else if (type === Order.END) attempt(() => stream.end());
     else if (type === Order.RESET) {
       this.forget(each); // the core knows that it is over
@@ -464,7 +351,6 @@ export class CoreLine {
   }
 
   private answer(question: number, what: Uint8Array): void {
-    if (this.isOver) return;
     this.writer.frame(Report.ANSWER, question);
     this.writer.blob(what);
     this.flushLater();
@@ -482,7 +368,6 @@ export class CoreLine {
   /** Tells what has left of each stream, and looks again as long as something has not. */
   private lookAtWatched(): void {
     const { watched, writer } = this;
-    if (this.isOver) return;
     let kept = 0;
     for (const each of watched) {
       const waiting = each.stream.queuedBytes;
@@ -507,8 +392,7 @@ export class CoreLine {
   private forget(each: ServedStream): void {
     this.streams.delete(each.number);
     each.served.streams.delete(each);
-    this.stalled.delete(each);
-    this.unread(each, 0);
+    this.backlog.forget(each.backlog);
   }
 
   private report(type: number, { number }: ServedStream): void {
@@ -536,13 +420,6 @@ function attempt(act: () => void): void {
 const NOTHING = new Uint8Array(0);
 /** A batch that has so much goes before the turn is over. */
 const BATCH_BYTES = 64 * 1_024;
-/** Bytes that the core may have to take still, of all clients of a worker, of one of them, and of one stream. */
-const UNTAKEN_BYTES_MAX = 4 * 1_024 * 1_024;
-const CONNECTION_BYTES_MAX = 1_024 * 1_024;
-const STREAM_BYTES_MAX = 256 * 1_024;
-/** Bytes of all clients of a worker that lie unread in the core from which on those of each are fewer. */
-const UNREAD_BYTES_MAX = 64 * 1_024 * 1_024;
-const CROWDED_BYTES_MAX = 16 * 1_024;
 /** A stream that has more than this tells when it has half of it. */
 const HIGH_WATER_BYTES = 16 * 1_024;
 const LOOK_AGAIN_MICROS = 5_000;
