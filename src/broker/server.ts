@@ -18,6 +18,7 @@ import { LISTEN_OPTIONS, type ListenerMetrics, type ListenOptions } from '../tra
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { laidOver, withProfile } from '../transport/options.ts';
 import { isPinnedUrl } from '../transport/url.ts';
+import { WORKERS_MAX } from '../transport/workers/options.ts';
 import type { WorkerEvent } from '../transport/workers/workers-listener.ts';
 import { systemClock } from '../udp/clock.ts';
 import { AuthInUse } from './auth/auth-in-use.ts';
@@ -560,7 +561,7 @@ const DRAIN_MS = 5_000;
 /** A drain that lasts longer is told to last so long. */
 const DRAIN_ANNOUNCED_MS_MAX = 24 * 3_600_000;
 const HAND_OVERS_MAX = 16;
-const WORKERS = whole(0, 256);
+const WORKERS = whole(0, WORKERS_MAX);
 const { routesMax: _, ...RELOADABLE } = BROKER_LIMITS;
 const RELOAD_OPTIONS: OptionTable<BrokerReloadOptions> = { ...RELOADABLE, auth: anObject };
 const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
@@ -571,7 +572,7 @@ const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
   backplane: anObject,
   auth: anObject,
   workers: (value) =>
-    value === 'auto' || WORKERS(value) === null ? null : 'auto, or a whole number from 0 to 256',
+    value === 'auto' || WORKERS(value) === null ? null : `auto, or a whole number from 0 to ${WORKERS_MAX}`,
   telemetry: telemetryOption,
 };
 const WORKER_STATES = {

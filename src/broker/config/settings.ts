@@ -9,6 +9,7 @@ import { LISTEN_OPTIONS } from '../../transport/listen.ts';
 import { CONTROLLERS } from '../../transport/options.ts';
 import { PROFILE_NAMES } from '../../transport/profiles.ts';
 import { DEFAULT_PORT, isPinnedUrl, parseAdvertised } from '../../transport/url.ts';
+import { WORKERS_MAX } from '../../transport/workers/options.ts';
 import { BROKER_LIMITS } from '../core/state.ts';
 import { LOG_OPTIONS, STORE_OPTIONS } from '../store/options.ts';
 import { AUTH_SETTINGS } from './auth-settings.ts';
@@ -60,7 +61,7 @@ const broker = table('Where the broker listens, and what it is.', {
     'Transport options for a kind of use, which "jsp profiles" explains. By default those of the transport.',
   ),
   workers: setting(
-    numberOrWord(whole(0, 256), 'auto'),
+    numberOrWord(whole(0, WORKERS_MAX), 'auto'),
     0,
     'Threads that clients\' connections are in, each with a socket of its own at the same port; "auto": as many as there are cores. 0: none beside the broker\'s own, which is best on one core.',
   ),

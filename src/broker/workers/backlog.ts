@@ -2,8 +2,8 @@
  * What the core of a broker has of the messages that a worker has read: those that it has not taken yet, and those that it has taken and that lie unread there, on streams that it has stopped.
  * From it follows which streams the worker reads.
  *
- * Of messages to take the core has never more than {@link UNTAKEN_BYTES_MAX}, nor of one client more than {@link CLIENT_BYTES_MAX} or of one stream more than {@link STREAM_BYTES_MAX}, and a
- * message: what goes beyond that is not read, and waits in the transport, whose memory has its own bound. [BRK-135] What lies unread stops no stream that the core has not: a subscribing stream
+ * Of messages to take the core has never more than {@link UNTAKEN_BYTES_MAX}, nor of one client more than {@link CLIENT_BYTES_MAX} or of one stream more than {@link STREAM_BYTES_MAX},
+ * beside the message with which that is reached: what goes beyond it is not read, and waits in the transport, whose memory has its own bound. [BRK-135] What lies unread stops no stream that the core has not: a subscribing stream
  * goes on whatever the publishing ones of its client wait for [BRK-22], but with one message at a time, so that hardly more comes to lie there. [BRK-138]
  */
 

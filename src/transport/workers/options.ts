@@ -176,7 +176,8 @@ const moduleOption: OptionCheck = (value) => {
 };
 
 const aFunction: OptionCheck = (value) => (typeof value === 'function' ? null : 'a function');
-const WORKERS_MAX = 256;
+/** At one address. */
+export const WORKERS_MAX = 256;
 const workerCount = whole(1, WORKERS_MAX);
 
 /** What cannot be told a worker from outside, and what to do. */

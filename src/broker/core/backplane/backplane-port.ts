@@ -92,10 +92,7 @@ export interface BackplaneEvents extends ValueEvents {
   missed(count: number, message: Uint8Array): void;
   /** Nobody on any node wants the topic of this request. */
   unanswered(request: number): void;
-  /**
-   * This node has it now, with what belongs to it.
-   *
-   */
+  /** This node has it now, with what belongs to it. */
   claimed(key: string, entries: ClaimEntries): void;
   /** What belongs to it is not for who asks. */
   claimDenied(key: string): void;
