@@ -7,7 +7,7 @@ import { isWildcard } from '../base/ip-address.ts';
 import { type NativeSockets, nativeAddon } from '../base/native-addon.ts';
 import { resolvedAddresses } from './addresses.ts';
 import type { DatagramSocket, SocketOptions } from './datagram-socket.ts';
-import { bindDgramSocketNow, connectDgramSocket, dgramReusePortFault } from './dgram-socket.ts';
+import { bindDgramSocket, bindDgramSocketNow, dgramReusePortFault } from './dgram-socket.ts';
 import { bindNativeSocket } from './native-socket.ts';
 import { bindWildcardSocket } from './wildcard-socket.ts';
 
@@ -17,10 +17,10 @@ import { bindWildcardSocket } from './wildcard-socket.ts';
  * @throws JspError `ERR_JSP_SOCKET` when the system refuses, with the system's error as `cause`, or when a name has no address
  */
 export async function bindSocket(options: SocketOptions = {}): Promise<DatagramSocket> {
-  const { host, remote } = await resolvedAddresses(options);
   const native = nativeSockets();
-  if (native !== null) return bindNativeSocket(native, host, options, remote);
-  return remote === null ? bindDgramSocketNow(host, options) : connectDgramSocket(host, remote, options);
+  if (native === null) return bindDgramSocket(options);
+  const { host, remote } = await resolvedAddresses(options);
+  return bindNativeSocket(native, host, options, remote);
 }
 
 /**

@@ -83,7 +83,7 @@ export interface DatagramSocket {
 
   /**
    * Called with the datagrams that came since the last call. The batch belongs to the socket and is valid during the call only;
-   * the datagrams' bytes belong to the callee.
+   * so are the bytes of datagrams that it says are shared, while all others' belong to the callee.
    */
   onBatch: ((batch: ReceiveBatch) => void) | null;
   /** Called when every batch for which {@link send} answered false has left: their arenas may be reused. */
@@ -130,6 +130,16 @@ export function socketMetrics({
   return { ...counters, errorCodes: { ...counters.errorCodes }, path, receiveBufferBytes, sendBufferBytes };
 }
 
+/** What the system says that a buffer has, less its overhead: Linux doubles what was asked for, and reports the double. */
+export function grantedBytes(bytes: number): number {
+  return bytes / (process.platform === 'linux' ? 2 : 1);
+}
+
+/** After such an error a socket is of no use any more. */
+export function isFatal(error: Error): boolean {
+  return FATAL_CODES.has((error as NodeJS.ErrnoException).code ?? '');
+}
+
 /** Counts an error under its code; beyond a number of codes all others are one. */
 export function countErrorCode(counters: SocketCounters, error: Error, times = 1): void {
   addErrorCode(counters, (error as NodeJS.ErrnoException).code ?? 'UNKNOWN', times);
@@ -163,4 +173,9 @@ export function socketCounters(): SocketCounters {
   };
 }
 
+/** What a socket asks for where its options do not say. */
+export const BUFFER_BYTES = 4 * 1024 * 1024;
+/** Own addresses of a socket that have a number, 0 among them; what comes to further ones is answered as the system sees fit. */
+export const OWN_ADDRESSES_MAX = 256;
 const ERROR_CODES_MAX = 16;
+const FATAL_CODES: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK', 'ERR_SOCKET_DGRAM_NOT_RUNNING']);

@@ -5,8 +5,11 @@ import { addressFamily, fromSystem, normalAddress } from '../base/ip-address.ts'
 import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../protocol/datagram/index.ts';
 import { resolvedAddresses } from './addresses.ts';
 import {
+  BUFFER_BYTES,
   countErrorCode,
   type DatagramSocket,
+  grantedBytes,
+  isFatal,
   type SocketAddress,
   type SocketCounters,
   type SocketOptions,
@@ -22,8 +25,8 @@ export async function bindDgramSocket(options: SocketOptions = {}): Promise<Data
   return remote === null ? bindDgramSocketNow(host, options) : connectDgramSocket(host, remote, options);
 }
 
-/** The same with addresses that are resolved already. */
-export async function connectDgramSocket(
+/** The same with addresses that are resolved already, and a peer. */
+async function connectDgramSocket(
   host: string,
   remote: SocketAddress,
   options: SocketOptions,
@@ -153,8 +156,8 @@ export class DgramSocket implements DatagramSocket {
     this.remote = remote;
     this.connected = remote !== null;
     this.local = local;
-    this.receiveBufferBytes = granted(socket.getRecvBufferSize());
-    this.sendBufferBytes = granted(socket.getSendBufferSize());
+    this.receiveBufferBytes = grantedBytes(socket.getRecvBufferSize());
+    this.sendBufferBytes = grantedBytes(socket.getSendBufferSize());
     socket.on('message', (data: Uint8Array, info: RemoteInfo) => this.receive(data, info.address, info.port));
     socket.on('error', (error: Error) => {
       this.counters.receiveErrors++;
@@ -301,7 +304,7 @@ export class DgramSocket implements DatagramSocket {
 
   private report(error: Error): void {
     if (this.closed !== null || this.isBroken) return;
-    this.isBroken = FATAL_CODES.has((error as NodeJS.ErrnoException).code ?? '');
+    this.isBroken = isFatal(error);
     this.onError?.(error, this.isBroken);
   }
 }
@@ -414,13 +417,7 @@ function burstGapMs(bytes: number): number {
   return BURST_GAP_MS + bytes * READING_MS_A_BYTE;
 }
 
-/** Linux doubles what was asked, for its own overhead, and reports the double. */
-function granted(bytes: number): number {
-  return bytes / (process.platform === 'linux' ? 2 : 1);
-}
-
 const VIEWS = new WeakMap<Uint8Array, ArenaViews>();
-const BUFFER_BYTES = 4 * 1024 * 1024;
 /** A batch that grows to this size is handed over before the event loop's turn ends. */
 const RECEIVE_BATCH_MAX = 64;
 /** After so many turns with one datagram each, datagrams are handed over as they come. */
@@ -432,4 +429,3 @@ const HELD_LOOK_MS = 1;
 const WATCHED_RUN_MAX = 4;
 const SAMPLED_EVERY = 8;
 const WARY_RUNS = 256;
-const FATAL_CODES: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK', 'ERR_SOCKET_DGRAM_NOT_RUNNING']);

@@ -21,8 +21,12 @@ import type { NativeSockets } from '../base/native-addon.ts';
 import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
 import { localAddresses } from './addresses.ts';
 import {
+  BUFFER_BYTES,
   countErrorCode,
   type DatagramSocket,
+  grantedBytes,
+  isFatal,
+  OWN_ADDRESSES_MAX,
   type SocketAddress,
   type SocketCounters,
   type SocketOptions,
@@ -121,8 +125,8 @@ export class NativeSocket implements DatagramSocket {
     this.remoteWords = remote === null ? null : addressWords(remote.host);
     this.localHost = hostOf(binding, Binding.LOCAL);
     this.localPort = binding[Binding.LOCAL + AddressWord.PORT];
-    this.receiveBufferBytes = granted(binding[Binding.RECEIVE_BYTES]);
-    this.sendBufferBytes = granted(binding[Binding.SEND_BYTES]);
+    this.receiveBufferBytes = grantedBytes(binding[Binding.RECEIVE_BYTES]);
+    this.sendBufferBytes = grantedBytes(binding[Binding.SEND_BYTES]);
   }
 
   private readonly tryAgain = (): void => {
@@ -343,7 +347,7 @@ export class NativeSocket implements DatagramSocket {
    */
   private freeLocal(): number {
     const { locals } = this;
-    if (locals.length < LOCALS_MAX) return locals.length;
+    if (locals.length < OWN_ADDRESSES_MAX) return locals.length;
     if (!this.lookIfDue()) return 0;
     const gone = locals.findIndex(
       (words, number) => this.isListed[number] === true && !this.listed.has(hostOf(words, 0)),
@@ -374,7 +378,7 @@ export class NativeSocket implements DatagramSocket {
 
   private report(error: NodeJS.ErrnoException): void {
     if (this.number < 0 || this.isBroken) return;
-    this.isBroken = FATAL_CODES.has(error.code ?? '');
+    this.isBroken = isFatal(error);
     this.onError?.(error, this.isBroken);
   }
 
@@ -448,11 +452,6 @@ function systemError(
   return Object.assign(new Error(`${syscall} ${code}${at}`), { code, errno: -errno, syscall, address, port });
 }
 
-/** Linux doubles what was asked, for its own overhead, and reports the double. */
-function granted(bytes: number): number {
-  return bytes / (process.platform === 'linux' ? 2 : 1);
-}
-
 // What C has in its structs of the same names.
 
 const Binding = { LOCAL: 0, PEER: 7, OPTIONS: 14, RECEIVE_BYTES: 15, SEND_BYTES: 16, FAILED_AT: 17 } as const;
@@ -484,12 +483,8 @@ const CROWDED_OUT = 16;
 const RUN_DATAGRAM_MAX = 32_743;
 
 const NO_ADDRESS = new Int32Array(ADDRESS_WORDS);
-const BUFFER_BYTES = 4 * 1024 * 1024;
 const INT32_MAX = 2 ** 31 - 1;
-/** Addresses of this machine that have a number; it is as many as a `WildcardSocket` has. */
-const LOCALS_MAX = 256;
 const LOOK_GAP_MS = 1_000;
 const CROWDED_MS = 1;
 const CROWDED_TRIES_MAX = 100;
-const FATAL_CODES: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK']);
 const ROWS = new Rows();

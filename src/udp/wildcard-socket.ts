@@ -20,6 +20,7 @@ import {
   addCounters,
   countErrorCode,
   type DatagramSocket,
+  OWN_ADDRESSES_MAX,
   type SocketCounters,
   type SocketOptions,
   socketCounters,
@@ -181,7 +182,7 @@ export class WildcardSocket implements DatagramSocket {
     const known = this.addresses.indexOf(host);
     if (known >= 0 && this.sockets[known] !== null) return known;
     const number = known >= 0 ? known : this.freeNumber();
-    if (number === ADDRESSES_MAX) return WILDCARD;
+    if (number === OWN_ADDRESSES_MAX) return WILDCARD;
     let socket: DgramSocket;
     try {
       socket = bindDgramSocketNow(host, this.options, number);
@@ -198,9 +199,9 @@ export class WildcardSocket implements DatagramSocket {
 
   /** A number that no address has, else one whose address is gone. */
   private freeNumber(): number {
-    if (this.sockets.length < ADDRESSES_MAX) return this.sockets.length;
+    if (this.sockets.length < OWN_ADDRESSES_MAX) return this.sockets.length;
     const gone = this.sockets.indexOf(null);
-    return gone < 0 ? ADDRESSES_MAX : gone;
+    return gone < 0 ? OWN_ADDRESSES_MAX : gone;
   }
 
   private adopt(socket: DgramSocket, number: number): void {
@@ -264,8 +265,6 @@ export class WildcardSocket implements DatagramSocket {
 const MACHINE: Surroundings = { addresses: localAddresses, connectedTo: connectedSockets, pollMs: 5_000 };
 /** The number of the wildcard socket. */
 const WILDCARD = 0;
-/** Addresses with a socket of their own, the wildcard among them; what comes to further ones is answered as the system sees fit. */
-const ADDRESSES_MAX = 256;
 const PORTS_TRIED_MAX = 5;
 const LOOK_GAP_MS = 1_000;
 const ASKING_SHARE = 0.05;
