@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 
 /**
  * The optional addon in C (`src/udp/native/`), which does for a whole batch of packets in one call what JavaScript does packet by packet: sealing,
- * opening, sending, receiving. Nothing needs it, and with it every byte is the same. `npm run native` builds it, a published package has it
+ * opening, sending, receiving. Nothing needs it, and with it packets are the same, byte for byte. `npm run native` builds it, a published package has it
  * prebuilt for some machines, and `JSP_NATIVE=0` in the environment turns it off.
  */
 export interface NativeAddon {

@@ -6,7 +6,7 @@ import { EcnCodepoint } from '../wire/frames/ack.ts';
  * The way in of one turn: datagrams as they came from a socket, which are routed to connections, opened in place and dispatched. A socket
  * fills the columns of the datagrams, the endpoint those of the packets: where a datagram is one packet of a connection that has its key,
  * whose it is and what was found in it. Routing, opening and dispatching are separate passes, so that native code can open a whole batch
- * in one call. Views of a datagram's bytes may be kept.
+ * in one call. Views of a datagram's bytes may be kept, but of those that are shared.
  */
 export class ReceiveBatch {
   /** The datagrams' memory is the endpoint's alone, which may free it when nothing refers to it any more. */

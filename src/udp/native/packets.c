@@ -2,7 +2,7 @@
  * Packet protection of many packets at once, as src/protocol/crypto/packet-protection.ts does it for one (RFC 9001 section 5): header
  * protection, and the AEAD with the header as associated data, by the OpenSSL that Node has inside. Byte for byte the same.
  *
- * Keys are not kept: they come with each call, in rows of a table. What is unusual is left exactly as it came, for JavaScript to judge; so
+ * Keys come with each call, in rows of a table; of each suite the last one stays in OpenSSL until the next takes its place. What is unusual is left exactly as it came, for JavaScript to judge; so
  * is every further packet of the same keys that is to be opened, since what JavaScript finds in one may change what is right for the next.
  */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
@@ -71,7 +71,7 @@ typedef struct {
 
 struct Packets {
   OpenSsl ssl;
-  /* By suite. They hold a key during a call only. */
+  /* By suite. What key they have from an earlier call is never used. */
   EVP_CIPHER_CTX *aead[SUITES];
   EVP_CIPHER_CTX *aes_block;
 };

@@ -653,7 +653,6 @@ static bool open_socket(Socket *socket, Binding *binding) {
   if (socket->is_wildcard && family == 6) binding->local.family = 6;
   binding->receive_bytes = grow(file, SO_RCVBUF, binding->receive_bytes);
   binding->send_bytes = grow(file, SO_SNDBUF, binding->send_bytes);
-  binding->options = socket->options;
   binding->failed_at = AT_POLL;
   return true;
 }
