@@ -784,7 +784,7 @@ type FirstPacket = Pick<
   'config' | 'isLoopback' | 'unpinned' | 'sourceId' | 'destinationId' | 'firstDestinationId' | 'initial'
 >;
 
-/** First byte, id, number and tag with the least payload. */
-/** Of a short header. */
+/** Of a packet with a short header. */
 const NUMBER_START = 1 + LOCAL_ID_BYTES;
-const SHORTEST_PACKET_BYTES = 1 + LOCAL_ID_BYTES + 4 + 16;
+/** First byte, id, number and tag with the least payload. */
+const SHORTEST_PACKET_BYTES = NUMBER_START + 4 + 16;

@@ -24,8 +24,8 @@ export interface ThreadsOwner {
   dataFor(number: number): unknown;
   /** A port of the owner's that it is given, too: its `Seat.port`. */
   portFor(number: number): MessagePort | null;
-  /** The thread said so, with what its work began with. */
-  onReady(number: number, value: unknown): void;
+  /** The thread said so. */
+  onReady(number: number): void;
   onTold(number: number, message: unknown): void;
   /** A thread that worked has ended, by this error; another is started in its place after so many ms. [WRK-9] */
   onEnded(number: number, error: JspError, restartsInMs: number): void;
@@ -111,15 +111,10 @@ export class WorkerThreads {
     }
   }
 
-  /** Whether a thread works. */
+  /** Whether a thread works, be it stuck. */
   isWorking(number: number): boolean {
     const thread = this.positions[number]?.thread;
     return thread != null && thread.readyAtMs !== null;
-  }
-
-  /** Numbers of those that work, stuck ones included. */
-  get working(): number[] {
-    return this.positions.flatMap((_, number) => (this.isWorking(number) ? [number] : []));
   }
 
   isStuck(number: number): boolean {
@@ -137,10 +132,9 @@ export class WorkerThreads {
     });
   }
 
-  /** Tells a thread something, or all of them that there are now. */
-  tell(message: unknown, number?: number): void {
-    for (const [i, { thread }] of this.positions.entries())
-      if (thread !== null && (number === undefined || i === number)) post(thread, { kind: 'tell', message });
+  /** Tells all of them that there are now something. */
+  tell(message: unknown): void {
+    for (const { thread } of this.positions) if (thread !== null) post(thread, { kind: 'tell', message });
   }
 
   /** Ends a thread, whatever it does; another one takes its place. */
@@ -158,7 +152,7 @@ export class WorkerThreads {
     position.timer = null;
     const { thread } = position;
     position.thread = null;
-    if (thread !== null) await this.terminate(thread);
+    await thread?.worker.terminate();
   }
 
   /** Ends all of them. */
@@ -260,7 +254,7 @@ export class WorkerThreads {
       thread.readyAtMs = thread.beatAtMs = performance.now();
       this.starting.get(number)?.resolve(report.value);
       this.starting.delete(number);
-      this.owner.onReady(number, report.value);
+      this.owner.onReady(number);
     } else {
       const question = thread.questions.get(report.id);
       thread.questions.delete(report.id);
@@ -288,10 +282,6 @@ export class WorkerThreads {
     position.timer = setTimeout(() => this.startThread(number), waitMs);
     if (!this.isReferenced) position.timer.unref();
     this.owner.onEnded(number, error, waitMs);
-  }
-
-  private async terminate(thread: Thread): Promise<void> {
-    await thread.worker.terminate();
   }
 
   private forget(thread: Thread, error: JspError): void {

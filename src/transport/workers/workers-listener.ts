@@ -280,11 +280,11 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
   // ---- what workers tell ----
 
   private onReady(worker: number): void {
-    if (this.url !== '') this.tellWorker({ worker, state: 'started', error: null, restartsInMs: null });
+    if (this.url !== '') this.tell('worker', { worker, state: 'started', error: null, restartsInMs: null });
   }
 
   private onEnded(event: WorkerEvent): void {
-    if (this.tellWorker(event)) return;
+    if (this.tell('worker', event)) return;
     const { cause, message } = event.error as JspError;
     const detail = cause instanceof Error ? cause.stack : undefined;
     process.emitWarning(message, {
@@ -294,7 +294,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
   }
 
   private onStuck(worker: number, isStuck: boolean): void {
-    this.tellWorker({ worker, state: isStuck ? 'stuck' : 'turning', error: null, restartsInMs: null });
+    this.tell('worker', { worker, state: isStuck ? 'stuck' : 'turning', error: null, restartsInMs: null });
     if (isStuck && this.isEnding) void this.threads.dismiss(worker);
   }
 
@@ -302,10 +302,6 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
     const error = report.error == null ? null : receivedError(report.error);
     if (report.event === 'authorizedKeys') this.tell('authorizedKeys', error as JspError | null);
     else this.tell('refused', error === null ? report.refusal : { ...report.refusal, error });
-  }
-
-  private tellWorker(event: WorkerEvent): boolean {
-    return this.tell('worker', event);
   }
 
   // ---- figures ----
