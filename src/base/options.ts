@@ -102,6 +102,7 @@ function shown(value: unknown): string {
 
 function shownAlone(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, SHOWN_CHARACTERS_MAX));
+  if (value instanceof URL) return JSON.stringify(value.href.slice(0, SHOWN_CHARACTERS_MAX));
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
 

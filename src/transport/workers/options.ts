@@ -155,7 +155,7 @@ export function checkWorkersOptions(given: WorkersListenOptions): void {
       throw invalid(
         `listen: ${name} cannot be given beside workers, whose threads it does not reach: ${why}`,
       );
-  checkOptions('listen', given, WORKERS_LISTEN_OPTIONS);
+  checkOptions('listen', given, ALL_LISTEN_OPTIONS);
   for (const name of ['identity', 'module', 'workers'] as const)
     if (given[name] === undefined) throw invalid(`listen: ${name} is missing, which goes with workers`);
   try {
@@ -163,6 +163,20 @@ export function checkWorkersOptions(given: WorkersListenOptions): void {
   } catch (error) {
     throw invalid(`listen: data must be something that can be cloned: ${(error as Error).message}`);
   }
+}
+
+/**
+ * What `listen` is told of a server without workers.
+ *
+ * @throws JspError ERR_JSP_OPTION_INVALID
+ */
+export function checkOptionsAlone(given: ListenOptions): void {
+  checkOptions('listen', given, ALL_LISTEN_OPTIONS);
+  for (const name of Object.keys(OF_WORKERS))
+    if ((given as unknown as Record<string, unknown>)[name] !== undefined)
+      throw invalid(
+        `listen: ${name} goes with workers, which is missing: how many there are to be, or 'auto'`,
+      );
 }
 
 function invalid(message: string): JspError {
@@ -191,13 +205,8 @@ const NOT_ACROSS: Readonly<Record<Exclude<NotAcross, 'signal'>, string>> = {
     'run a server for each core, each at a port of its own, and name them all to the front, which spreads clients over them',
 };
 
-/** The other rows of a listener's options. */
-const ACROSS = Object.fromEntries(
-  Object.entries(LISTEN_OPTIONS).filter(([name]) => !Object.hasOwn(NOT_ACROSS, name)),
-) as Omit<typeof LISTEN_OPTIONS, keyof typeof NOT_ACROSS>;
-
-const WORKERS_LISTEN_OPTIONS: OptionTable<WorkersListenOptions> = {
-  ...ACROSS,
+/** What a listener has for its workers alone. */
+const OF_WORKERS: OptionTable<Omit<WorkersListenOptions, keyof ListenOptions>> = {
   workers: (value) =>
     value === 'auto' || workerCount(value) === null
       ? null
@@ -206,4 +215,10 @@ const WORKERS_LISTEN_OPTIONS: OptionTable<WorkersListenOptions> = {
   data: anything,
   portFor: aFunction,
   thread: anObject,
+};
+
+/** Of both kinds of listener: who misspells an option of one may have left out what makes it that one. */
+const ALL_LISTEN_OPTIONS: OptionTable<ListenOptions & WorkersListenOptions> = {
+  ...LISTEN_OPTIONS,
+  ...OF_WORKERS,
 };

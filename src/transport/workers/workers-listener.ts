@@ -23,7 +23,13 @@ import { LIFETIME_MS } from '../tickets.ts';
 import { DEFAULT_PORT } from '../url.ts';
 import type { HandOverCounters } from './fellows.ts';
 import { receivedError, type SentError } from './messages.ts';
-import { checkWorkersOptions, ordersOf, type WorkersListenOptions, workersOf } from './options.ts';
+import {
+  checkOptionsAlone,
+  checkWorkersOptions,
+  ordersOf,
+  type WorkersListenOptions,
+  workersOf,
+} from './options.ts';
 import { WorkerThreads } from './threads.ts';
 
 /** What became of a worker. */
@@ -374,9 +380,10 @@ export function listen(options: ListenOptions): Promise<Listener>;
 export async function listen(
   options: ListenOptions | WorkersListenOptions,
 ): Promise<Listener | WorkersListener> {
-  return (options as Partial<WorkersListenOptions> | null)?.workers === undefined
-    ? listenAlone(options as ListenOptions)
-    : listenWithWorkers(options as WorkersListenOptions);
+  if ((options as Partial<WorkersListenOptions> | null)?.workers !== undefined)
+    return listenWithWorkers(options as WorkersListenOptions);
+  checkOptionsAlone(options as ListenOptions);
+  return listenAlone(options as ListenOptions);
 }
 
 async function listenWithWorkers(given: WorkersListenOptions): Promise<WorkersListener> {

@@ -270,8 +270,16 @@ describe('what cannot be', () => {
   test.each([
     ['no module', { module: undefined }, 'module is missing'],
     ['a relative path', { module: './session.js' }, 'module must be an absolute path or a file: URL'],
+    [
+      'a URL of another scheme',
+      { module: new URL('https://example.org/session.js') },
+      'module must be an absolute path or a file: URL, not "https://example.org/session.js"',
+    ],
     ['no worker', { workers: 0 }, 'workers must be'],
     ['a name that no option has', { worker: 2 }, 'the nearest it has is "workers"'],
+    ['workers, misspelt,', { worker: 2, workers: undefined }, 'the nearest it has is "workers"'],
+    ['a module without workers', { workers: undefined }, 'module goes with workers, which is missing'],
+    ['an option that only one worker has, misspelt,', { authorise: 1 }, 'the nearest it has is "authorize"'],
     ['data that cannot be cloned', { data: () => {} }, 'data must be something that can be cloned'],
     [
       'a module without a default function',
