@@ -311,12 +311,14 @@ const streamDefaults: OptionCheck = (value) => {
   return null;
 };
 
+const AEAD_PREFERENCES: readonly AeadPreference[] = ['auto', 'native', 'sodium', 'node', 'noble'];
+
 /** What the options of {@link TransportOptions} may be. */
 export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   ...CONFIG_OPTIONS,
   profile: oneOf(PROFILE_NAMES),
   streamDefaults: streamDefaults,
-  aead: oneOf(['auto', 'native', 'sodium', 'node', 'noble']),
+  aead: oneOf(AEAD_PREFERENCES),
   cipherSuites,
   keyUpdate,
   mlKem: oneOf(['auto', 'node', 'noble']),
@@ -501,11 +503,10 @@ function environmentAead(): AeadPreference {
   if (known !== undefined) return known;
   throw new JspError(
     'ERR_JSP_OPTION_INVALID',
-    `JSP_AEAD must be auto, native, sodium, node or noble, not "${name}"`,
+    `JSP_AEAD must be one of ${AEAD_PREFERENCES.join(', ')}, not "${name}"`,
   );
 }
 
-const AEAD_PREFERENCES: readonly AeadPreference[] = ['auto', 'native', 'sodium', 'node', 'noble'];
 const GIB = 2 ** 30;
 let memoryBytes = 0;
 /** Larger loopback packets cost less a byte. */
