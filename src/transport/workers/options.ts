@@ -155,7 +155,7 @@ export function checkWorkersOptions(given: WorkersListenOptions): void {
       throw invalid(
         `listen: ${name} cannot be given beside workers, whose threads it does not reach: ${why}`,
       );
-  checkOptions('listen', given, ALL_LISTEN_OPTIONS);
+  checkOptions('listen', given, WORKERS_LISTEN_OPTIONS);
   for (const name of ['identity', 'module', 'workers'] as const)
     if (given[name] === undefined) throw invalid(`listen: ${name} is missing, which goes with workers`);
   try {
@@ -171,7 +171,7 @@ export function checkWorkersOptions(given: WorkersListenOptions): void {
  * @throws JspError ERR_JSP_OPTION_INVALID
  */
 export function checkOptionsAlone(given: ListenOptions): void {
-  checkOptions('listen', given, ALL_LISTEN_OPTIONS);
+  checkOptions<object>('listen', given, WORKERS_LISTEN_OPTIONS);
   for (const name of Object.keys(OF_WORKERS))
     if ((given as unknown as Record<string, unknown>)[name] !== undefined)
       throw invalid(
@@ -217,8 +217,5 @@ const OF_WORKERS: OptionTable<Omit<WorkersListenOptions, keyof ListenOptions>> =
   thread: anObject,
 };
 
-/** Of both kinds of listener: who misspells an option of one may have left out what makes it that one. */
-const ALL_LISTEN_OPTIONS: OptionTable<ListenOptions & WorkersListenOptions> = {
-  ...LISTEN_OPTIONS,
-  ...OF_WORKERS,
-};
+/** With the rows of a listener without workers: who misspells an option of one kind may have left out what makes it that kind. */
+const WORKERS_LISTEN_OPTIONS: OptionTable<WorkersListenOptions> = { ...LISTEN_OPTIONS, ...OF_WORKERS };
