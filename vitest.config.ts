@@ -17,6 +17,10 @@ const APART = [
   'test/broker/core/session/memory.test.ts',
   'test/broker/core/attacks.test.ts',
   'test/monitor/local-endpoint.test.ts',
+  // In virtual time, which is that of all that runs in the process: what other files left behind would be in the worlds.
+  'test/sim/broker/{shard-1,shard-2,workers}.test.ts',
+  'test/sim/cluster/{coming-back,shard-1,shard-2}.test.ts',
+  'test/gateway/interleavings/interleavings.test.ts',
 ];
 
 /**
