@@ -40,10 +40,11 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',
 };
 
-/** The native addon is looked for beside what is compiled, but is built where it comes from. */
-const built = new URL('../build', import.meta.url);
+/** The native addon is looked for beside what is compiled, but is built where it comes from, if it is: a link to nothing would not be found again. */
+const link = new URL('../build', import.meta.url);
+const built = new URL('../../build', link);
 const isCompiled = import.meta.url.includes('/.cache/benches/');
-if (isCompiled && !existsSync(built)) symlinkSync('../../build', built);
+if (isCompiled && existsSync(built) && !existsSync(link)) symlinkSync('../../build', link);
 
 const [, script, name = ''] = process.argv;
 if (name in BENCHMARKS) {
