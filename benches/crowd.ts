@@ -12,7 +12,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import {
-  formatTable,
   type LatencyMicros,
   latencyHistogram,
   median,
@@ -23,8 +22,16 @@ import {
 import { sharedMicros } from '../src/bench/metronome.ts';
 import { positiveNumber, wholeNumber } from '../src/cli/arguments.ts';
 import { connect, generateIdentity, listen, type Stream } from '../src/index.ts';
-import { CLIENTS_AT_ONCE, inParallel, PATHS, type PathName, pathOf } from './paths.ts';
-import { byTurns, onlyOption } from './turns.ts';
+import {
+  CLIENTS_AT_ONCE,
+  inParallel,
+  PATHS,
+  type PathName,
+  type PhaseTable,
+  pathOf,
+  printByPath,
+} from './paths.ts';
+import { onlyOption } from './turns.ts';
 
 interface Settings {
   readonly connections: number;
@@ -64,27 +71,19 @@ async function main(): Promise<void> {
     .option('--json', 'a line of JSON a path')
     .parse()
     .opts<Settings & { json?: boolean; runs: number; only: string[] }>();
-  const paths = PATHS.filter(({ name }) => only.includes(name));
-  const results = await byTurns(paths, runs, ({ env }) => runOnce(settings, env));
-  const rows: string[][] = [];
-  for (const [name, each] of results) {
-    if (json) console.log(JSON.stringify({ ...settings, path: name, results: each }));
-    const served = each[0].path === name ? name : `${name} (not there: ${each[0].path})`;
-    const of = (figure: (run: Figures) => number, digits: number) => median(each.map(figure)).toFixed(digits);
-    for (const [mode, phaseOf] of PHASES) {
-      rows.push([
-        served,
-        mode,
-        whole(median(each.map((run) => phaseOf(run).echoesPerSecond))),
-        of((run) => phaseOf(run).cpu, 1),
-        of((run) => (phaseOf(run).latency?.p50 ?? Number.NaN) / 1_000, 2),
-        of((run) => (phaseOf(run).latency?.p99 ?? Number.NaN) / 1_000, 2),
-        of(({ idleKilobytes }) => idleKilobytes, 1),
-        of(({ movingKilobytes }) => movingKilobytes, 1),
-      ]);
-    }
-  }
-  if (!json) console.log(formatTable(HEAD, rows));
+  await printByPath({ json, only, runs }, settings, (env) => runOnce(settings, env), TABLE);
+}
+
+function cellsOf(runs: readonly Figures[], phaseOf: (run: Figures) => Phase): string[] {
+  const of = (figure: (run: Figures) => number, digits: number) => median(runs.map(figure)).toFixed(digits);
+  return [
+    whole(median(runs.map((run) => phaseOf(run).echoesPerSecond))),
+    of((run) => phaseOf(run).cpu, 1),
+    of((run) => (phaseOf(run).latency?.p50 ?? Number.NaN) / 1_000, 2),
+    of((run) => (phaseOf(run).latency?.p99 ?? Number.NaN) / 1_000, 2),
+    of(({ idleKilobytes }) => idleKilobytes, 1),
+    of(({ movingKilobytes }) => movingKilobytes, 1),
+  ];
 }
 
 async function runOnce(
@@ -242,11 +241,13 @@ const CLIENTS = 'clients';
 /** Connections that the server's memory is compared with: what the first ones take, such as compiled code, is not theirs. */
 const FIRST = 100;
 const SETTLE_MS = 2_000;
-const PHASES: readonly (readonly [Mode, (figures: Figures) => Phase])[] = [
-  ['paced', ({ paced }) => paced],
-  ['at once', ({ atOnce }) => atOnce],
-];
-const HEAD = ['path', 'messages', 'echoes/s', 'server us', 'p50 ms', 'p99 ms', 'KB idle', 'KB moving'];
+const TABLE: PhaseTable<Figures> = {
+  head: ['path', 'messages', 'echoes/s', 'server us', 'p50 ms', 'p99 ms', 'KB idle', 'KB moving'],
+  phases: [
+    ['paced', (runs) => cellsOf(runs, ({ paced }) => paced)],
+    ['at once', (runs) => cellsOf(runs, ({ atOnce }) => atOnce)],
+  ],
+};
 
 const [, , role, url, size] = process.argv;
 if (role === SERVER) await serve();

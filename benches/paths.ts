@@ -1,5 +1,7 @@
 /** The library with its native code and without it, as peers of one benchmark, and what benchmarks of many connections share. */
+import { formatTable } from '../src/bench/figures.ts';
 import type { Listener } from '../src/index.ts';
+import { byTurns } from './turns.ts';
 
 export type PathName = 'native' | 'pure';
 
@@ -13,6 +15,34 @@ export const PATHS: readonly { readonly name: PathName; readonly env: NodeJS.Pro
 export function pathOf(listener: Listener): PathName {
   const { socket } = listener.metrics();
   return 'path' in socket && socket.path === 'native' ? 'native' : 'pure';
+}
+
+/** Measures the ways that take part by turns, and prints a row for each phase of each; with `json` a line for each, with its settings and all runs. */
+export async function printByPath<F extends { readonly path: PathName }>(
+  {
+    json,
+    only,
+    runs,
+  }: { readonly json?: boolean | undefined; readonly only: readonly string[]; readonly runs: number },
+  settings: object,
+  runOnce: (env: NodeJS.ProcessEnv) => Promise<F>,
+  { head, phases }: PhaseTable<F>,
+): Promise<void> {
+  const paths = PATHS.filter(({ name }) => only.includes(name));
+  const results = await byTurns(paths, runs, ({ env }) => runOnce(env));
+  const rows: string[][] = [];
+  for (const [name, each] of results) {
+    if (json) console.log(JSON.stringify({ ...settings, path: name, results: each }));
+    const served = each[0].path === name ? name : `${name} (not there: ${each[0].path})`;
+    for (const [phase, cellsOf] of phases) rows.push([served, phase, ...cellsOf(each)]);
+  }
+  if (!json) console.log(formatTable(head, rows));
+}
+
+export interface PhaseTable<F> {
+  readonly head: readonly string[];
+  /** What each phase is called, and what is told of it, from all runs. */
+  readonly phases: readonly (readonly [string, (runs: readonly F[]) => string[]])[];
 }
 
 /** Calls `act` so many times, no more than `atOnce` of them unfinished. */

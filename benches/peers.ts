@@ -4,11 +4,11 @@
  *
  *     npm run bench peers -- [--json] [--size 64,1400,8192,65536] [--mtu 0,1472] [--only tls,'tls cork',stack] [--seconds 3] [--runs 3]
  */
-import type { BenchResult } from '../src/bench/figures.ts';
 import { medianRun, runOnce } from '../src/bench/harness.ts';
 import { STREAMING } from '../src/bench/workloads.ts';
 import { benchArguments, printResults } from './arguments.ts';
 import { TLS, TLS_CORK } from './peers/tls.ts';
+import { byTurns } from './turns.ts';
 
 const workloads = [TLS, TLS_CORK, STREAMING];
 const options = benchArguments({
@@ -22,15 +22,11 @@ await printResults(options, async function* () {
   for (const size of options.size) {
     const entries = workloads
       .filter(({ name }) => options.only.includes(name))
-      .flatMap((workload) => (workload === STREAMING ? options.mtu : [0]).map((mtu) => ({ workload, mtu })));
-    const results = new Map(entries.map((entry) => [entry, [] as BenchResult[]]));
-    for (let run = 0; run < runs; run++) {
-      // In the other order in every second run, so that what else the machine does meets all of them.
-      for (const entry of run % 2 === 0 ? entries : [...entries].reverse()) {
-        const { mtu, workload } = entry;
-        results.get(entry)?.push(await runOnce(workload, { seconds, settings, mtu, size }));
-      }
-    }
+      .flatMap((workload) => (workload === STREAMING ? options.mtu : [0]).map((mtu) => ({ workload, mtu })))
+      .map((entry) => ({ ...entry, name: `${entry.workload.name} ${entry.mtu}` }));
+    const results = await byTurns(entries, runs, ({ mtu, workload }) =>
+      runOnce(workload, { seconds, settings, mtu, size }),
+    );
     for (const each of results.values()) yield medianRun(each);
   }
 });

@@ -13,7 +13,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import {
-  formatTable,
   type LatencyMicros,
   latencyHistogram,
   median,
@@ -24,8 +23,16 @@ import {
 import { sharedMicros } from '../src/bench/metronome.ts';
 import { positiveNumber, wholeNumber } from '../src/cli/arguments.ts';
 import { connect, generateIdentity, listen, type Stream } from '../src/index.ts';
-import { CLIENTS_AT_ONCE, inParallel, PATHS, type PathName, pathOf } from './paths.ts';
-import { byTurns, onlyOption } from './turns.ts';
+import {
+  CLIENTS_AT_ONCE,
+  inParallel,
+  PATHS,
+  type PathName,
+  type PhaseTable,
+  pathOf,
+  printByPath,
+} from './paths.ts';
+import { onlyOption } from './turns.ts';
 
 interface Settings {
   readonly connections: number;
@@ -66,35 +73,12 @@ async function main(): Promise<void> {
     .option('--json', 'a line of JSON a path')
     .parse()
     .opts<Settings & { json?: boolean; runs: number; only: string[] }>();
-  const paths = PATHS.filter(({ name }) => only.includes(name));
-  const results = await byTurns(paths, runs, ({ env }) => runOnce(settings, env));
-  const rows: string[][] = [];
-  for (const [name, each] of results) {
-    if (json) console.log(JSON.stringify({ ...settings, path: name, results: each }));
-    const served = each[0].path === name ? name : `${name} (not there: ${each[0].path})`;
-    rows.push(
-      rowOf(
-        served,
-        'paced',
-        each.map(({ paced }) => paced),
-      ),
-    );
-    rows.push(
-      rowOf(
-        served,
-        'lockstep',
-        each.map(({ lockstep }) => lockstep),
-      ),
-    );
-  }
-  if (!json) console.log(formatTable(HEAD, rows));
+  await printByPath({ json, only, runs }, settings, (env) => runOnce(settings, env), TABLE);
 }
 
-function rowOf(path: string, phase: string, runs: readonly Phase[]): string[] {
+function cellsOf(runs: readonly Phase[]): string[] {
   const of = (figure: (run: Phase) => number): number => median(runs.map(figure));
   return [
-    path,
-    phase,
     whole(of(({ arrived, seconds }) => arrived / seconds)),
     `${(100 * of(({ arrived, sent }) => 1 - arrived / sent)).toFixed(2)} %`,
     of(({ cpu }) => cpu).toFixed(2),
@@ -267,18 +251,24 @@ const REPORT = 'report';
 const SETTLE_MS = 500;
 /** A tick of which something was lost is followed by the next all the same. */
 const TICK_MS_MAX = 100;
-const HEAD = [
-  'path',
-  'ticks',
-  'deliveries/s',
-  'lost',
-  'server us',
-  'of it system',
-  'deliveries/s a core',
-  'datagrams back',
-  'p50 ms',
-  'p99 ms',
-];
+const TABLE: PhaseTable<Figures> = {
+  head: [
+    'path',
+    'ticks',
+    'deliveries/s',
+    'lost',
+    'server us',
+    'of it system',
+    'deliveries/s a core',
+    'datagrams back',
+    'p50 ms',
+    'p99 ms',
+  ],
+  phases: [
+    ['paced', (runs) => cellsOf(runs.map(({ paced }) => paced))],
+    ['lockstep', (runs) => cellsOf(runs.map(({ lockstep }) => lockstep))],
+  ],
+};
 
 const [, , role, first, second] = process.argv;
 if (role === SERVER) await serve(JSON.parse(first));

@@ -13,9 +13,10 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { median } from '../src/bench/figures.ts';
+import { formatTable, median, whole } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
 import { connect, generateIdentity, listen, type Stream } from '../src/index.ts';
+import { byTurns } from './turns.ts';
 
 interface Arguments {
   readonly json?: boolean;
@@ -42,6 +43,8 @@ interface Figures {
   readonly handedOver: number;
 }
 
+const KINDS = ['messages', 'handshakes'] as const;
+const HEAD = ['', 'a CPU second', 'capacity', 'of the first', 'a second now', 'busiest', 'handed over'];
 const LOADS = 2;
 const WARM_UP_MS = 1_500;
 /** What each worker has done before it is measured. */
@@ -67,46 +70,42 @@ async function measure(): Promise<void> {
     .option('--workers <n,...>', 'numbers of workers to compare', wholeNumbers(1, 64), [1, 2])
     .parse()
     .opts<Arguments>();
-  const results = new Map<string, Figures[]>();
-  for (let run = 0; run < args.runs; run++) {
-    for (const workers of args.workers) {
-      for (const kind of ['messages', 'handshakes'] as const) {
-        const key = `${kind} ${workers}`;
-        results.set(key, [...(results.get(key) ?? []), await measureOnce(kind, workers, args)]);
-      }
-    }
-  }
+  const setups = args.workers.flatMap((workers) =>
+    KINDS.map((kind) => ({ name: `${kind} ${workers}`, kind, workers })),
+  );
+  const results = await byTurns(setups, args.runs, ({ kind, workers }) => measureOnce(kind, workers, args));
   const told = [...results].map(([key, figures]) => ({ key, ...medians(figures) }));
   if (args.json) return console.log(JSON.stringify(told));
-  console.log(
-    '                  a CPU second   capacity    of the first    a second now    busiest    handed over',
-  );
-  for (const kind of ['messages', 'handshakes']) {
+  const rows: string[][] = [];
+  for (const kind of KINDS) {
     const first = told.find(({ key }) => key === `${kind} ${args.workers[0]}`);
     for (const workers of args.workers) {
       const one = told.find(({ key }) => key === `${kind} ${workers}`);
       if (one === undefined || first === undefined) continue;
       const capacity = one.perCpuSecond * workers;
       const times = capacity / (first.perCpuSecond * args.workers[0]);
-      console.log(
-        `${kind.padEnd(10)} of ${String(workers).padEnd(3)}${round(one.perCpuSecond, 13)}${round(capacity, 11)}${`${times.toFixed(2)} times`.padStart(16)}${round(one.perSecond, 16)}${`${(100 * one.busiestShare).toFixed(0)} %`.padStart(11)}${round(one.handedOver, 15)}`,
-      );
+      rows.push([
+        `${kind} of ${workers}`,
+        whole(one.perCpuSecond),
+        whole(capacity),
+        `${times.toFixed(2)} times`,
+        whole(one.perSecond),
+        `${(100 * one.busiestShare).toFixed(0)} %`,
+        whole(one.handedOver),
+      ]);
     }
   }
+  console.log(formatTable(HEAD, rows));
 }
 
 async function measureOnce(
-  kind: 'messages' | 'handshakes',
+  kind: (typeof KINDS)[number],
   workers: number,
   { clients, seconds, size }: Arguments,
 ): Promise<Figures> {
   const server = start('serve', workers);
   const url = (await once(server, 'message'))[0] as string;
-  const loads = Array.from({ length: LOADS }, () =>
-    kind === 'messages'
-      ? start(kind, url, Math.ceil(clients / LOADS), size)
-      : start(kind, url, clients / LOADS),
-  );
+  const loads = Array.from({ length: LOADS }, () => start(kind, url, Math.ceil(clients / LOADS), size));
   await Promise.all(loads.map((load) => once(load, 'message')));
   await sleep(WARM_UP_MS);
   // The first ones of a thread are made by code that is not compiled yet, and cost many times as much.
@@ -194,8 +193,4 @@ function medians(all: readonly Figures[]): Figures {
     busiestShare: of('busiestShare'),
     handedOver: of('handedOver'),
   };
-}
-
-function round(value: number, width: number): string {
-  return value.toFixed(0).padStart(width);
 }

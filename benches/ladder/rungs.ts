@@ -23,11 +23,6 @@ import {
   RawWriter,
 } from './packets.ts';
 
-/** The same where the native addon is not used: what every machine has. */
-export function pure(workload: Workload, module: string): Workload {
-  return { ...workload, name: `pure ${workload.name}`, module, environment: { JSP_NATIVE: '0' } };
-}
-
 /**
  * The lower rungs of the ladder: what the stack is made of, each with the same sockets, arenas and ciphers as the stack and with
  * one thing more than the rung below. None of them sends a lost message again.
@@ -70,11 +65,17 @@ const RUNGS: readonly Workload[] = [
   }),
 ];
 
-export const workloads: readonly Workload[] = [
-  ...RUNGS,
-  ...RUNGS.map((each) => pure(each, import.meta.url)),
-  pure(STREAMING, import.meta.url),
-];
+export const workloads: readonly Workload[] = [...RUNGS, ...RUNGS.map(pure), pure(STREAMING)];
+
+/** The same where the native addon is not used: what every machine has. */
+function pure(workload: Workload): Workload {
+  return {
+    ...workload,
+    name: `pure ${workload.name}`,
+    module: import.meta.url,
+    environment: { JSP_NATIVE: '0' },
+  };
+}
 
 interface Rung {
   writer(options: WorkloadOptions): PacketWriter;
