@@ -112,7 +112,7 @@ class Inbox {
       this.batch.push(copy, '127.0.0.1', port);
     } else {
       this.arena.set(bytes, this.used);
-      this.batch.push(this.view(this.used, length), '127.0.0.1', port, 0, true);
+      this.batch.push(this.view(this.used, length), '127.0.0.1', port, 0, true, this.used);
       this.used += length;
     }
   }

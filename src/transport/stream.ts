@@ -19,7 +19,7 @@ import { compressionModeOf } from './compression.ts';
 import { streamClose } from './diagnostics.ts';
 import type { Driver } from './driver.ts';
 import { InflatingTurn } from './inflating.ts';
-import { IsolatedEmitter, Iterations } from './listeners.ts';
+import { IsolatedEmitter, Iterations, type SoleListener } from './listeners.ts';
 import {
   DELIVERIES,
   type Delivery,
@@ -87,6 +87,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private readonly lifetimeMs: number;
   /** Listeners for `message`: while there are none, messages wait. */
   private listening = 0;
+  /** The one that can be called without more ado. */
+  private sole: SoleListener | null = null;
   private hasFlowed = false;
   private paused = false;
   private awaitsDrain = false;
@@ -401,6 +403,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     if (event !== 'message') return;
     const before = this.listening;
     this.listening = this.listenerCount('message');
+    this.sole = this.soleListener('message');
     if (before > 0) return;
     this.hasFlowed = true;
     queueMicrotask(() => this.resumeFlow());
@@ -408,6 +411,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   protected override onListenersRemoved(): void {
     this.listening = this.listenerCount('message');
+    this.sole = this.soleListener('message');
   }
 
   /** Gives the listeners for `message` what is there, then those for `end` the end. */
@@ -427,7 +431,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       const message = receiver.read(now);
       if (message === null) break;
       if (counts.openedBytesAfter > inflated) inflating.spend(counts.openedBytesAfter - inflated);
-      if (this.listening === 1) this.tellSole('message', message);
+      if (this.sole !== null) this.tellSole('message', this.sole, message);
       else this.tellWithin('message', message);
     }
     if (receiver.fault === ReadFault.DETACHED) this.failDetached();

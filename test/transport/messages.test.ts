@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { type Connection, connect, type Stream } from '../../src/index.ts';
 import { bytesOf } from '../protocol/connection/pair.ts';
@@ -160,6 +161,30 @@ describe('messages', () => {
     await said('d');
     expect(got).toEqual(['a', 'b', 'c']);
     expect(String((await take(stream, 1))[0])).toBe('d');
+  });
+
+  test('are Buffers and nothing else, and go by way of an `emit` that was put in the place of the own one', async () => {
+    const connection = await join(await serve(echo));
+    const stream = connection.openStream();
+    const told: unknown[] = [];
+    const heard: string[] = [];
+    stream.on('message', (data) => {
+      heard.push(data.toString());
+      if (heard.length !== 10) return;
+      const { emit } = stream;
+      stream.emit = (...args: Parameters<typeof emit>) => {
+        told.push(args[0]);
+        return Reflect.apply(emit, stream, args);
+      };
+    });
+    const sent = Array.from({ length: 30 }, (_, i) => `message ${i}`);
+    stream.sendBatch(sent);
+    while (heard.length < 30) {
+      const [data] = (await once(stream, 'message')) as [Buffer];
+      expect(Object.getPrototypeOf(data)).toBe(Buffer.prototype);
+    }
+    expect(heard).toEqual(sent);
+    expect(told.filter((event) => event === 'message').length).toBeGreaterThanOrEqual(20);
   });
 
   test('of a stream that the server opens reach the client', async () => {

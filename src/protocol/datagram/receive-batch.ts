@@ -17,7 +17,7 @@ export class ReceiveBatch {
   readonly data: Uint8Array[] = [];
   /** The one memory that all datagrams lie in, so that native code can open the whole batch; null when they lie each in its own. */
   arena: Uint8Array | null = null;
-  /** Where each datagram begins in {@link arena}. */
+  /** Where each datagram begins in {@link arena}, or in another memory that shared ones lie in. */
   readonly offset: number[] = [];
   readonly host: string[] = [];
   readonly port: number[] = [];
@@ -44,7 +44,7 @@ export class ReceiveBatch {
     this.isHandedOver = isHandedOver;
   }
 
-  /** @param offset - where `data` begins in {@link arena}, where there is one */
+  /** @param offset - where `data` begins in the memory of all, where there is one */
   push(data: Uint8Array, host: string, port: number, local = 0, isShared = false, offset = 0): void {
     const i = this.count++;
     this.data[i] = data;

@@ -461,7 +461,7 @@ export class Endpoint {
   private dispatch(batch: ReceiveBatch, now: Micros): void {
     const { scratch, shared } = this;
     const { opened } = scratch;
-    shared.begin(batch.data, batch.owner, batch.count);
+    shared.begin(batch);
     for (let i = 0; i < batch.count; i++) {
       const connection = batch.owner[i] as Connection | null;
       if (connection === null || !connection.lifecycle.isOpen) continue;

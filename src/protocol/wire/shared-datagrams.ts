@@ -6,9 +6,7 @@ import { hastenScavenge, keepHere, LARGE_BUFFER_BYTES } from '../../base/bytes.t
  * keeps something of a datagram gets one copy of it and of those behind it. [STR-32]
  */
 export class SharedDatagrams {
-  private data: readonly Uint8Array[] = [];
-  private readers: readonly (object | null)[] = [];
-  private count = 0;
+  private batch: Datagrams = { data: [], offset: [], owner: [], count: 0 };
   private index = 0;
   private copy: DatagramCopy | null = null;
   /** The copy is of the datagrams before this one. */
@@ -16,14 +14,9 @@ export class SharedDatagrams {
   /** Where the first copied datagram begins in the shared memory. */
   private copyStart = 0;
 
-  /**
-   * Begins with a batch.
-   * @param readers - whose packet each datagram is; null where it is nobody's
-   */
-  begin(data: readonly Uint8Array[], readers: readonly (object | null)[], count: number): void {
-    this.data = data;
-    this.readers = readers;
-    this.count = count;
+  /** Begins with a batch. */
+  begin(batch: Datagrams): void {
+    this.batch = batch;
     this.copy = null;
   }
 
@@ -50,32 +43,41 @@ export class SharedDatagrams {
 
   /** Where in the copy the datagram at hand begins. */
   get copyOffset(): number {
-    return this.data[this.index].byteOffset - this.copyStart;
+    return this.batch.offset[this.index] - this.copyStart;
   }
 
   private copied(owner: object): DatagramCopy | null {
-    const { data, index, readers } = this;
-    const first = data[index];
-    const memory = first.buffer;
-    const start = first.byteOffset;
+    const { index } = this;
+    const { count, data, offset, owner: readers } = this.batch;
+    const start = offset[index];
     const reader = readers[index];
-    let end = start + first.length;
+    let end = start + data[index].length;
     let next = index + 1;
-    for (; next < this.count; next++) {
-      const { byteOffset, length } = data[next];
-      if (readers[next] !== reader || byteOffset !== end || end + length - start > COPY_BYTES_MAX) break;
-      if (data[next].buffer !== memory) break;
+    for (; next < count && readers[next] === reader && offset[next] === end; next++) {
+      const { length } = data[next];
+      if (end + length - start > COPY_BYTES_MAX) break;
       end += length;
     }
     if (next === index + 1) return null;
     const bytes = Buffer.allocUnsafeSlow(end - start);
-    bytes.set(new Uint8Array(memory, start, end - start));
+    // To ask a view for its memory, or for its place in it, is a call each time: once a copy, and not once a datagram.
+    bytes.set(new Uint8Array(data[index].buffer, start, end - start));
     if (bytes.length >= LARGE_BUFFER_BYTES) hastenScavenge(bytes.length);
     keepHere(bytes.buffer);
     this.copyStart = start;
     this.end = next;
     return new DatagramCopy(owner, bytes);
   }
+}
+
+/** What is told of the datagrams of a batch, of which those that are shared lie in one memory. */
+export interface Datagrams {
+  readonly data: readonly Uint8Array[];
+  /** Where in the shared memory each begins. */
+  readonly offset: readonly number[];
+  /** Whose packet each is; null where it is nobody's. */
+  readonly owner: readonly (object | null)[];
+  readonly count: number;
 }
 
 /** Some datagrams in memory of their own, in which one receiver keeps its messages until they are read. */

@@ -171,13 +171,15 @@ export class Link {
   deliverTogether(packets: readonly Packet[], now: number, readers?: readonly (object | null)[]): void {
     const arena = Buffer.concat(packets.map(({ bytes }) => bytes));
     const data: Uint8Array[] = [];
+    const offset: number[] = [];
     let at = 0;
     for (const { bytes } of packets) {
       data.push(arena.subarray(at, at + bytes.length));
+      offset.push(arena.byteOffset + at);
       at += bytes.length;
     }
     const shared = new SharedDatagrams();
-    shared.begin(data, readers ?? packets.map(() => this), packets.length);
+    shared.begin({ data, offset, owner: readers ?? packets.map(() => this), count: packets.length });
     const frame = this.reader;
     for (const [i, datagram] of data.entries()) {
       shared.read(i);
