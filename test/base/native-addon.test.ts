@@ -63,6 +63,12 @@ describe.skipIf(!HAS_COMPILER)('where there is a compiler', () => {
     expect(loaderIn(folder)).toBe(null);
   });
 
+  test('it serves where OpenSSL shows nothing of what its ciphers are made of', () => {
+    const folder = packageFolder();
+    expect(setUpIn(folder, { CFLAGS: '-Werror -DEVP_ALONE' })).toBe('');
+    expect(loaderIn(folder)).toBe(null);
+  });
+
   test('what was built for the package serves where nothing was built since', () => {
     const folder = packageFolder();
     expect(nativeIn(folder, ['--prebuild']).status).toBe(0);
