@@ -353,6 +353,13 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     return true;
   }
 
+  /** Hands to the store what has changed of it. False: it has no name, and is nothing that the store keeps. */
+  keepNow(consumer: Consumer): boolean {
+    const kept = this.kept.get(consumer);
+    if (kept?.isDirty) this.save(consumer, kept);
+    return kept !== undefined;
+  }
+
   /** Where the reading of `consumer` begins. */
   startOf(consumer: Consumer, missed: number, isRecovered: boolean): ReaderStart {
     const { epoch, earliest, head } = consumer.feed.log;

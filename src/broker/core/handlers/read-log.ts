@@ -14,6 +14,7 @@ import type { Member } from '../durable/member.ts';
 import type { LogFeed } from '../durable/reader.ts';
 import { LastPerTopicSearch, LastSearch, TimeSearch } from '../durable/start.ts';
 import { logOfFilter } from '../publishing/log-routing.ts';
+import { codeOfFault } from '../publishing/publishers.ts';
 import type { BrokerState } from '../state.ts';
 import type { LogPort } from '../store-port.ts';
 
@@ -37,7 +38,7 @@ export interface ReadRequest {
   readonly elsewhere: string | null;
   readonly channel: Channel;
   readonly takesCompressed: boolean;
-  /** It comes to nothing, which is known only now. */
+  /** It comes to nothing, which is known only now; its filter is taken back. */
   readonly refuse: (code: ReasonCode) => void;
 }
 
@@ -62,7 +63,9 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
     if (consumer.feed.log !== log || isOther) return ReasonCode.CONTRADICTION;
     request.open();
     consumer.addFilter(inner);
-    consumer.beginning.whenFound(() => request.answer(consumers.startOf(consumer, 0, member.isRecovered)));
+    whenItStands(broker, request, { consumer, isNew: false }, () =>
+      request.answer(consumers.startOf(consumer, 0, member.isRecovered)),
+    );
     return ReasonCode.NO_ERROR;
   }
   const group = isShared(filter) ? filter : null;
@@ -204,7 +207,7 @@ function goOn(broker: BrokerState, request: ReadRequest, name: string, inner: st
   member.isRecovered = !isLost;
   if (!consumer.isShared) consumer.reviewFilters();
   consumer.addFilter(inner);
-  answer(broker, request, member, missed);
+  answer(broker, request, member, { missed, isNew: false });
 }
 
 function begin(broker: BrokerState, request: ReadRequest, consumer: Consumer, feed: LogFeed): void {
@@ -232,18 +235,55 @@ function begin(broker: BrokerState, request: ReadRequest, consumer: Consumer, fe
       consumer.beginning.lookFor(new LastPerTopicSearch(feed, consumer.reader, member.account));
       break;
   }
-  answer(broker, request, member, missed);
+  answer(broker, request, member, { missed, isNew: true });
 }
 
 /** Says where it begins, when that is known; then messages come. */
-function answer({ consumers }: BrokerState, request: ReadRequest, member: Member, missed: number): void {
+function answer(
+  broker: BrokerState,
+  request: ReadRequest,
+  member: Member,
+  { missed, isNew }: { missed: number; isNew: boolean },
+): void {
   const { consumer } = member;
+  const { consumers } = broker;
   member.isAwaited = true;
-  consumer.beginning.whenFound(() =>
+  whenItStands(broker, request, { consumer, isNew }, () =>
     request.answer(consumers.startOf(consumer, missed, member.isRecovered), () => {
       member.isAwaited = false;
       member.wake();
     }),
   );
   consumer.wake();
+}
+
+/**
+ * Calls `act` when it is known where `consumer` begins, and what has a name is safely in the store: nothing that is stored from SUBSCRIBED on is missed by whoever has it next, after a crash or at
+ * another node of a cluster. [BRK-55]
+ *
+ * @param isNew - where it cannot be stored it is refused; what was there before goes on all the same, as long as the process does
+ */
+function whenItStands(
+  broker: BrokerState,
+  { channel, refuse }: ReadRequest,
+  { consumer, isNew }: { consumer: Consumer; isNew: boolean },
+  act: () => void,
+): void {
+  const { consumers, storedAnswers } = broker;
+  consumer.beginning.whenFound(() => {
+    if (!consumers.keepNow(consumer) || storedAnswers.keepsNothing) {
+      act();
+      return;
+    }
+    // Nothing more is read meanwhile: what waits for the store has a bound.
+    channel.hold();
+    const settle = (answer: () => void) => {
+      channel.release();
+      if (!channel.closed) broker.actFor(channel.client, answer);
+    };
+    storedAnswers.whenSafe(
+      () => settle(act),
+      (fault) => settle(isNew ? () => refuse(codeOfFault(fault)) : act),
+    );
+  });
 }

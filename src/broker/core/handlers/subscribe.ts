@@ -76,6 +76,31 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
     settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NOT_SUBSCRIBED); // [BRK-15] a filter that it does not have
     return;
   }
+  const answer = () => {
+    settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NO_ERROR);
+    // Not before: were it subscribed again meanwhile, what comes on new lanes would overtake what is on these.
+    if (subscription.filters.size === 0) subscription.finishLanes();
+  };
+  const consumer = broker.consumers.memberOf(subscription)?.consumer;
+  takeBack(broker, channel, subscription, filter);
+  if (consumer !== undefined) broker.consumers.keepNow(consumer);
+  subscription.whenTaken(() => {
+    if (consumer === undefined || consumer.name === null) {
+      answer();
+      return;
+    }
+    // [BRK-55] What is over does not come back with the next process. Nothing more is read meanwhile: what waits for the store has a bound.
+    channel.hold();
+    const settled = () => {
+      channel.release();
+      if (!channel.closed) broker.actFor(channel.client, answer);
+    };
+    broker.storedAnswers.whenSafe(settled, settled);
+  });
+}
+
+/** What `subscription` had by this filter, which it does not have any more, it gets no longer. */
+function takeBack(broker: BrokerState, channel: Channel, subscription: Subscription, filter: string): void {
   broker.sessionOf(channel).filterCount--;
   broker.levels.subscriptions--;
   broker.leave(filter, subscription);
@@ -84,11 +109,6 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
   broker.replays.stop(subscription, filter);
   broker.sessions.forgetFilter(broker.sessionOf(channel), filter);
   subscription.forgetWaiting((waiting) => !broker.isFor(waiting, subscription));
-  subscription.whenTaken(() => {
-    settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NO_ERROR);
-    // Not before: were it subscribed again meanwhile, what comes on new lanes would overtake what is on these.
-    if (subscription.filters.size === 0) subscription.finishLanes();
-  });
 }
 
 /** The client has taken what the broker had marked. [BRK-39] */
@@ -212,7 +232,10 @@ function addFilter(
     elsewhere,
     takesCompressed: (flags & SubscribeFlag.COMPRESSED) !== 0,
     refuse: (code) => {
-      if (!channel.closed) settle(broker, channel, id, Command.SUBSCRIBED, code);
+      if (channel.closed) return;
+      const subscription = broker.subscriptionOf(channel);
+      if (!isHeld && subscription?.filters.delete(filter)) takeBack(broker, channel, subscription, filter);
+      settle(broker, channel, id, Command.SUBSCRIBED, code);
     },
     claim: (name) => claimFirst(broker, channel, id, name, message),
     // When it is known where it begins.
@@ -312,6 +335,8 @@ const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.TOO_MANY_SUBSCRIPTIONS]: 'The connection holds as many filters as the broker allows.',
   [ReasonCode.POLICY_MISMATCH]: 'The stream has another queue policy, other bounds or other options.',
   [ReasonCode.TOPIC_INVALID]: 'This is not a topic for dead letters.',
+  [ReasonCode.STORE_FULL]: 'The store has no room for it.',
+  [ReasonCode.STORE_FAILED]: 'The store keeps nothing any more.',
   [ReasonCode.QUOTA]: 'The broker holds as many durable subscriptions as it may.',
   [ReasonCode.CONTRADICTION]:
     'It would read more than one log, another log than before, or has a name that belongs to the broker.',

@@ -1,9 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
 import { MemoryStore } from '../../../../src/broker/core/store/memory-store.ts';
-import { ReasonCode } from '../../../../src/pubsub/command.ts';
+import { AppendFault } from '../../../../src/broker/core/store-port.ts';
+import { Command, ReasonCode } from '../../../../src/pubsub/command.ts';
 import { StartKind } from '../../../../src/pubsub/subscribe-options.ts';
 import { LateStore } from './late-store.ts';
-import { LogWorld } from './log-world.ts';
+import { LogWorld, type Subscriber } from './log-world.ts';
 
 const durable = { name: 'd' };
 
@@ -238,6 +239,59 @@ describe('a durable subscription', () => {
       world.pass(0);
     }
     expect(after.take()).toEqual(['SUBSCRIBED at 2 recovered', 'POSITION 2', '2 a=3']);
+  });
+
+  test('is answered when the store has it, so that one that was SUBSCRIBED is there after a crash, and one that was UNSUBSCRIBED is not [BRK-55]', () => {
+    const late = new LateStore(new MemoryStore());
+    const world = new LogWorld({ store: late });
+    const goOn = ({ stream }: Subscriber) => {
+      for (let i = 0; i < 3; i++) late.step(i);
+      world.pass(0);
+      stream.pump();
+    };
+    const first = world.subscriber().subscribe('a', durable).subscribe('b', durable);
+    expect(first.take()).toEqual([]);
+    expect(first.channel.held).toBe(true); // nothing more is read until then
+    goOn(first);
+    expect(first.take()).toEqual(['SUBSCRIBED at 1']);
+    goOn(first);
+    expect(first.take()).toEqual(['SUBSCRIBED at 1']);
+    late.crash();
+    world.restart();
+    world.append('a=1', 'b=2');
+    const second = world.subscriber().subscribe('a', durable).subscribe('b', durable);
+    for (let i = 0; i < 3; i++) goOn(second);
+    const lines = second.take();
+    expect(lines[0]).toBe('SUBSCRIBED at 1 recovered');
+    expect(lines.filter((line) => /^\d/.test(line))).toEqual(['1 a=1', '2 b=2']);
+    second.unsubscribe('a');
+    second.unsubscribe('b');
+    expect(second.take()).toEqual([]);
+    goOn(second);
+    expect(second.take()).toEqual([`command ${Command.UNSUBSCRIBED} 3`]);
+    goOn(second);
+    expect(second.take()).toEqual([`command ${Command.UNSUBSCRIBED} 4`]);
+    late.crash();
+    world.restart();
+    expect(world.core.metrics().durables).toBe(0);
+  });
+
+  test('is refused where the store cannot take it any more, and nothing is left of it; one that was there before goes on [BRK-55]', () => {
+    const late = new LateStore(new MemoryStore());
+    const world = new LogWorld({ store: late });
+    const old = world.subscriber().subscribe('a', durable);
+    late.step(0);
+    world.pass(0);
+    expect(old.take()).toEqual(['SUBSCRIBED at 1']);
+    old.stream.end();
+    const again = world.subscriber().subscribe('a', durable);
+    const fresh = world.subscriber().subscribe('a', { name: 'new' });
+    late.fail({ fault: AppendFault.FULL, message: 'full', cause: null });
+    world.pass(0);
+    expect(again.take()).toEqual(['SUBSCRIBED at 1 recovered']);
+    expect(fresh.take()).toEqual(['REFUSED STORE_FULL']);
+    const { durables, filters } = world.core.metrics();
+    expect({ durables, filters }).toEqual({ durables: 1, filters: 1 });
   });
 
   test('passes over what has expired a stretch a turn [BRK-61] [BRK-72]', () => {

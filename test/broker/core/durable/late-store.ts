@@ -5,6 +5,7 @@ import {
   type StatePort,
   type StoredRecord,
   type StoreEvents,
+  type StoreFailure,
   type StorePort,
 } from '../../../../src/broker/core/store-port.ts';
 import { isAfter } from '../../../../src/pubsub/acknowledgement.ts';
@@ -13,16 +14,20 @@ import { isAfter } from '../../../../src/pubsub/acknowledgement.ts';
 export class LateStore implements StorePort {
   readonly logs: LateLog[];
   readonly state = new LateState();
+  private failure: StoreFailure | null = null;
   /** @param like - its logs have the names, filters and epochs of these */
   constructor(like: StorePort) {
     this.logs = like.logs.map(({ name, filters, epoch }) => new LateLog(name, filters, epoch));
   }
 
   get hasNews(): boolean {
-    return this.state.hasNews || this.logs.some((log) => log.hasNews);
+    return this.failure !== null || this.state.hasNews || this.logs.some((log) => log.hasNews);
   }
 
   tell(events: StoreEvents): void {
+    const { failure } = this;
+    this.failure = null;
+    if (failure !== null) events.storeFailed(null, failure);
     if (this.state.hasNews) {
       this.state.hasNews = false;
       events.stateStored();
@@ -53,6 +58,11 @@ export class LateStore implements StorePort {
     if (which % 3 === 0) this.state.store();
     else if (which % 3 === 1) for (const log of this.logs) log.store();
     else for (const log of this.logs) log.load();
+  }
+
+  /** Its state is not written any more. */
+  fail(failure: StoreFailure): void {
+    this.failure = failure;
   }
 
   crash(): void {
