@@ -426,7 +426,7 @@ export class Connection {
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
-    if (lifecycle.isEstablished && this.flow?.onTimeout(now)) this.control.isPingDue = true;
+    if (lifecycle.isEstablished && this.flow?.onTimeout(now)) this.control.ask(this.flow.isAsked);
     if (this.isUnderWay) return;
     const found = liveness.onTimeout(now, this.probeTimeout);
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) lifecycle.timeOut('heartbeat', now);
@@ -586,7 +586,10 @@ export class Connection {
     if (isGone) this.receiver.fates.tell(now);
     this.onMtu(now);
     // The server follows whoever sends it more than a probe from there. [CON-84]
-    if (this.role === 'client') this.control.isHeartbeatDue = true;
+    if (this.role === 'client') {
+      this.control.isHeartbeatDue = true;
+      this.control.isPadded = true;
+    }
     this.trace?.path(previous, this.path, reason, now);
     this.events.push({ type: 'path', connection: this, previous, reason });
   }
@@ -687,6 +690,10 @@ export class Connection {
 
     onMtu(now: Micros): void {
       this.connection.onMtu(now);
+    }
+
+    repeatLate(bytes: number, now: Micros): void {
+      this.connection.receiver.fates.repeatLate(bytes, now);
     }
 
     onLeaving(isGone: boolean, now: Micros): void {

@@ -44,6 +44,8 @@ export class ControlFrames {
   isHeartbeatDue = false;
   /** The peer is to hear something. */
   isPingDue = false;
+  /** What is sent next may be the first that the server hears from another address: it allows no answer of more than three times its size. */
+  isPadded = false;
   /** What the server's application says to the client that it let in; null where it is not asked. [HS-44] */
   admitted: OutgoingFlight | null = null;
   /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
@@ -116,6 +118,12 @@ export class ControlFrames {
     }
     this.admitted?.write(frames); // as much as fits
     if (this.ids.isDue) this.ids.write(frames);
+  }
+
+  /** The server is asked whether it is there, and shown where this side is; `isPadded` where it has much to say. */
+  ask(isPadded: boolean): void {
+    this.isPingDue = true;
+    this.isPadded = isPadded;
   }
 
   /** A challenge that came another way is to be answered on the path in use, which is that way now. */

@@ -7,7 +7,7 @@ import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
 import { isOpen, newestInFlight, oldestToMend } from '../recovery/thin-probe.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
-import type { StreamPacker } from '../stream/stream-packer.ts';
+import { PACKET_OVERHEAD, type StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import type { QlogTrace } from '../trace/qlog-trace.ts';
 import type { TimeInStates } from '../trace/time-in-states.ts';
@@ -141,6 +141,34 @@ export class PacketFateTeller {
     if (first < 0) return;
     for (let number = first; number <= sent.largestSent; number++)
       if (isOpen(sent, number)) this.resend(sent, number, false, now);
+  }
+
+  /**
+   * What was sent a probe timeout ago, and should have been acknowledged, may have gone where the peer is no more: its messages go out once more, the oldest first and no
+   * more of them than `bytes`, and are not taken for lost before their packets are.
+   */
+  repeatLate(bytes: number, now: Micros): void {
+    const { recovery, path, streams } = this.parts;
+    const sent = recovery.sentPackets(PacketSpace.APPLICATION);
+    const until = now - path.rtt.probeTimeout;
+    let room = bytes;
+    let stream = -1;
+    let repeated = -1;
+    for (let number = sent.loss.cursor; number <= sent.largestSent; number++) {
+      if (!isOpen(sent, number)) continue;
+      const report = sent.reportOf(number);
+      room -= report.bytes - PACKET_OVERHEAD;
+      if (report.sentTime > until || room < 0) return;
+      for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+        const frame = sent.frames.read(i);
+        const { lastMessage } = frame;
+        // A probe may have brought it again already.
+        if (frame.isBestEffort || (frame.stream === stream && lastMessage <= repeated)) continue;
+        if (!streams.packer.repeat(frame, now)) continue;
+        stream = frame.stream;
+        repeated = lastMessage;
+      }
+    }
   }
 
   /** @param asCopies - its messages go out once more, and are not taken for lost before the packet is */

@@ -282,6 +282,7 @@ export class PacketReceiver {
     }
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
+    this.parts.flow?.onReceived(ackEliciting, now);
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
     if (this.isElsewhere) this.onElsewhere(data, scratch, now);
     const isLate = this.spaces[space]?.acks.onPacket(
@@ -484,7 +485,6 @@ export class PacketReceiver {
   private onPacketOpened(space: PacketSpace, now: Micros): void {
     const { path } = this;
     this.liveness.onReceived(now);
-    this.parts.flow?.onReceived(now);
     if (path.validation.state === AddressState.VALIDATED) return;
     this.lastOpenedAt = now;
     if (space !== PacketSpace.HANDSHAKE) return;

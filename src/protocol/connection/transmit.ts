@@ -18,8 +18,8 @@ import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
+import { SIZE_BASE } from '../path/mtu-discovery.ts';
 import { AddressState, type Path } from '../path/path.ts';
-import { markOffPath } from '../recovery/off-path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
@@ -79,6 +79,8 @@ export interface AssemblerParts {
 export interface AssemblerHost {
   fail(code: number, frameType: number, reason: string, now: Micros): void;
   discardSpace(space: HandshakeSpace, now: Micros): void;
+  /** Messages of at most so many bytes that should have been acknowledged by now are to go out once more. */
+  repeatLate(bytes: number, now: Micros): void;
 }
 
 /** Packs what one connection has to send. */
@@ -393,6 +395,8 @@ export class PacketAssembler {
     if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
     // Large enough for a server that does not know the connection to say so. [PKT-24]
     if (isEliciting && this.ids.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
+    if (control.isPadded) builder.padDatagram(Math.min(path.mtu, SIZE_BASE));
+    control.isPadded = false;
     if (symbolStart >= 0 && this.outgoingRepairs.onPacked(state.nextNumber, frames, symbolStart))
       builder.markSymbol();
     this.endPacket(builder, state, isEliciting, isEliciting, now);
@@ -597,15 +601,21 @@ export class PacketAssembler {
     const number = state.nextNumber;
     if (candidate.response !== null) writePathResponse(frames, candidate.response);
     candidate.response = null;
+    let isEliciting = false;
     if (candidate.isChallengeDue) {
       writePathChallenge(frames, paths.challengeOf(candidate, bytes, now));
-      // [CON-84] A client whose address changed without its knowing hears where it is now what arrived.
-      if (!this.isClient) this.packAckCopy(frames, state, now);
+      // [CON-84] A client whose address changed without its knowing hears where it is now what arrived, and what did not reach it.
+      if (!this.isClient) {
+        this.packAckCopy(frames, state, now);
+        const start = frames.at;
+        this.host.repeatLate(frames.room, now);
+        this.packer.writeRepeated(frames);
+        isEliciting = frames.at > start;
+      }
       builder.padDatagram(bytes);
     }
     const packetBytes = this.closePacket(builder, state, false, now);
-    this.recovery.onSent(PacketSpace.APPLICATION, packetBytes, false, false, now);
-    markOffPath(this.recovery.sentPackets(PacketSpace.APPLICATION), number);
+    this.recovery.onSentElsewhere(PacketSpace.APPLICATION, number, packetBytes, isEliciting);
     const bytesSent = builder.endDatagram(candidate);
     counters.datagramsSent++;
     counters.bytesSent += bytesSent;

@@ -5,7 +5,7 @@ import type { Path } from '../path/path.ts';
 import type { EcnCounts } from '../wire/frames/ack.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-header.ts';
 import { acknowledge, detectLost, LossThresholds, PacketFates, withdraw } from './loss-detection.ts';
-import { isOffPath, leaveBehind, onPath } from './off-path.ts';
+import { isOffPath, leaveBehind, markOffPath, onPath } from './off-path.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
 import { SentPackets } from './sent-packets.ts';
 import { ThinSender } from './thin-sender.ts';
@@ -106,6 +106,14 @@ export class Recovery {
     if (!ackEliciting) return;
     this.pto.onAckElicitingSent(space, now);
     if (path.loss.isLossy) this.thin.onSent(now);
+  }
+
+  /** A packet went another way than packets go: it is outside of all accounts of the path, but not what it carried. [CON-88] */
+  onSentElsewhere(space: PacketSpace, number: number, bytes: number, ackEliciting: boolean): void {
+    const { path } = this;
+    const sent = this.sentPackets(space);
+    sent.commit(bytes, ackEliciting, ackEliciting, false, path.rtt.isCalm, path.congestion.delivery);
+    markOffPath(sent, number);
   }
 
   /**

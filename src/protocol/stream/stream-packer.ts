@@ -262,6 +262,15 @@ export class StreamPacker {
     }
   }
 
+  /** Writes what is to go out once more, as far as the packet has room for it. */
+  writeRepeated(w: FrameWriter): void {
+    const { copies } = this.context;
+    copies.beginPacket();
+    copies.takesLarge = true;
+    if (copies.isReady) this.writeCopies(w, copies);
+    copies.takesLarge = false;
+  }
+
   // ---- inside ----
 
   /** [REC-60] What is in another packet already rides along in what room is left. */

@@ -51,6 +51,54 @@ describe('a client whose NAT gives it another port in mid-transfer [CON-90]', ()
   });
 });
 
+describe('a client that only listens, whose NAT gives it another address [CON-90]', () => {
+  /** Messages a burst, and the time from one to the next as a share of a round trip. */
+  for (const { burst, pause, bytes } of [
+    { burst: 1, pause: 0.1, bytes: 200 },
+    { burst: 1, pause: 0.6, bytes: 1_000 },
+    { burst: 4, pause: 1, bytes: 1_000 },
+    { burst: 1, pause: 3, bytes: 200 },
+  ])
+    test(`hears ${burst} of ${bytes} bytes each ${pause} round trips again after less than 3 of them`, () => {
+      eachSeed(1, 4, (seed) => {
+        const pair = new Pair({ ...PAIR, seed }).connected();
+        const [flow] = pace(pair, burst, pause * RTT, bytes);
+        pair.run(20 * pause * RTT + 1_000 + 13 * seed);
+        pair.client.node.port.rebind(seed % 2 === 0 ? 'client' : 'elsewhere', PORT + seed);
+        if (seed % 2 !== 0) pair.world.network.connect('elsewhere', 'server', LINK);
+        const at = pair.now;
+        pair.run(20 * pause * RTT + 1_000);
+        expect(flow.stallAfter(at)).toBeLessThan(3 * RTT);
+        expect(pair.server.core.path.port).toBe(PORT + seed);
+        // One PING for each silence, and none while messages come; each pause may be the end of a burst.
+        if (burst === 1) expect(pair.client.frames(FrameType.PING).length).toBeLessThanOrEqual(4);
+      });
+    });
+
+  test('is sent with the challenge what did not reach it, and nothing twice once it has moved', () => {
+    const pair = new Pair(PAIR).connected();
+    const [flow] = pace(pair, 1, RTT / 2, 200);
+    pair.run(2_000);
+    pair.client.node.port.rebind('client', PORT + 1);
+    const at = pair.now;
+    pair.until(() => moves(pair.server).length > 0, 1_000, 'the move');
+    const challenge = pair.server.packets.find(({ frames }) =>
+      frames.some(({ type }) => type === FrameType.PATH_CHALLENGE),
+    );
+    expect(challenge?.frames.some(({ type }) => type >= FrameType.MESSAGE)).toBe(true);
+    pair.run(1_000);
+    expect(flow.stallAfter(at)).toBeLessThan(2 * RTT);
+  });
+
+  test('asks once about a flow that ends, and then no more', () => {
+    const pair = new Pair(PAIR).connected();
+    const [flow] = pace(pair, 1, RTT / 2, 200, 40);
+    pair.run(20 * RTT + 4_000);
+    expect(flow.count).toBe(40);
+    expect(pair.client.frames(FrameType.PING)).toHaveLength(1);
+  });
+});
+
 test('a client whose NAT gives it another port before it knows that its handshake has ended is followed by its probes [REC-15]', () => {
   const pair = new Pair(PAIR).connect();
   pair.until(() => pair.server.isConnected, 10_000, 'the handshake');
@@ -321,6 +369,54 @@ function transfer(
       return longest / MILLISECOND;
     },
   };
+}
+
+/** Messages that the server sends in a rhythm, to a client that has nothing to say. */
+function pace(
+  pair: Pair,
+  burst: number,
+  pauseMs: number,
+  bytes: number,
+  count = Number.POSITIVE_INFINITY,
+): { readonly count: number; stallAfter(at: number): number }[] {
+  const up = pair.client.open();
+  pair.client.send(up, 'begin');
+  pair.until(() => pair.server.streams.length > 0, 1_000);
+  const [down] = pair.server.streams;
+  const sent: number[] = [];
+  const came: number[] = [];
+  const { onEvent } = pair.client;
+  pair.client.onEvent = (event) => {
+    onEvent(event);
+    const there = pair.client.messages.get(down.id)?.length ?? 0;
+    while (came.length < there) came.push(pair.now);
+  };
+  const send = (): void => {
+    for (let i = 0; i < burst; i++) {
+      sent.push(pair.now);
+      pair.server.send(down, bytesOf(bytes, sent.length));
+    }
+    if (sent.length < count) pair.world.clock.schedule(pair.now + pauseMs * MILLISECOND, send);
+  };
+  pair.world.clock.schedule(pair.now, send);
+  return [
+    {
+      get count() {
+        return came.length;
+      },
+      /** The longest time in which nothing came though something was due, in ms. */
+      stallAfter: (at) => {
+        let longest = 0;
+        for (let i = 1; i < came.length; i++)
+          if (came[i] > at)
+            longest = Math.max(
+              longest,
+              came[i] - Math.max(came[i - 1], sent[i] + LINK.delayMs * MILLISECOND),
+            );
+        return longest / MILLISECOND;
+      },
+    },
+  ];
 }
 
 /** The ids that short packets to and from an address of the client carried. */

@@ -306,7 +306,8 @@ export class Packetizer implements RepeatWriter {
     for (let r = records.find(sequence); r < records.flight; ) {
       const i = records.index(r);
       if (sequences[i] >= end) break;
-      const isLast = this.context.deadlines.isLastChance(records.deadlineOf(i), w.now);
+      const { copies, deadlines } = this.context;
+      const isLast = copies.takesLarge || deadlines.isLastChance(records.deadlineOf(i), w.now);
       if (!(isLast || this.isLittle(i)) || !this.isWorthRepeating(i, w.now)) {
         r++;
         continue;

@@ -19,6 +19,8 @@ export class SecondCopies {
   shifts = 0;
   /** One is due now, in a packet of its own if need be. */
   isDue = false;
+  /** Room is there that would be padded: copies of large messages are welcome, too. */
+  takesLarge = false;
 
   /** A circle of runs, {@link FIELDS} numbers each: stream, first sequence, messages, packet, when it is due, whether a probe brings it. */
   private runs = NO_RUNS;
