@@ -62,9 +62,11 @@ export class ProbeTimeout {
       this.probes = PROBES;
     }
     if (thin !== null) earliest = this.fromOldest(spaces[PacketSpace.APPLICATION], rtt, thin, earliest);
-    if (earliest !== NEVER || this.isPeerValidated) return earliest;
-    // [REC-16] The server may be waiting for bytes from us before it may send more.
-    this.space = this.hasHandshakeKeys ? PacketSpace.HANDSHAKE : PacketSpace.INITIAL;
+    if (earliest !== NEVER) return earliest;
+    // [REC-16] The server may be waiting for bytes from us before it may send more; or application packets, which are not probed for, fill the
+    // window, and what was lost of the handshake waits for that.
+    if (this.isPeerValidated && !this.isHeldUp(spaces)) return NEVER;
+    this.space = this.hasHandshakeKeys || this.isPeerValidated ? PacketSpace.HANDSHAKE : PacketSpace.INITIAL;
     this.probes = 1;
     return this.lastEventTime + this.backedOff(rtt.probeTimeout);
   }
@@ -110,6 +112,12 @@ export class ProbeTimeout {
     this.count = 0;
     this.lastEventTime = now;
     this.pending[space] = 0;
+  }
+
+  /** Nothing of the handshake is in flight, and what is in flight the peer can perhaps not read before it has all of that. */
+  private isHeldUp(spaces: readonly (SentPackets | null)[]): boolean {
+    if (this.isHandshakeConfirmed || spaces[PacketSpace.HANDSHAKE] === null) return false;
+    return (spaces[PacketSpace.APPLICATION]?.flight.ackEliciting ?? 0) > 0;
   }
 
   /** [REC-58] Of a thin sender no packet may follow that shows the loss: its timeout counts from the oldest one. */

@@ -148,9 +148,27 @@ describe('the probe timeout', () => {
   test('leaves application packets alone before the handshake is confirmed [REC-15]', () => {
     const sender = new Sender({ isConfirmed: false });
     sender.send(1, APPLICATION);
+    sender.recovery.discardSpace(HANDSHAKE, sender.now);
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
     sender.recovery.onHandshakeConfirmed(10_000);
     expect(sender.recovery.nextTimeout()).toBe(sender.now + 999_000 + 10_000);
+  });
+
+  test('probes the Handshake space where application packets alone are in flight: what was lost of the handshake waits for their window [REC-16]', () => {
+    for (const isServer of [true, false]) {
+      const sender = new Sender({ isServer, isConfirmed: false });
+      sender.recovery.onHandshakeKeys();
+      for (let i = 0; i < 3; i++) sender.send(1, HANDSHAKE);
+      sender.send(1, APPLICATION);
+      sender.now += 40_000;
+      sender.ack([1, 3], 0, HANDSHAKE); // the first is lost by the time
+      sender.now += 100_000;
+      sender.recovery.onTimeout(sender.now);
+      expect(sender.recovery.nextTimeout()).toBeLessThan(NEVER);
+      expect(sender.fireTimeout()).toBe(TimeoutResult.PROBE);
+      expect(sender.recovery.fates.space).toBe(HANDSHAKE);
+      expect(sender.recovery.probesPending(HANDSHAKE)).toBe(1);
+    }
   });
 
   test('takes the earliest of the spaces, without a delay during the handshake [REC-14]', () => {

@@ -56,8 +56,12 @@ export const blackHole: InteropScenario<Plan> = {
     // Ten minutes later the path is as wide as ever, and what it carries is found again.
     link(1_500);
     world.run((REPROBE_AFTER / SECOND) * 1_000);
-    const later = world.transfer(connection, { streams: 1, messages: 15, bytes: 2_000, way: 'both' });
-    world.until(() => later.isDone, 60_000, later.missing);
+    // Losses of this path may look like another black hole: what falls for them is tried again by the next transfer. [REC-47]
+    const isFound = () => connection.path.mtu > narrow && other.path.mtu > narrow;
+    for (let time = 0; time < TRANSFERS_MAX && (time === 0 || !isFound()); time++) {
+      const later = world.transfer(connection, { streams: 1, messages: 15, bytes: 2_000, way: 'both' });
+      world.until(() => later.isDone, 60_000, later.missing);
+    }
     for (const { path } of [connection, other]) {
       if (path.mtu <= narrow) world.fail(`packets stay at ${path.mtu} bytes on a path that is wide again`);
       world.totals.add('sizes found again', 1);
@@ -67,5 +71,7 @@ export const blackHole: InteropScenario<Plan> = {
 };
 
 const RECOVERY = 5 * SECOND;
+/** Of 30 KB each way, until both sides have found the size again. */
+const TRANSFERS_MAX = 3;
 /** When a size that was given up is tried again. [REC-45] */
 const REPROBE_AFTER = 610 * SECOND;
