@@ -47,8 +47,11 @@ const KINDS = ['messages', 'handshakes'] as const;
 const HEAD = ['', 'a CPU second', 'capacity', 'of the first', 'a second now', 'busiest', 'handed over'];
 const LOADS = 2;
 const WARM_UP_MS = 1_500;
-/** What each worker has done before it is measured. */
-const WARM_UP_COUNT = 200;
+/**
+ * What each worker has done before it is measured. Each compiles code of its own, and until then a handshake costs far more, the most where there are two of
+ * them to share what comes: after 200 each 3.4 ms of CPU with one worker and 5.3 with two, of which V8's helper threads took a quarter; after 2,500 each 2.5 and 2.9.
+ */
+const WARM_UP_COUNT = 2_500;
 /** Handshakes of each load: more would be asked to show by a Retry where they are. */
 const AT_ONCE_MAX = 4;
 

@@ -56,6 +56,8 @@ export class Driver {
   private isResumed = false;
   private readonly forgetClock: () => void;
   private stopping: Promise<void> | null = null;
+  /** While it waits for peers to hear that their connections are over: called when all have. */
+  private onHeard: (() => void) | null = null;
   private stopped = false;
 
   constructor(endpoint: Endpoint, socket: DatagramSocket, clock: Clock, owner: DriverOwner) {
@@ -312,6 +314,7 @@ export class Driver {
   /** Sees to it that there is a next turn when one is needed. */
   private comeBack(): void {
     if (this.stopped) return;
+    if (this.onHeard !== null && this.endpoint.answersUntil === 0) this.onHeard();
     if (this.hasWork) this.goOn();
     else if (this.overdue === Overdue.NONE) this.armTimer();
   }
@@ -346,12 +349,23 @@ export class Driver {
     this.transmit();
     const now = this.clock.now();
     const until = Math.min(this.endpoint.answersUntil, now + LINGER_MAX);
-    if (until > now) await new Promise<void>((resolve) => this.clock.setTimer(until, resolve));
+    if (until > now) await this.allHaveHeard(until);
     this.stopped = true;
     if (this.timer !== null) this.clock.clearTimer(this.timer);
     this.timer = null;
     this.forgetClock();
     await this.socket.close();
+  }
+
+  /** Every peer knows that its connection is over, or has had the time that it takes to hear of it. */
+  private allHaveHeard(until: Micros): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.clock.setTimer(until, resolve);
+      this.onHeard = () => {
+        this.clock.clearTimer(timer);
+        resolve();
+      };
+    });
   }
 }
 

@@ -166,16 +166,13 @@ export class Lifecycle {
     if (timeout === 'handshake' && this.isServer) this.closing.isDue = false;
   }
 
-  /** The peer closed, or has forgotten the connection: nothing is sent any more. [CON-10] */
+  /** The peer closed, or has forgotten the connection: nothing more is sent than one answer, to whom that closed. [CON-10] */
   drain(reason: CloseReason, now: Micros): void {
-    if (!this.isOpen) {
-      this.closing.isDue = false;
-      return;
-    }
+    if (!this.isOpen) return this.closing.onHeard();
     const pto = this.host.probeTimeout;
     this.reason = reason;
     this.enter(ConnectionState.DRAINING);
-    this.closing.drain(now, pto);
+    this.closing.drain(now, pto, reason.by === 'peer' && this.isEstablished);
     this.tellEnd(now);
   }
 
@@ -301,8 +298,17 @@ class Closing {
     this.repeatAt = now + this.repeatEvery;
   }
 
-  drain(now: Micros, pto: Micros): void {
+  /** @param isAnswered - by one CONNECTION_CLOSE, so that the peer need not repeat its own [CON-10] */
+  drain(now: Micros, pto: Micros, isAnswered: boolean): void {
+    this.isDue = isAnswered;
     this.deadline = now + 3 * pto;
+  }
+
+  /** The peer knows that the connection is over. [CON-9] */
+  onHeard(): void {
+    this.isDue = false;
+    this.isTelling = false;
+    this.repeatAt = NEVER;
   }
 
   get nextTimeout(): Micros {

@@ -214,11 +214,16 @@ export class PacketReceiver {
       this.receiveDatagram(data, 0, scratch, now);
       return false;
     }
-    if (!this.lifecycle.isOpen) return false;
+    const { isOpen } = this.lifecycle;
+    if (!isOpen && !this.lifecycle.closing.isTelling) return false;
     const result =
       table === null || table.result(row) === LEFT
         ? openInto(scratch, state, data, 0, numberStart, data.length)
         : takeOpened(scratch, state, table, row, 0, data.length);
+    if (!isOpen) {
+      if (result === OpenResult.OPENED || result === OpenResult.UPDATED) this.receiveLast(data, scratch, now);
+      return false;
+    }
     this.onOpened(result, PacketType.ONE_RTT, data.length, now);
     if (result === OpenResult.UPDATED) return this.updateKeys(scratch.opened.number, now);
     return result === OpenResult.OPENED;
@@ -229,6 +234,13 @@ export class PacketReceiver {
     const state = this.spaces[PacketSpace.APPLICATION];
     const key = state?.keys.toOpen(PacketType.ONE_RTT)?.native ?? null;
     table.add(offset, offset + numberStart, offset + bytes, key, state?.replay.largest ?? -1);
+  }
+
+  /** Of a packet in `scratch.opened` that came after this side closed nothing counts but that the peer has heard of it. [CON-9] */
+  private receiveLast(data: Uint8Array, { opened, reader }: ReceiveScratch, now: Micros): void {
+    reader.reset(data, opened.payloadStart, opened.payloadEnd);
+    while (nextFrame(reader))
+      if (reader.type === FrameType.CONNECTION_CLOSE) this.lifecycle.drain(closeReasonOf(reader), now);
   }
 
   /** Takes the frames of the packet in `scratch.opened`. */

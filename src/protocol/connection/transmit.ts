@@ -630,12 +630,13 @@ export class PacketAssembler {
     this.counters.acksSent++;
   }
 
-  /** CONNECTION_CLOSE in every space that the peer may be able to open. [CON-9] */
+  /** CONNECTION_CLOSE in every space that the peer may be able to open, or what answers one. [CON-9] [CON-10] */
   private packClose(builder: PacketBuilder, now: Micros): void {
     const { isClient, lifecycle, spaces } = this;
-    const { closing, reason } = lifecycle;
-    if (!closing.isDue || reason === null) return;
+    const { closing } = lifecycle;
+    if (!closing.isDue || lifecycle.reason === null) return;
     closing.isDue = false;
+    const reason = lifecycle.reason.by === 'peer' ? HEARD : lifecycle.reason;
     // [HS-44] Whom the application refuses is told so as the application says, and can open it.
     const isRefusal = !isClient && this.handshake.admission === AdmissionState.UNDECIDED;
     for (const state of spaces) {
@@ -672,6 +673,8 @@ function reasonBytes(reason: string, room: number): Uint8Array {
 }
 
 const ENCODER = new TextEncoder();
+/** What a CONNECTION_CLOSE says that answers one. */
+const HEARD = { scope: 'transport', code: CloseCode.NO_ERROR, reason: '', incomplete: false } as const;
 /** One more than the smallest stateless reset. */
 const RESET_TRIGGER_BYTES = 38;
 /** Below this a datagram may not even hold an acknowledgement: behind a header with the longest ids and numbers 20 bytes, and the tag. */

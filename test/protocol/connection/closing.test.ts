@@ -92,7 +92,37 @@ describe('an immediate close', () => {
       pair.until(() => pair.server.closed !== null, 1_000);
       expect(pair.now - start).toBeLessThanOrEqual(lost * (pto / 2 + 1_000) + 5_000);
       pair.toTheEnd();
-      expect(pair.client.sent.length - first).toBe(6);
+      expect(pair.client.sent.length - first).toBe(lost + 1);
+    }
+  });
+
+  test('is repeated until it is forgotten where the answer is lost [CON-9]', () => {
+    const pair = new Pair().connected().run(500);
+    const first = pair.client.sent.length;
+    pair.server.filter = () => [];
+    pair.client.close('application', 3, 'gone');
+    pair.until(() => pair.server.closed !== null);
+    pair.toTheEnd();
+    expect(pair.client.sent.length - first).toBe(6);
+  });
+
+  test('is answered once, without a reason, and then neither side sends anything [CON-9] [CON-10]', () => {
+    for (const [one, other] of [
+      ['client', 'server'],
+      ['server', 'client'],
+    ] as const) {
+      const pair = new Pair().connected().run(500);
+      const { length } = pair[one].sent;
+      pair[one].close('application', 3, 'gone');
+      expect(pair[one].endpoint.answersUntil).toBeGreaterThan(pair.now);
+      pair.until(() => pair[one].endpoint.answersUntil === 0);
+      pair.toTheEnd();
+      expect(pair[one].sent).toHaveLength(length + 1);
+      const [answer, ...others] = pair[other].frames(FrameType.CONNECTION_CLOSE);
+      expect(answer).toMatchObject({ scope: 0, code: 0 });
+      expect(others).toEqual([]);
+      expect(pair[one].closed).toMatchObject({ by: 'local', code: 3 });
+      expect(pair[other].closed).toMatchObject({ by: 'peer', code: 3, reason: 'gone' });
     }
   });
 
@@ -113,10 +143,11 @@ describe('an immediate close', () => {
     expect(pair.client.closed).toMatchObject({ by: 'peer', code: 3 });
   });
 
-  test('makes the side that was told silent, whatever comes [CON-10]', () => {
+  test('makes the side that was told silent but for its answer, whatever comes [CON-10]', () => {
     const pair = new Pair().connected().echo();
     pair.client.close();
     pair.until(() => pair.server.closed !== null);
+    pair.run(1);
     const { length } = pair.server.sent;
     for (const { data } of pair.client.sent) pair.client.inject(data);
     pair.run(3_000);
