@@ -3,6 +3,7 @@ import { natsProgram } from '../broker/backplane/nats-server.ts';
 import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
 import { killCluster } from './kill-cluster.ts';
+import { replayEarlyData } from './replay-early-data.ts';
 
 const nats = natsProgram();
 
@@ -39,3 +40,9 @@ test.runIf(nats !== null)(
     expect(resumed).toBeGreaterThanOrEqual(1);
   },
 );
+
+test('early data that was captured is taken once, whoever it is played to: not by a server that was killed and started again, nor by another process with its keys [HS-53]', async () => {
+  const { captured, received, taken, takenAgain } = await replayEarlyData(40);
+  expect(received).toBeGreaterThanOrEqual(4 * 40);
+  expect([captured, taken, takenAgain]).toEqual([3, 2, 0]);
+});

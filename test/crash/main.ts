@@ -7,6 +7,7 @@ import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
 import { killCluster, MISFORTUNES } from './kill-cluster.ts';
 import type { CrashReport, Progress } from './load.ts';
+import { replayEarlyData } from './replay-early-data.ts';
 
 const USAGE = `npm run crash -- WHAT [--rounds N] [--seconds N] [--json]
 
@@ -15,6 +16,7 @@ const USAGE = `npm run crash -- WHAT [--rounds N] [--seconds N] [--json]
   client     a durable subscriber is killed inside its handler and started again           (default 100 rounds)
   cluster    of three brokers on one NATS under load, one is killed, frozen, cut off or told to leave, or NATS is  (default 100 rounds)
   datacentres  two data centres under load, the way between them cut for so many seconds  (default 60)
+  replay     captured first datagrams with early data, so many (--rounds) to each of four servers in processes of their own  (default 10000)
   restarts   a durable broker under load ends by SIGTERM and SIGKILL by turns, and returns (default 50 rounds)
 
 Judged by the oracle of the broker simulation (test/sim/broker/model.ts): no acknowledged message lost, first deliveries in order, others with
@@ -52,13 +54,17 @@ const { values, positionals } = parseArgs({
   },
 });
 const what = RUNS[positionals[0] ?? ''];
-if (positionals[0] === 'datacentres' && !values.help) {
-  const report = await cutDatacentres({
-    program: natsProgram() ?? '',
-    seconds: Number(values.seconds ?? 60),
-    onStep: (step) => void process.stderr.write(`${step}\n`),
-  });
-  if (values.json) console.log(JSON.stringify({ what: 'datacentres', ...report }));
+const onStep = (step: string): void => void process.stderr.write(`${step}\n`);
+/** Those that no broker is in, or no rounds. */
+const OTHERS: Readonly<Record<string, () => Promise<object>>> = {
+  datacentres: () =>
+    cutDatacentres({ program: natsProgram() ?? '', seconds: Number(values.seconds ?? 60), onStep }),
+  replay: () => replayEarlyData(Number(values.rounds ?? 10_000), onStep),
+};
+const other = OTHERS[positionals[0] ?? ''];
+if (other !== undefined && !values.help) {
+  const report = await other();
+  if (values.json) console.log(JSON.stringify({ what: positionals[0], ...report }));
   else
     for (const [name, figure] of Object.entries(report))
       console.log(`${name.padEnd(20)}${typeof figure === 'number' ? Math.round(figure) : (figure ?? '-')}`);
