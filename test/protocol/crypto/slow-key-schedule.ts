@@ -66,7 +66,9 @@ export function slowReset(input: ResetInput): { resetKey: string; token: string 
 }
 
 export interface ChainInput {
-  /** The 64 bytes of the KEM. */
+  /** With a ticket, its key. [HS-33] */
+  ticketKey?: string;
+  /** The 64 bytes of the KEM, or 32 of the one of a ticket. */
   kemSecret: string;
   /** Transcript hashes up to and including these messages. */
   hashToServerHello: string;
@@ -79,7 +81,7 @@ export interface ChainInput {
 
 /** [HS-21] [HS-22] [HS-24] [HS-29] */
 export function slowChain(input: ChainInput) {
-  const early = slowExtract(ZEROS, ZEROS);
+  const early = slowExtract(ZEROS, input.ticketKey === undefined ? ZEROS : hex(input.ticketKey));
   const handshake = slowExtract(slowExpandLabel(early, 'derived', sha256(NOTHING), 32), hex(input.kemSecret));
   const master = slowExtract(slowExpandLabel(handshake, 'derived', sha256(NOTHING), 32), ZEROS);
   const toServerHello = hex(input.hashToServerHello);

@@ -106,19 +106,19 @@ function slowClientHelloBody({ client, largestDatagram }: SlowHandshakeInput, sh
 }
 
 /** Ids here are below 2^14, values shorter than 64 bytes. */
-function withGrease(parameters: string, { id, value }: { id: number; value: string }): Uint8Array {
+export function withGrease(parameters: string, { id, value }: { id: number; value: string }): Uint8Array {
   const idBytes = id < 64 ? Uint8Array.of(id) : u16(0x4000 + id);
   return joined(hex(parameters), idBytes, Uint8Array.of(hex(value).length), hex(value));
 }
 
-function message(type: number, body: Uint8Array): Uint8Array {
+export function message(type: number, body: Uint8Array): Uint8Array {
   return joined(Uint8Array.of(type), vector(body));
 }
 
-function vector(bytes: Uint8Array): Uint8Array {
+export function vector(bytes: Uint8Array): Uint8Array {
   return joined(u16(bytes.length), bytes);
 }
 
-function u16(value: number): Uint8Array {
+export function u16(value: number): Uint8Array {
   return Uint8Array.of(Math.floor(value / 256), value % 256);
 }
