@@ -11,7 +11,7 @@ const MET = [
 const totals = new Totals();
 
 test(`from history to live each message comes once, and what is told of it is true, in ${SEEDS} interleavings of publish, disconnect, resume and retention, by WebSocket and by SSE [GW-40] [GW-43] [GW-44]`, {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const failures: string[] = [];
   for (let seed = 1; seed <= SEEDS && failures.length < FAILURES_MAX; seed++) {
