@@ -215,7 +215,9 @@ describe('metrics', () => {
       process.nextTick(parameters.at(-1) as (error: Error) => void, error);
     }) as Socket['send']);
     stream.send('y');
-    await vi.waitFor(() => expect(connection.metrics().socket.errorCodes.ENOBUFS).toBeGreaterThan(0));
+    await vi.waitFor(() => expect(connection.metrics().socket.errorCodes.ENOBUFS).toBeGreaterThan(0), {
+      timeout: 180_000,
+    });
     vi.restoreAllMocks();
     expect(String(await take(stream, 1))).toBe('y'); // lost, and sent again
     expect(before.errorCodes).toEqual({});

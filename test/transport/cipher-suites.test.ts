@@ -20,7 +20,9 @@ describe('the cipher suite of a connection', () => {
     const received: Buffer[] = [];
     far.on('stream', (stream) => stream.on('message', (message) => received.push(message)));
     near.openStream().send(Buffer.alloc(200_000, 7));
-    await vi.waitFor(() => expect(received.map(({ length }) => length)).toEqual([200_000]));
+    await vi.waitFor(() => expect(received.map(({ length }) => length)).toEqual([200_000]), {
+      timeout: 180_000,
+    });
     expect(received[0].every((byte) => byte === 7)).toBe(true);
   });
 
@@ -70,7 +72,7 @@ describe('keys of a connection', () => {
       stream.on('message', () => echoes++);
       for (let i = 0; i < 60; i++) {
         stream.send(`message ${i}`);
-        await vi.waitFor(() => expect(echoes).toBe(i + 1), { interval: 1 });
+        await vi.waitFor(() => expect(echoes).toBe(i + 1), { interval: 1, timeout: 180_000 });
       }
       for (const side of [near, far]) expect(side.metrics().keyUpdates).toBeGreaterThan(0);
     }
@@ -111,6 +113,6 @@ async function connected(
   const accepted: Connection[] = [];
   const listener = await serve((connection) => accepted.push(connection), server);
   const near = await join(listener, client);
-  await vi.waitFor(() => expect(accepted).toHaveLength(1), { interval: 1 });
+  await vi.waitFor(() => expect(accepted).toHaveLength(1), { interval: 1, timeout: 180_000 });
   return { near, far: accepted[0] };
 }

@@ -103,7 +103,7 @@ describe('closing a connection', () => {
       stream.send(message);
     });
     for (let i = 0; i < 10; i++) stream.send(`${i}`);
-    await vi.waitFor(() => expect(count).toBeGreaterThan(10));
+    await vi.waitFor(() => expect(count).toBeGreaterThan(10), { timeout: 180_000 });
     const begun = performance.now();
     const closed = connection.close();
     expect(stream.send('too late')).toBe(false);

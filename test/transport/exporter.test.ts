@@ -7,7 +7,7 @@ describe('what a connection exports', () => {
     const accepted: Connection[] = [];
     const listener = await serve((connection) => accepted.push(connection));
     const [one, other] = [await join(listener), await join(listener)];
-    await vi.waitFor(() => expect(accepted).toHaveLength(2));
+    await vi.waitFor(() => expect(accepted).toHaveLength(2), { timeout: 180_000 });
     const values = new Set<string>();
     for (const [client, server] of [
       [one, accepted[0]],

@@ -45,7 +45,7 @@ test('several iterations over a listener share its connections, and all come to 
     for await (const connection of listener) got.push(connection);
   });
   for (let i = 0; i < 3; i++) await join(listener);
-  await vi.waitFor(() => expect(got.length).toBe(3));
+  await vi.waitFor(() => expect(got.length).toBe(3), { timeout: 180_000 });
   await listener.close({ timeoutMs: 0 });
   await Promise.all(iterations);
 });

@@ -32,7 +32,7 @@ describe('a listener that throws [CON-30]', () => {
       const count = 400;
       for (let i = 0; i < count; i++) for (const stream of streams) stream.send(bytesOf(300, i));
       await Promise.all(streams.map((stream) => stream.flush()));
-      await vi.waitFor(() => expect(kept.length).toBe(3 * count));
+      await vi.waitFor(() => expect(kept.length).toBe(3 * count), { timeout: 180_000 });
       expect(uncaught.length).toBeGreaterThan(50);
       for (const { id } of streams) {
         const mine = kept.filter(({ stream }) => stream === id);
