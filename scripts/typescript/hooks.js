@@ -26,7 +26,7 @@ function withoutTypes(path) {
     const text = readFileSync(kept, 'utf8');
     if (text.endsWith(mark)) return text;
   } catch {}
-  const text = (USING.test(source) ? lowered(source) : blanked(source)) + mark;
+  const text = (USING.test(source) ? lowered(source, path) : blanked(source)) + mark;
   // Others read it while it is written, and may write it as well.
   const draft = `${kept}.${randomUUID()}`;
   mkdirSync(CACHE, { recursive: true });
@@ -41,9 +41,10 @@ function blanked(source) {
 }
 
 /** Node understands `using` from 24 on. */
-function lowered(source) {
+function lowered(source, path) {
   const { transformSync } = require('esbuild');
-  return transformSync(source, { loader: 'ts', target: 'node20', sourcemap: 'inline' }).code;
+  return transformSync(source, { loader: 'ts', target: 'node20', sourcemap: 'inline', sourcefile: path })
+    .code;
 }
 
 function hashOf(...texts) {
