@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
+import type { Connection } from '../../src/protocol/connection/connection.ts';
 import { KeyState, NEXT_KEY_STATES } from '../../src/protocol/connection/key-updates.ts';
 import { ConnectionState, NEXT_CONNECTION_STATES } from '../../src/protocol/connection/lifecycle.ts';
 import { KeyGenerations } from '../../src/protocol/crypto/key-generations.ts';
 import { packetKeys } from '../../src/protocol/crypto/key-schedule.ts';
 import type { PacketKeys } from '../../src/protocol/crypto/packet-protection.ts';
+import type { ClientTicket, TicketConfig } from '../../src/protocol/endpoint/index.ts';
 import type { ClientHandshake } from '../../src/protocol/handshake/client.ts';
-import { HandshakeState } from '../../src/protocol/handshake/handshake.ts';
+import { EarlyData, HandshakeState } from '../../src/protocol/handshake/handshake.ts';
 import type { ServerHandshake } from '../../src/protocol/handshake/server.ts';
 import { EcnState, PathEcn } from '../../src/protocol/path/ecn.ts';
 import { AddressState } from '../../src/protocol/path/path.ts';
@@ -17,6 +19,7 @@ import { NEXT_SEND_STATES, SendState } from '../../src/protocol/stream/send/send
 import { PacketSpace, PacketType } from '../../src/protocol/wire/packet-header.ts';
 import { InteropWorld, isComplete } from '../sim/interop/interop-world.ts';
 import { nullAead } from '../sim/null-aead.ts';
+import { internalsOf } from './connection/internals.ts';
 import { connectionsOf } from './connection/packet-log.ts';
 import { newClient, newServer } from './handshake/exchange.ts';
 
@@ -30,7 +33,8 @@ interface Machine {
 }
 
 describe('spec/state-machines.md', () => {
-  const page = machinesOf(readFileSync(new URL('../../spec/state-machines.md', import.meta.url), 'utf8'));
+  const text = readFileSync(new URL('../../spec/state-machines.md', import.meta.url), 'utf8');
+  const page = machinesOf(text);
 
   test.each([
     ['Connection', ConnectionState],
@@ -108,6 +112,50 @@ describe('spec/state-machines.md', () => {
     expect([...seen].toSorted()).toEqual(page.get('Handshake')?.ways.toSorted());
   });
 
+  test('has the order in which keys come and go, of a client that is back with a ticket and of its server', () => {
+    const world = new InteropWorld(1, { crypto: 'cheap' });
+    const server = world.server({ accept: { tickets: TICKETS } });
+    const client = world.client();
+    let ticket: ClientTicket | null = null;
+    client.onEvent = (event) => {
+      if (event.type === 'ticket') ticket = event.ticket;
+    };
+    client.connect(server);
+    world.until(() => ticket !== null, 10_000, 'the ticket');
+    if (ticket === null) throw new Error('there is no ticket');
+    const before = new Set(connectionsOf(server.endpoint));
+    const connection = client.connect(server, { resumption: { ticket, ageMs: 0, hasEarlyData: true } });
+    world.transfer(connection, { streams: 1, messages: 1, bytes: 100, way: 'both', isEarly: true });
+    const sides = new Map<'client' | 'server', Connection>([['client', connection]]);
+    const seen = { client: [keysOf(connection)], server: [''] };
+    const look = (): void => {
+      const found = connectionsOf(server.endpoint).find((other) => !before.has(other));
+      if (found !== undefined) sides.set('server', found);
+      for (const [role, side] of sides) {
+        const keys = keysOf(side);
+        if (keys !== seen[role].at(-1)) seen[role].push(keys);
+      }
+    };
+    const isConfirmedAll = (): boolean => {
+      look();
+      return [...sides.values()].every(({ lifecycle }) => lifecycle.state === ConnectionState.CONFIRMED);
+    };
+    world.until(() => isConfirmedAll() && sides.size === 2, 10_000, 'the confirmation');
+    expect(connection.handshake.earlyData).toBe(EarlyData.ACCEPTED);
+    world.end();
+    look();
+    for (const role of ['client', 'server'] as const) {
+      const steps = keyStepsOf(text, role);
+      let at = 0;
+      for (const keys of seen[role]) {
+        while (at < steps.length && steps[at] !== keys) at++;
+        expect(steps[at], `${role}: ${seen[role].join(' -> ')}`).toBe(keys);
+      }
+      expect(at).toBe(steps.length - 1);
+      expect(seen[role].length).toBeGreaterThanOrEqual(4);
+    }
+  });
+
   test('has the states and ways of generations of keys, whatever packets ask for', () => {
     const machine = page.get('Generation of 1-RTT keys, to open');
     const seen = new Set<string>();
@@ -181,6 +229,48 @@ describe('spec/state-machines.md', () => {
     expect([...seen].toSorted()).toEqual(page.get('ECN on a path')?.ways.toSorted());
   });
 });
+
+/** The keys that a connection has, as the page calls them. */
+function keysOf(connection: Connection): string {
+  const { keys } = internalsOf(connection);
+  const sealing = keys.toSeal(PacketSpace.APPLICATION)?.epoch;
+  const isEarly = sealing === PacketType.ZERO_RTT || keys.toOpen(PacketType.ZERO_RTT) !== null;
+  const there: readonly [string, boolean][] = [
+    ['Initial', keys.toSeal(INITIAL) !== null],
+    ['0-RTT', isEarly],
+    ['Handshake', keys.toSeal(HANDSHAKE) !== null],
+    ['1-RTT, to seal', sealing === PacketType.ONE_RTT],
+    ['1-RTT, to open', keys.toOpen(PacketType.ONE_RTT) !== null],
+    ['exporter', keys.exported('a use', new Uint8Array(0), 32) !== null],
+  ];
+  return namesOf(new Set(there.filter(([, is]) => is).map(([name]) => name)));
+}
+
+/** What the page says that a side has behind each step: none before the first. */
+function keyStepsOf(text: string, role: string): string[] {
+  const section = text.split(/^## /m).find((each) => each.startsWith('Packet keys\n')) ?? '';
+  const rows = tablesOf(section).find(([head]) => head[1] === 'step') ?? [];
+  const there = new Set<string>();
+  const steps = [''];
+  for (const [, , come, go] of rows.filter((row) => row[0] === role)) {
+    for (const name of come.split(';')) there.add(name.trim());
+    for (const name of go.split(';')) there.delete(name.trim());
+    steps.push(namesOf(there));
+  }
+  return steps;
+}
+
+function namesOf(names: ReadonlySet<string>): string {
+  return [...names].filter(Boolean).toSorted().join(' + ');
+}
+
+const TICKETS: TicketConfig = {
+  keys: null,
+  lifetimeMs: 3_600_000,
+  earlyDataBytesMax: 16_384,
+  usedMax: 10,
+  epochMs: 0,
+};
 
 /** All generations of one direction, the keys of each as long as somebody has them. */
 class Generations {

@@ -121,6 +121,43 @@ describe('a connection that comes back, whose address is lost [CON-110]', () => 
     await client.close();
     await listener.close();
   });
+
+  test('is another one where nothing comes to the address that it moved to within 3 s', async () => {
+    const listener = await listen({ identity: generateIdentity(), host: '127.0.0.1', port: 0 });
+    const nat = await Nat.to(listener.port);
+    onTestFinished(() => nat.close());
+    // The first that comes from there is dropped, and all that comes from its port after it.
+    nat.drops = '127.0.0.1';
+    let present = ['127.0.0.2', '127.0.0.1'];
+    const addresses = new InterfaceWatch({ addresses: () => present, pollMs: 1_000_000 });
+    const dialed: Connection[] = [];
+    const client = await reconnectingConnection(
+      async (urls) => {
+        const options = dialed.length === 0 ? { localHost: '127.0.0.2' } : {};
+        const connection = await connect(urls[0], options);
+        dialed.push(connection);
+        return connection;
+      },
+      [listener.url.replace(`:${listener.port}`, `:${nat.port}`)],
+      {
+        ...{ clock: systemClock, addresses, random: new Prng(1), reconnect: {}, streamDefaults: {} },
+        ...{ signal: undefined, ticket: undefined },
+      },
+    );
+    const stream = client.openStream();
+    stream.send('from there');
+    await stream.flush();
+    const again = once(client, 'reconnected');
+    present = ['127.0.0.1'];
+    addresses.look();
+    const startedAt = performance.now();
+    await again;
+    expect(performance.now() - startedAt).toBeGreaterThan(2_900);
+    expect([dialed.length, client.state, dialed[1].remotePort]).toEqual([2, 'online', nat.port]);
+    for (const connection of dialed) connection.destroy(); // the one that was left would wait for what it cannot hear
+    await client.close();
+    await listener.close();
+  });
 });
 
 describe('rebind, in a lab', () => {
@@ -223,9 +260,13 @@ function once(
 
 /** Takes the place of the server's port, and goes on from a port of its own that changes. */
 class Nat {
+  /** A host of whose first port everything is dropped; null: of none. */
+  drops: string | null = null;
+  private dropped = 0;
   private readonly inner: Socket;
   private outer: Socket;
   private client = 0;
+  private from = '127.0.0.1';
   private readonly serverPort: number;
 
   static async to(serverPort: number): Promise<Nat> {
@@ -236,8 +277,11 @@ class Nat {
     this.inner = inner;
     this.outer = outer;
     this.serverPort = serverPort;
-    inner.on('message', (data, { port }) => {
+    inner.on('message', (data, { address, port }) => {
+      if (address === this.drops && this.dropped === 0) this.dropped = port;
+      if (port === this.dropped) return;
       this.client = port;
+      this.from = address;
       this.outer.send(data, this.serverPort, '127.0.0.1');
     });
     this.listen();
@@ -259,7 +303,7 @@ class Nat {
   }
 
   private listen(): void {
-    this.outer.on('message', (data) => this.inner.send(data, this.client, '127.0.0.1'));
+    this.outer.on('message', (data) => this.inner.send(data, this.client, this.from));
   }
 }
 
