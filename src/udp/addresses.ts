@@ -154,3 +154,5 @@ const ADDRESSES_MAX = 16;
 const LITTLE_ENDIAN = endianness() === 'LE';
 /** Ten bytes of 0 and two of 0xff, which make a word of their own, in either order of bytes. */
 const MAPPED = /^0{16}(?:FFFF0000|0000FFFF)/i;
+/** Because of what came from outside {@link localAddresses}, which takes 100 us, is called no sooner than so long after the time before. */
+export const LOOK_GAP_MS = 1_000;

@@ -178,4 +178,10 @@ export const BUFFER_BYTES = 4 * 1024 * 1024;
 /** Own addresses of a socket that have a number, 0 among them; what comes to further ones is answered as the system sees fit. */
 export const OWN_ADDRESSES_MAX = 256;
 const ERROR_CODES_MAX = 16;
-const FATAL_CODES: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK', 'ERR_SOCKET_DGRAM_NOT_RUNNING']);
+/** EFAULT: the memory that the native socket reads into was taken away. What comes is never read, so that a loop would turn for ever. */
+const FATAL_CODES: ReadonlySet<string> = new Set([
+  'EBADF',
+  'EFAULT',
+  'ENOTSOCK',
+  'ERR_SOCKET_DGRAM_NOT_RUNNING',
+]);

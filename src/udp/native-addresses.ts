@@ -6,6 +6,7 @@
 import { networkInterfaces } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { addressBytes, formatAddress, isLinkLocal } from '../base/ip-address.ts';
+import { LOOK_GAP_MS } from './addresses.ts';
 
 /** What stands in which word. */
 export const AddressWord = {
@@ -109,7 +110,6 @@ class Zones {
   }
 }
 
-const LOOK_GAP_MS = 1_000;
 const ZONES = new Zones();
 const WORDS = new Map<string, Int32Array>();
 const WORDS_MAX = 16_384;

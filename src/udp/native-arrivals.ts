@@ -4,6 +4,7 @@
  * next read writes over it. There is one for all sockets of the thread: ten thousand of them would not have room for one each.
  */
 
+import { markAsUntransferable } from 'node:worker_threads';
 import { type EcnCodepoint, ReceiveBatch } from '../protocol/datagram/index.ts';
 
 export class Arrivals {
@@ -16,6 +17,8 @@ export class Arrivals {
 
   constructor() {
     this.batch.arena = this.arena;
+    // As Node's pool of buffers: who posts a view of it to another thread copies it, and does not take it from all sockets of this one.
+    markAsUntransferable(this.arena.buffer);
   }
 
   /** Adds the datagrams of the message in row `k` to the batch. */

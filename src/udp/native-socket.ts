@@ -19,7 +19,7 @@ import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import type { NativeSockets } from '../base/native-addon.ts';
 import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
-import { localAddresses } from './addresses.ts';
+import { LOOK_GAP_MS, localAddresses } from './addresses.ts';
 import {
   BUFFER_BYTES,
   countErrorCode,
@@ -380,6 +380,8 @@ export class NativeSocket implements DatagramSocket {
     if (this.number < 0 || this.isBroken) return;
     this.isBroken = isFatal(error);
     this.onError?.(error, this.isBroken);
+    // Whatever its owner does: the system would tell of it again and again.
+    if (this.isBroken) void this.close();
   }
 
   // ---- its life ----
@@ -484,7 +486,6 @@ const RUN_DATAGRAM_MAX = 32_743;
 
 const NO_ADDRESS = new Int32Array(ADDRESS_WORDS);
 const INT32_MAX = 2 ** 31 - 1;
-const LOOK_GAP_MS = 1_000;
 const CROWDED_MS = 1;
 const CROWDED_TRIES_MAX = 100;
 const ROWS = new Rows();

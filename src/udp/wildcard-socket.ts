@@ -15,7 +15,7 @@
 
 import { addressFamily, isLoopback, isWildcard } from '../base/ip-address.ts';
 import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
-import { connectedSockets, localAddresses } from './addresses.ts';
+import { connectedSockets, LOOK_GAP_MS, localAddresses } from './addresses.ts';
 import {
   addCounters,
   countErrorCode,
@@ -266,6 +266,5 @@ const MACHINE: Surroundings = { addresses: localAddresses, connectedTo: connecte
 /** The number of the wildcard socket. */
 const WILDCARD = 0;
 const PORTS_TRIED_MAX = 5;
-const LOOK_GAP_MS = 1_000;
 const ASKING_SHARE = 0.05;
 const ASKING_MS_MAX = 20;

@@ -1,8 +1,10 @@
 import { constants } from 'node:os';
+import { MessageChannel } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { NativeSockets } from '../../src/base/native-addon.ts';
 import { EcnCodepoint, TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import type { DatagramSocket, SocketOptions } from '../../src/udp/datagram-socket.ts';
+import { arrivalsOfThread } from '../../src/udp/native-arrivals.ts';
 import { bindNativeSocket, NativeLimit } from '../../src/udp/native-socket.ts';
 import { batchOf, bindNatively, collect, has6, native, put } from './twin-sockets.ts';
 
@@ -396,6 +398,43 @@ describe.runIf(native !== null)('the entry points of native sockets', () => {
     client.send(batchOf(['x'], '127.0.0.1', binding[1]));
     expect(await failed).toBe(-constants.errno.EFAULT);
   });
+});
+
+test('a socket whose memory was taken away fails for good and is closed, whatever its owner does', () => {
+  let poll: (received: number, isWritable: boolean) => void = () => {};
+  const closed: number[] = [];
+  const sockets = {
+    bind: (_: unknown, __: unknown, ___: unknown, callback: typeof poll) => {
+      poll = callback;
+      return 7;
+    },
+    close: (number: number) => closed.push(number),
+  } as unknown as NativeSockets;
+  const socket = bindNativeSocket(sockets, '127.0.0.1', {});
+  const told: [string | undefined, boolean][] = [];
+  socket.onError = (error, fatal) => told.push([(error as NodeJS.ErrnoException).code, fatal]);
+  poll(-constants.errno.ECONNREFUSED, false);
+  expect(closed).toEqual([]);
+  poll(-constants.errno.EFAULT, false);
+  poll(-constants.errno.EFAULT, false);
+  expect(told).toEqual([
+    ['ECONNREFUSED', false],
+    ['EFAULT', true],
+  ]);
+  expect(closed).toEqual([7]);
+});
+
+test('who posts a view of what has come to another thread takes nothing from the sockets of this one', () => {
+  const { arena } = arrivalsOfThread();
+  const { port1, port2 } = new MessageChannel();
+  try {
+    port1.postMessage(arena.subarray(0, 8), [arena.buffer]);
+  } catch {
+    // Later versions of Node say no.
+  }
+  expect(arena.length).toBeGreaterThan(0);
+  port1.close();
+  port2.close();
 });
 
 async function bind(options: SocketOptions, limits = 0) {

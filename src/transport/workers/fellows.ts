@@ -42,6 +42,8 @@ export interface CommonGround {
   readonly secret: Uint8Array;
   /** How many connections each worker has: a number of 32 bits each, by the workers' numbers. */
   readonly connections: SharedArrayBuffer;
+  /** The seat of each worker by its number, as numbers of 32 bits; {@link NO_SEAT}: it is not there. */
+  readonly seats: SharedArrayBuffer;
 }
 
 interface HandedOver {
@@ -66,6 +68,8 @@ export class Fellows implements WorkerPlace {
   private readonly known: RoutableIds;
   private readonly number: number;
   private readonly connections: Int32Array;
+  private readonly seats: Int32Array;
+  private readonly seat: number;
   private readonly bySeat = new Map<number, Fellow>();
   private readonly received = new ReceiveBatch({ isHandedOver: true });
 
@@ -73,11 +77,18 @@ export class Fellows implements WorkerPlace {
    * @param number - of this worker, from 0
    * @param seat - which no other start of a worker has
    */
-  constructor(number: number, seat: number, { secret, connections }: CommonGround, random: RandomSource) {
+  constructor(
+    number: number,
+    seat: number,
+    { secret, connections, seats }: CommonGround,
+    random: RandomSource,
+  ) {
     this.number = number;
     this.known = RoutableIds.of(secret);
     this.ids = new ServerIdSource(secret, seat, random);
     this.connections = new Int32Array(connections);
+    this.seats = new Int32Array(seats);
+    this.seat = seat;
   }
 
   /** Somebody is there from now on, until the other end of the channel is gone. */
@@ -100,9 +111,15 @@ export class Fellows implements WorkerPlace {
   // ---- for the endpoint ----
 
   fellowOf(buffer: Uint8Array, at: number): number {
-    if (this.bySeat.size === 0) return -1;
     const seat = this.known.serverIdOf(buffer, at);
-    return this.bySeat.has(seat) ? seat : -1;
+    return this.bySeat.has(seat) || this.isTaken(seat) ? seat : -1;
+  }
+
+  /** Somebody has this seat whom this worker has not met yet, as it did not turn meanwhile: what comes for that one is dropped, and not reset as nobody's. [WRK-3] */
+  private isTaken(seat: number): boolean {
+    if (seat === this.seat) return false;
+    for (let i = 0; i < this.seats.length; i++) if (Atomics.load(this.seats, i) === seat) return true;
+    return false;
   }
 
   get connectionsElsewhere(): number {
@@ -212,5 +229,7 @@ function placeOf(addresses: string[], address: string): number {
 
 /** A worker that does nothing for a moment has as much in its socket. */
 export const WAITING_BYTES_MAX = 1_048_576;
+/** In {@link CommonGround.seats}. */
+export const NO_SEAT = -1;
 const HEAD_NUMBERS = 4;
 const HEAD_BYTES = 4 * HEAD_NUMBERS;

@@ -9,7 +9,7 @@
 import { randomFillSync } from 'node:crypto';
 import { MessageChannel, type MessagePort, Worker, type WorkerOptions } from 'node:worker_threads';
 import { JspError } from '../../base/errors.ts';
-import type { Channel, CommonGround } from './fellows.ts';
+import { type Channel, type CommonGround, NO_SEAT } from './fellows.ts';
 import { type Order, type Report, receivedError, type SeatData } from './messages.ts';
 
 /** How threads are started, as `new Worker` of `node:worker_threads` has it; each has the same. */
@@ -68,6 +68,7 @@ export class WorkerThreads {
   private readonly positions: Position[];
   private readonly common: CommonGround;
   private readonly connections: Int32Array;
+  private readonly seatsTaken: Int32Array<SharedArrayBuffer>;
   private readonly beats: Int32Array<SharedArrayBuffer>;
   private readonly watch: NodeJS.Timeout;
   private seats = 0;
@@ -87,7 +88,9 @@ export class WorkerThreads {
     const connections = new SharedArrayBuffer(4 * count);
     this.connections = new Int32Array(connections);
     this.beats = new Int32Array(new SharedArrayBuffer(4 * count));
-    this.common = { secret: randomFillSync(new Uint8Array(SECRET_BYTES)), connections };
+    this.seatsTaken = new Int32Array(new SharedArrayBuffer(4 * count)).fill(NO_SEAT);
+    const secret = randomFillSync(new Uint8Array(SECRET_BYTES));
+    this.common = { secret, connections, seats: this.seatsTaken.buffer };
     this.watch = setInterval(() => this.look(), BEAT_MS).unref();
   }
 
@@ -202,6 +205,8 @@ export class WorkerThreads {
       port,
     };
     Atomics.store(this.connections, number, 0);
+    // Before it has an id to give: a fellow that does not turn hears of it later than of what comes for it.
+    Atomics.store(this.seatsTaken, number, seat);
     const worker = new Worker(this.entry, {
       name: `jsp worker ${number}`,
       ...this.options,
@@ -270,6 +275,7 @@ export class WorkerThreads {
     if (position.thread !== thread) return;
     position.thread = null;
     Atomics.store(this.connections, number, 0);
+    Atomics.store(this.seatsTaken, number, NO_SEAT);
     const first = this.starting.get(number);
     this.starting.delete(number);
     if (first !== undefined) return first.reject(thread.failure instanceof JspError ? thread.failure : error);

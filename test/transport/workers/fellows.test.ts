@@ -2,9 +2,10 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
+import { ServerIdSource } from '../../../src/protocol/crypto/index.ts';
 import { type EcnCodepoint, ReceiveBatch } from '../../../src/protocol/datagram/index.ts';
 import type { ForeignPackets } from '../../../src/protocol/endpoint/index.ts';
-import { type Channel, Fellows, WAITING_BYTES_MAX } from '../../../src/transport/workers/fellows.ts';
+import { type Channel, Fellows, NO_SEAT, WAITING_BYTES_MAX } from '../../../src/transport/workers/fellows.ts';
 import type { DatagramSocket } from '../../../src/udp/datagram-socket.ts';
 
 interface Arrived {
@@ -16,11 +17,13 @@ interface Arrived {
 }
 
 /** Two workers with a channel between them, both in this thread. */
-function pair(): { one: Fellows; other: Fellows } {
+function pair(): { one: Fellows; other: Fellows; seats: Int32Array } {
   const common = {
     secret: new Uint8Array(32).fill(3),
     connections: new SharedArrayBuffer(8),
+    seats: new SharedArrayBuffer(8),
   };
+  const seats = new Int32Array(common.seats).fill(NO_SEAT);
   const one = new Fellows(0, 10, common, new Prng(1));
   const other = new Fellows(1, 11, common, new Prng(2));
   const { port1, port2 } = new MessageChannel();
@@ -36,7 +39,7 @@ function pair(): { one: Fellows; other: Fellows } {
     one.leave();
     other.leave();
   });
-  return { one, other };
+  return { one, other, seats };
 }
 
 /** Resolves with what comes until so many datagrams have. */
@@ -137,6 +140,21 @@ test('one that is gone has no packets any more [WRK-3]', async () => {
   other.leave();
   await closed;
   expect(one.fellowOf(id, 0)).toBe(-1);
+});
+
+test('what comes for one that has a seat already, and was not met yet, is dropped and counted, and not taken for nobody’s [WRK-3]', () => {
+  const { one, seats } = pair();
+  const late = new ServerIdSource(new Uint8Array(32).fill(3), 12, new Prng(4)).next();
+  expect(one.fellowOf(late, 0)).toBe(-1);
+  seats.set([10, 12]);
+  expect(one.fellowOf(late, 0)).toBe(12);
+  expect(one.fellowOf(one.ids.next(), 0)).toBe(-1);
+  const batch = new ReceiveBatch();
+  batch.push(new Uint8Array(40), '192.0.2.1', 1);
+  one.handOver(batch, allForeign(1, 12));
+  expect(one.counters).toMatchObject({ handedOver: 0, handOversDropped: 1 });
+  seats[1] = NO_SEAT;
+  expect(one.fellowOf(late, 0)).toBe(-1);
 });
 
 test('connections of all others are counted [WRK-7]', () => {
