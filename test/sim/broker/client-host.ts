@@ -3,7 +3,7 @@ import { connectClientBy } from '../../../src/client/broker-client.ts';
 import type { BrokerClient, Subscription } from '../../../src/client/index.ts';
 import { ReasonCode, reasonCodeName } from '../../../src/pubsub/command.ts';
 import { LabClock } from '../../../src/testing/lab.ts';
-import type { Delivered } from './model.ts';
+import type { Delivered, Publication } from './model.ts';
 import { Holder, Shelf } from './model.ts';
 import type { Path, SimConnection } from './network.ts';
 import type { BrokerWorld } from './run.ts';
@@ -22,6 +22,8 @@ interface Held {
 /** The machine of a client: the process that runs there, and what its application does. Once connected, the client helps itself. */
 export class ClientHost {
   hasLeft = false;
+  /** It never comes back. */
+  isDead = false;
   private readonly world: BrokerWorld;
   private readonly number: number;
   private readonly plan: ClientPlan;
@@ -38,6 +40,9 @@ export class ClientHost {
   private stuckUntilMs = 0;
   private unanswered = 0;
   private abort = new AbortController();
+  private willsLeft = 0;
+  /** That the broker has taken on this connection; null: none that is known. */
+  private will: Publication | null = null;
 
   constructor(world: BrokerWorld, plan: ClientPlan, number = 0) {
     this.world = world;
@@ -50,6 +55,7 @@ export class ClientHost {
   private get urls(): readonly string[] {
     const { urls } = this.world;
     const first = this.number % urls.length;
+    if (this.plan.isBound) return [urls[first]];
     return [...urls.slice(first), ...urls.slice(0, first)];
   }
 
@@ -82,7 +88,10 @@ export class ClientHost {
         this.hold(this.world.durables[event.durable]);
         break;
       case 'kill':
-        this.kill(event.downMs, event.noticedMs);
+        this.kill(event.noticedMs, event.downMs);
+        break;
+      case 'die':
+        this.die(event.noticedMs);
         break;
     }
   }
@@ -91,13 +100,15 @@ export class ClientHost {
     this.avoided = null;
     this.path.frozenUntil = 0;
     this.stuckUntilMs = 0;
-    if (this.isDown) this.start();
+    if (this.isDown && !this.isDead) this.start();
   }
 
   /** It is connected, has subscribed, and everything that it published is answered. */
   get isSettled(): boolean {
+    if (this.isDead) return true;
     return (
       this.client?.state === 'online' &&
+      !this.world.withoutSession.has(this.connection?.number ?? 0) &&
       this.held.every(({ subscription, isOver }) => isOver || subscription !== null) &&
       this.unanswered === 0 &&
       this.client.unconfirmed === 0
@@ -126,6 +137,7 @@ export class ClientHost {
 
   /** Publishes to every topic, for everybody who subscribes to it. */
   probe(): void {
+    if (this.isDead) return;
     for (const topic of PROBED_TOPICS) {
       for (const qos of [0, 1] as const) {
         const { text } = this.world.model.publish(`${this.plan.name}/probe${qos}`, topic, qos);
@@ -147,6 +159,7 @@ export class ClientHost {
   }
 
   leave(): void {
+    if (this.isDead) this.hasLeft = true;
     const done = this.client?.close() ?? Promise.resolve();
     done.then(
       () => {
@@ -190,10 +203,18 @@ export class ClientHost {
       const code = (reason as JspError | null)?.applicationCode;
       if (code !== undefined) world.totals.add(`clients, ${state}, ${reasonCodeName(code)}`, 1);
       world.trace(() => `${plan.name} is ${state}`);
+      if (life !== this.life) return;
+      if (state === 'online') {
+        if (world.withoutSession.has(this.connection?.number ?? 0))
+          world.totals.add('clients let in without a session', 1);
+        this.leaveWill(client, life);
+      }
+      if (state === 'offline') this.takeWillBack(client);
     });
     client.on('close', (error) => {
       if (life === this.life && error !== null) world.fail(error);
     });
+    this.leaveWill(client, life);
     for (const each of plan.subscriptions) this.subscribe(client, life, each);
   }
 
@@ -314,7 +335,7 @@ export class ClientHost {
     this.world.after(plan.fromMs, go);
   }
 
-  private publish({ topic, qos, ttlMs, payloadBytes }: PublisherPlan): void {
+  private publish({ topic, qos, ttlMs, payloadBytes, retain }: PublisherPlan): void {
     const { client, world, life } = this;
     if (client === null) return;
     const isUnguarded = this.plan.sessionExpiryMs < SAFE_EXPIRY_MS;
@@ -322,6 +343,7 @@ export class ClientHost {
     const publication = world.model.publish(`${this.plan.name}.${life}`, topic, qos, {
       ttlMs: ttl,
       isUnguarded,
+      isRetained: retain === true,
     });
     const payload = publication.text.padEnd(payloadBytes);
     if (qos === 0) {
@@ -336,7 +358,7 @@ export class ClientHost {
     }
     this.unanswered++;
     client
-      .publish(topic, payload, { qos, ttlMs: ttl })
+      .publish(topic, payload, { qos, ttlMs: ttl, retain })
       .then(
         ({ offset, result }) => {
           if (life !== this.life) return;
@@ -355,8 +377,51 @@ export class ClientHost {
       });
   }
 
-  private kill(downMs: number, noticedMs: number): void {
+  /** Leaves a will on this connection, which no other has. */
+  private leaveWill(client: BrokerClient, life: number): void {
+    const { plan, world, connection } = this;
+    if (plan.will === undefined || connection === null) return;
+    const { topic, delayMs } = plan.will;
+    const will = world.model.publish(`${plan.name}.${life}.will${++this.willsLeft}`, topic, 1, {
+      isWill: true,
+    });
+    world.wills.set(will.text, connection);
+    client.setWill({ topic, payload: will.text, qos: 1, delayMs }).then(
+      () => {
+        if (life !== this.life || connection !== this.connection || client.state !== 'online') return;
+        world.totals.add('wills left', 1);
+        this.will = will;
+      },
+      (error) => {
+        if (life !== this.life) return;
+        if (!(error instanceof JspError)) world.fail(error);
+        world.totals.add(`wills refused, ${error.code}`, 1);
+      },
+    );
+  }
+
+  /** What the last connection was told is not told again on the next. */
+  private takeWillBack(client: BrokerClient): void {
+    this.will = null;
+    if (this.plan.will !== undefined) client.setWill(null).catch(() => {});
+  }
+
+  private die(noticedMs: number): void {
+    const { will, world } = this;
     if (this.isDown) return;
+    if (will !== null && this.client?.state === 'online' && world.isThere(will.text)) {
+      world.totals.add('wills owed', 1);
+      world.model.died(will);
+    }
+    this.kill(noticedMs, null);
+    this.isDead = true;
+    this.hasLeft = true;
+  }
+
+  /** @param downMs - null: it does not come back */
+  private kill(noticedMs: number, downMs: number | null): void {
+    if (this.isDown) return;
+    this.will = null;
     const { client, connection } = this;
     this.isDown = true;
     this.life++;
@@ -367,6 +432,7 @@ export class ClientHost {
     connection?.kill(noticedMs);
     this.abort.abort();
     client?.destroy();
+    if (downMs === null) return;
     this.world.after(downMs, () => {
       if (this.isDown) this.start();
     });

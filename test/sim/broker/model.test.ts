@@ -113,4 +113,31 @@ describe('the oracle of the broker simulation notices', () => {
     expect(() => model.arrives(third.text, 501)).not.toThrow(); // it has no time to live
     expect(() => model.arrives(second.text, 501)).toThrow(/was given 500/);
   });
+
+  test('a will that is stored twice, that is published while its client is connected, or that does not come when its client is dead', () => {
+    const { model, shelf, get } = begin();
+    const will = model.publish('p.will', 'a', 1, { isWill: true });
+    expect(() => model.leaves(will.text, 'c', 1, true)).toThrow(/its client is connected/);
+    model.leaves(will.text, 'c', 1, false);
+    expect(model.missing()).toEqual([]);
+    model.died(will);
+    expect(model.missing()).toHaveLength(1);
+    get(will, { epoch: 1, offset: 7 });
+    shelf.handled.add(will.text);
+    expect(model.missing()).toEqual([]);
+    expect(() => get(will, { epoch: 1, offset: 8 })).toThrow(/stored at 1:7 and at 1:8/);
+  });
+
+  test('a last value that is missing, older than one that was stored, or of a topic that has none; one whose publisher had no answer may be it, or not', () => {
+    const { model } = begin();
+    const [first, second, third] = [1, 2, 3].map(() => model.publish('p', 'v', 1, { isRetained: true }));
+    const faultsOf = (text?: string) => model.falseValues(new Map(text === undefined ? [] : [['v', text]]));
+    expect(faultsOf()).toEqual([]);
+    for (const publication of [first, second]) model.stored(publication, undefined, undefined);
+    expect(faultsOf(second.text)).toEqual([]);
+    expect(faultsOf(third.text)).toEqual([]);
+    expect(faultsOf(first.text)).toHaveLength(1);
+    expect(faultsOf()).toHaveLength(1);
+    expect(faultsOf('another')).toHaveLength(1);
+  });
 });

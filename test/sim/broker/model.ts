@@ -20,6 +20,10 @@ export interface Publication {
   readonly ttlMs: number;
   /** Its publisher's session may end before it is answered: then it can be stored twice. */
   readonly isUnguarded: boolean;
+  /** The broker publishes it, in the place of its publisher. */
+  readonly isWill: boolean;
+  /** It is its topic's last value, until the next is. */
+  readonly isRetained: boolean;
   /** When its publisher was told that it is stored; null as long as it was not. */
   storedAtMs: number | null;
   /** From then on no broker sends it; counted from when the broker read it. */
@@ -39,6 +43,8 @@ export interface Delivered {
   readonly offset?: number | undefined;
   readonly epoch?: number | undefined;
   readonly redelivered?: boolean | undefined;
+  /** It is sent because of a new subscription. */
+  readonly retained?: boolean | undefined;
 }
 
 export class Shelf {
@@ -117,13 +123,13 @@ export class Model {
     publisher: string,
     topic: string,
     qos: 0 | 1,
-    { ttlMs = Number.POSITIVE_INFINITY, isUnguarded = false } = {},
+    { ttlMs = Number.POSITIVE_INFINITY, isUnguarded = false, isWill = false, isRetained = false } = {},
   ): Publication {
     const number = (this.numbers.get(`${publisher} ${topic}`) ?? 0) + 1;
     this.numbers.set(`${publisher} ${topic}`, number);
     const text = `${publisher} ${topic} ${number}`;
     const publication = {
-      ...{ text, publisher, topic, number, qos, ttlMs, isUnguarded },
+      ...{ text, publisher, topic, number, qos, ttlMs, isUnguarded, isWill, isRetained },
       ...{ atMs: this.nowMs(), storedAtMs: null, expiresAtMs: Number.POSITIVE_INFINITY, readInLife: -1 },
       ...{ ways: new Set<number>(), sentOn: new Map<string, number>() },
     };
@@ -200,9 +206,35 @@ export class Model {
     if (reason === 'rejected') shelf.missedTold += count;
   }
 
-  /** A broker hands `text` to the transport. */
-  leaves(text: string, client = '', connection = 0): void {
+  /** Its client is gone for good, and the broker had taken this will on its last connection: it is to come, as if it were stored now. */
+  died(will: Publication): void {
+    will.storedAtMs = this.nowMs();
+  }
+
+  /** Broken where a topic has not its last value: that which was stored last, or one of which its publisher never heard that. @param values - of each topic, as somebody was told it */
+  falseValues(values: ReadonlyMap<string, string>): string[] {
+    const faults: string[] = [];
+    const byTopic = new Map<string, Publication[]>();
+    for (const publication of this.publications.values())
+      if (publication.isRetained)
+        byTopic.set(publication.topic, [...(byTopic.get(publication.topic) ?? []), publication]);
+    for (const [topic, all] of byTopic) {
+      const last = all.findLastIndex(({ storedAtMs }) => storedAtMs !== null);
+      const text = values.get(topic);
+      const isTrue =
+        text === undefined
+          ? last < 0
+          : all.some((each, i) => each.text === text && (i >= last || each.storedAtMs === null));
+      if (!isTrue) faults.push(`${topic} has "${text}" and not "${all[last]?.text}"`);
+    }
+    return faults;
+  }
+
+  /** A broker hands `text` to the transport. @param isThere - where it is a will: whether its client still has the connection on which it has left it */
+  leaves(text: string, client = '', connection = 0, isThere = false): void {
     const publication = this.publications.get(text);
+    if (publication?.isWill && isThere)
+      throw new Violation(`the will "${text}" is published, and its client is connected`);
     publication?.sentOn.set(client, connection);
     const late = this.nowMs() - (publication?.expiresAtMs ?? Number.POSITIVE_INFINITY);
     if (late >= this.threadsMs)
@@ -218,16 +250,18 @@ export class Model {
       throw new Violation(`${shelf.name} (${shelf.filter}) got "${text}"${place}, ${what}`);
     };
     const publication = this.publications.get(text) ?? fail('which nobody published');
-    const { publisher, number, qos, isUnguarded } = publication;
+    const { publisher, number, qos, isUnguarded, isWill } = publication;
     if (topic !== publication.topic || !slowMatches(shelf.filter, topic))
       fail(`which was published to ${publication.topic}`);
     this.deliveries++;
+    if (message.retained) return publication; // a repetition, however often somebody subscribes
     if (offset === 0) {
       const { ways, sentOn } = publication;
       const flow = `${this.life} ${publisher} ${[...ways].at(-1)} ${sentOn.get(client)} ${topic} ${qos}`;
       const last = lastLive.get(flow) ?? 0;
       // At most once, and in order as long as both stay where they are; but what a broker handed on and had not stored when it died comes to the next one again.
-      const mayComeAgain = qos === 1 && (isUnguarded || publication.atMs < this.diedAtMs || ways.size > 1);
+      const mayComeAgain =
+        qos === 1 && (isUnguarded || isWill || publication.atMs < this.diedAtMs || ways.size > 1);
       if (qos === 0 && seen.has(text)) fail('for the second time');
       seen.add(text);
       if (redelivered || (number <= last && !mayComeAgain)) fail(`behind number ${last}`);

@@ -60,6 +60,15 @@ export interface Broker {
   toString(): string;
 }
 
+/** Somebody who looks at all brokers when everything is over. */
+export interface Witness {
+  begin(): void;
+  readonly isContent: boolean;
+  /** What it sees that is not so. */
+  readonly faults: readonly string[];
+  leave(): Promise<void>;
+}
+
 /** What a world is made of. */
 export interface WorldPlan {
   readonly seed: number;
@@ -78,6 +87,10 @@ export class BrokerWorld {
   readonly brokers: readonly Broker[];
   readonly totals = new Totals();
   readonly random: Prng;
+  /** Numbers of connections whose client has no session but the connection's, whether it has named one or not. */
+  readonly withoutSession = new Set<number>();
+  /** The connections on which wills were left, by their text. */
+  readonly wills = new Map<string, SimConnection>();
   /** The weather is clear from now on. */
   isClear = false;
   readonly durables: readonly DurablePlan[];
@@ -86,9 +99,14 @@ export class BrokerWorld {
   private readonly clients: readonly ClientHost[];
   private failure: unknown = null;
   private instants = 0;
+  private readonly witness: Witness | null;
   private readonly onUnhandled = (error: unknown) => this.fail(error);
 
-  constructor(scenario: WorldPlan, brokersOf: (world: BrokerWorld) => readonly Broker[]) {
+  constructor(
+    scenario: WorldPlan,
+    brokersOf: (world: BrokerWorld) => readonly Broker[],
+    witnessOf: (world: BrokerWorld) => Witness | null = () => null,
+  ) {
     this.scenario = scenario;
     this.random = new Prng(scenario.seed);
     this.network = new SimNetwork(this.clock, this.random.fork());
@@ -97,6 +115,13 @@ export class BrokerWorld {
     tap(this);
     this.durables = scenario.durables;
     this.clients = scenario.clients.map((plan, i) => new ClientHost(this, plan, i));
+    this.witness = witnessOf(this);
+  }
+
+  /** The client that has left this will is still connected as it was then, as far as anybody can know. */
+  isThere(will: string): boolean {
+    const connection = this.wills.get(will);
+    return connection !== undefined && !connection.isGone && !connection.isOver && !connection.peer.isOver;
   }
 
   /** What clients connect to. */
@@ -129,12 +154,19 @@ export class BrokerWorld {
       await this.run(NOTICED_MS_MAX);
       await this.until('is connected', () => this.isSettled);
       // Whoever held a durable before and has lost it: now somebody does, so that all must come.
-      for (const durable of this.shelves.keys()) this.clients[0].hold(durable);
-      this.clients[0].undertake();
+      const heir = this.clients.find(({ isDead }) => !isDead);
+      for (const durable of this.shelves.keys()) heir?.hold(durable);
+      heir?.undertake();
       await this.until('settles', () => this.isSettled && this.model.missing().length === 0);
       for (const client of this.clients) client.probe();
       await this.until('delivers the probes', () => this.isProbed);
       await this.until('delivers everything', () => this.isSettled && this.model.missing().length === 0);
+      if (this.witness !== null) {
+        this.witness.begin();
+        const { witness } = this;
+        await this.until('has the right last values', () => witness.isContent);
+        await witness.leave();
+      }
       for (const client of this.clients) client.leave();
       await this.until('lets the clients go', () => this.clients.every(({ hasLeft }) => hasLeft));
       await this.run(1_000);
@@ -233,7 +265,12 @@ export class BrokerWorld {
   private async until(what: string, predicate: () => boolean): Promise<void> {
     if (await this.run(SETTLE_MS_MAX, predicate)) return;
     const missing = this.model.missing();
-    const few = [...missing.slice(0, 4), ...this.clients.map((client) => client.toString())];
+    const faults = this.witness?.faults ?? [];
+    const few = [
+      ...missing.slice(0, 4),
+      ...faults.slice(0, 4),
+      ...this.clients.map((client) => client.toString()),
+    ];
     throw new Violation(
       `never ${what}: ${this.brokers.join('; ')}; ${missing.length} are missing: ${few.join('; ')}`,
     );

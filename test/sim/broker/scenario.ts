@@ -36,6 +36,15 @@ export interface ClientPlan {
   readonly sessionExpiryMs: number;
   readonly subscriptions: readonly SubscriptionPlan[];
   readonly publishers: readonly PublisherPlan[];
+  /** What it leaves with the broker, another message on each connection. */
+  readonly will?: WillPlan;
+  /** It knows one broker, and no other. */
+  readonly isBound?: boolean;
+}
+
+export interface WillPlan {
+  readonly topic: string;
+  readonly delayMs: number;
 }
 
 export interface SubscriptionPlan {
@@ -61,6 +70,8 @@ export interface PublisherPlan {
   readonly burst: number;
   readonly count: number;
   readonly payloadBytes: number;
+  /** Each is the topic's last value, which nobody else writes. */
+  readonly retain?: boolean;
 }
 
 export type WeatherEvent =
@@ -82,6 +93,8 @@ export type WeatherEvent =
       readonly downMs: number;
       readonly noticedMs: number;
     }
+  /** The same, and it is never seen again. */
+  | { readonly kind: 'die'; readonly atMs: number; readonly client: number; readonly noticedMs: number }
   /** Its handlers take so long. */
   | { readonly kind: 'stuck'; readonly atMs: number; readonly client: number; readonly forMs: number }
   /** It subscribes to a durable, whoever holds it. */

@@ -2,6 +2,7 @@
 
 import { Command, HEADER_BYTES, PublishFlag } from '../../../src/pubsub/command.ts';
 import { decodeProperties, endOfProperties } from '../../../src/pubsub/properties.ts';
+import { decodeWelcome } from '../../../src/pubsub/session-commands.ts';
 import type { SimStream } from './network.ts';
 import type { BrokerWorld } from './run.ts';
 
@@ -20,7 +21,9 @@ export function tap(world: BrokerWorld): void {
       if (end === 'client') return;
       world.trace(() => `broker sends to ${path.name} on ${id} ${textOf(message)}`);
       const { text } = publishOf(message);
-      if (text !== null) model.leaves(text, path.name, number);
+      if (text !== null) model.leaves(text, path.name, number, world.isThere(text));
+      if (message[0] === Command.WELCOME && decodeWelcome(message)?.epoch === 0)
+        world.withoutSession.add(number);
     });
 }
 

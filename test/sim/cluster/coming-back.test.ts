@@ -3,7 +3,7 @@ import type { ClientPlan, DurablePlan, WeatherEvent } from '../broker/scenario.t
 import { runClusterWorld } from './run.ts';
 
 /** Three brokers; a client at each, with a session that lasts, a durable subscription or one of its own, and a publisher. The world fails where a client ends, a promise is broken, or somebody is not settled in the end. */
-async function suffered(weather: WeatherEvent): Promise<Record<string, number>> {
+async function suffered(weather: WeatherEvent, isBound = false): Promise<Record<string, number>> {
   const durable: DurablePlan = {
     ...{ name: 'd', filter: 'a/#', isShared: false },
     ...{ maxUnacked: 100, ackWaitMs: 30_000, backoffMs: [100], maxDeliveries: 0 },
@@ -12,7 +12,7 @@ async function suffered(weather: WeatherEvent): Promise<Record<string, number>> 
     const calm = { overflow: 'block', queueMessages: 0, concurrency: 1, handlerMs: 0, failures: 0 } as const;
     const held = number === 0 ? durable : null;
     return {
-      ...{ name: `c${number}`, latencyMs: 1, jitterMs: 0, sessionExpiryMs: 120_000 },
+      ...{ name: `c${number}`, latencyMs: 1, jitterMs: 0, sessionExpiryMs: 120_000, isBound },
       subscriptions: [{ ...calm, filter: 'a/#', qos: 1, durable: held }],
       publishers: [
         { topic: 'a/b', qos: 1, ttlMs: 0, fromMs: 500, everyMs: 400, burst: 1, count: 60, payloadBytes: 20 },
@@ -44,8 +44,18 @@ test('of a node that is killed clients go on at another one by themselves [CLU-2
   expectBack(totals, 1);
 });
 
-test('of all nodes, when NATS is gone for 15 s, clients come back by themselves when it is there again, however often they were told BUSY [CLU-22]', async () => {
+test('of all nodes, when NATS is gone for 15 s, clients are let in without their sessions meanwhile, and come back to them by themselves when it is there again [CLU-22] [CLU-29]', async () => {
   const totals = await suffered({ kind: 'nats', atMs: 2_000, broker: 0, downMs: 15_000 });
-  expectBack(totals, 3);
-  expect(totals['clients, offline, MOVED']).toBe(3);
+  expectBack(totals, 6);
+  const letIn = totals['clients let in without a session'];
+  expect(letIn).toBeGreaterThanOrEqual(3);
+  expect(totals['clients, offline, MOVED']).toBe(3 + letIn);
+});
+
+test('clients that know the node alone which is cut off are let in without their sessions, and go on with them when it is not any more [CLU-29]', async () => {
+  const cut = { kind: 'cut', atMs: 2_000, broker: 0, nearMs: 0, farMs: 0, forMs: 20_000 } as const;
+  const totals = await suffered(cut, true);
+  expect(totals['clients let in without a session']).toBe(1);
+  expect(totals['clients, offline, MOVED']).toBe(2);
+  expectBack(totals, 2);
 });

@@ -64,6 +64,8 @@ export class ModelNode
   /** Until then nobody else takes what it has. */
   private leaseUntil: Micros = 0;
   private others: ReadonlySet<string> = new Set();
+  /** Others take it for gone, as far as it knows. */
+  private isLapsed = false;
   private isOver = false;
 
   constructor(nats: ModelNats, node: string, options: ModelNodeOptions = {}) {
@@ -357,6 +359,7 @@ export class ModelNode
     this.connection?.up((connection) => {
       this.nats.renew(owner);
       connection.down(() => {
+        this.setLapsed(false);
         const until = sentAt + (LEASE_MS - MARGIN_MS) * MILLISECOND;
         this.leaseUntil = until;
         this.nats.clock.schedule(until, () => {
@@ -371,6 +374,13 @@ export class ModelNode
     for (const key of [...this.claims]) this.lose(key);
     this.givenBack.clear();
     this.life = ++this.nats.lives;
+    this.setLapsed(true);
+  }
+
+  private setLapsed(isLapsed: boolean): void {
+    if (this.isLapsed === isLapsed) return;
+    this.isLapsed = isLapsed;
+    this.later((events) => events.cutOff(isLapsed));
   }
 }
 

@@ -3,6 +3,7 @@
  * In the place of src/broker/backplane/log, whose own tests are beside test/broker/backplane/log/model-stream.ts.
  */
 
+import { keyOfMessage } from '../../../src/broker/core/publishing/message-ids.ts';
 import {
   AppendFault,
   type LogElsewhere,
@@ -83,10 +84,12 @@ export class ModelLog implements LogPort, LogElsewhere {
   append(record: LogRecord): number {
     if (this.isOutOfReach) return AppendFault.UNREACHABLE;
     const ticket = ++this.lastTicket;
-    const { session, sequence, id } = record;
+    const { session, sequence, id, command, topicEnd } = record;
     const { node, life } = this.node;
+    // [CLU-32] A message id goes before all else.
+    const key = keyOfMessage(command, topicEnd);
     const name = session === 0 ? `${node}#${life}:${ticket}` : `${session}:${sequence}:${id}`;
-    const underway = { ticket, id: name, record, sent: 0, answer: null };
+    const underway = { ticket, id: key === null ? name : `id ${key}`, record, sent: 0, answer: null };
     this.underway.push(underway);
     this.hand(underway);
     return AppendFault.PENDING;

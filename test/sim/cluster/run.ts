@@ -5,6 +5,7 @@ import type { Totals } from '../totals.ts';
 import { ModelNats } from './model-nats.ts';
 import { NodeHost } from './node-host.ts';
 import { type ClusterScenario, clusterScenarioOf, groupsScenarioOf } from './scenario.ts';
+import { ValueWitness } from './value-witness.ts';
 
 /** Runs the world of a seed to its end and answers what it met. Rejects, naming the seed, when a promise is broken. */
 export function runClusterSeed(seed: number): Promise<Totals> {
@@ -18,9 +19,14 @@ export function runGroupsSeed(seed: number): Promise<Totals> {
 
 /** The same of a world that a test has thought of. */
 export function runClusterWorld(seed: number, scenario: ClusterScenario): Promise<Totals> {
-  const world = new BrokerWorld(scenario, (of) => {
-    const nats = new ModelNats(of.clock, of.random.fork(), scenario.nats);
-    return Array.from({ length: scenario.brokers }, (_, i) => new NodeHost(of, nats, scenario, i));
-  });
+  const hasValues = scenario.clients.some(({ publishers }) => publishers.some(({ retain }) => retain));
+  const world = new BrokerWorld(
+    scenario,
+    (of) => {
+      const nats = new ModelNats(of.clock, of.random.fork(), scenario.nats);
+      return Array.from({ length: scenario.brokers }, (_, i) => new NodeHost(of, nats, scenario, i));
+    },
+    (of) => (hasValues ? new ValueWitness(of) : null),
+  );
   return runWorld(world, seed);
 }

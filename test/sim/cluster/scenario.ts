@@ -2,7 +2,14 @@ import { Prng } from '../../../src/base/random.ts';
 import type { BrokerLimits } from '../../../src/broker/core/state.ts';
 import { isShared, sharedFilter } from '../../../src/pubsub/topic.ts';
 import type { WorldPlan } from '../broker/run.ts';
-import { clientOf, durableOf, eventOf, pick, type WeatherEvent } from '../broker/scenario.ts';
+import {
+  clientOf,
+  durableOf,
+  eventOf,
+  type PublisherPlan,
+  pick,
+  type WeatherEvent,
+} from '../broker/scenario.ts';
 import type { NatsWeather } from './model-nats.ts';
 
 /** What happens to a cluster, its clients, and what connects it: all of it follows from the seed. */
@@ -17,11 +24,41 @@ export interface ClusterScenario extends WorldPlan {
 
 /** Without shared groups, whose owner is one of the nodes: they have worlds of their own. */
 export function clusterScenarioOf(seed: number): ClusterScenario {
-  return scenarioOf(seed, false);
+  return withLegacies(scenarioOf(seed, false));
 }
 
 export function groupsScenarioOf(seed: number): ClusterScenario {
   return scenarioOf(seed, true);
+}
+
+/** The world of {@link clusterScenarioOf} without what clients leave behind. */
+export function barePlanOf(seed: number): ClusterScenario {
+  return scenarioOf(seed, false);
+}
+
+/**
+ * What clients leave behind: wills, where one client may die for good, and last values, each topic with one publisher; and some know one broker alone, so that they are at one that is cut off.
+ * By a random source of its own: the rest of a world is what it is without.
+ */
+function withLegacies(plan: ClusterScenario): ClusterScenario {
+  const random = new Prng(plan.seed + LEGACY_SEEDS);
+  const { durationMs } = plan;
+  const clients = plan.clients.map((client) => {
+    const will = { topic: pick(random, ['a/b', 'a/c']), delayMs: pick(random, [0, 0, 500, 3_000]) };
+    const values: PublisherPlan = {
+      ...{ topic: `v/${client.name}`, qos: 1, retain: true, ttlMs: 0, burst: pick(random, [1, 1, 3]) },
+      ...{ fromMs: random.below(durationMs / 2), everyMs: pick(random, [20, 200, 1_000]) },
+      ...{ count: random.between(1, 8), payloadBytes: 20 },
+    };
+    const publishers = random.chance(0.5) ? [...client.publishers, values] : client.publishers;
+    const isBound = random.chance(0.2);
+    return random.chance(0.5) ? { ...client, publishers, isBound, will } : { ...client, publishers, isBound };
+  });
+  const atMs = random.below(durationMs);
+  const client = clients.findLastIndex(({ will }) => will !== undefined);
+  if (client < 1) return { ...plan, clients };
+  const death = { kind: 'die', atMs, client, noticedMs: pick(random, [0, 100, 5_000]) } as const;
+  return { ...plan, clients, weather: [...plan.weather, death].sort((a, b) => a.atMs - b.atMs) };
 }
 
 function scenarioOf(seed: number, hasGroups: boolean): ClusterScenario {
@@ -96,3 +133,4 @@ function happeningOf(
 }
 
 const BURST_MAX = 4;
+const LEGACY_SEEDS = 0x5eed_0000;

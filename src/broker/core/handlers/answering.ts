@@ -1,13 +1,16 @@
 /** What a publisher is told beside that its message was taken: that it was not, or is the repetition of one that was. */
 
 import { PublishResult } from '../../../pubsub/acknowledgement.ts';
-import { ReasonCode, topicEndOf, uint32 } from '../../../pubsub/command.ts';
+import { PublishFlag, ReasonCode, topicEndOf, uint32 } from '../../../pubsub/command.ts';
+import { findNumber, PropertyType } from '../../../pubsub/properties.ts';
 import type { Channel } from '../delivery/client.ts';
 import { keyOfMessage } from '../publishing/message-ids.ts';
 import type { Publisher } from '../publishing/publishers.ts';
 import { REFUSED, type Receipt, UNPLACED } from '../publishing/receipts.ts';
+import type { Session } from '../session/session.ts';
 import type { BrokerState } from '../state.ts';
 import { AppendFault, type LogPort } from '../store-port.ts';
+import { mayPublish } from './permission.ts';
 
 /** Answers a message whose id was used before. [BRK-53] */
 export function isRepeated(
@@ -24,9 +27,33 @@ export function isRepeated(
     return true;
   }
   const code = refusalOf(broker, channel, message, log);
-  if (code === undefined) answerRepeated(broker, publisher, id, log);
+  if (code === undefined) answerRepeated(broker, publisher, id, log, keepAgain(broker, channel, message));
   else publisher.refuse(id, code);
   return true;
+}
+
+/**
+ * A message with RETAIN that its log has comes again: its broker, or node, may have ended before the value was kept, which is told as safe now. Where something else was kept since, that was
+ * while its publisher had no answer, and the order of the two is free. Returns how many changes of values are to be safe before it is answered. [BRK-104]
+ */
+export function keepAgain(
+  broker: BrokerState,
+  channel: Channel,
+  message: Uint8Array,
+  session: Session = broker.sessionOf(channel),
+): number {
+  const { retained, publishers } = broker;
+  if ((message[1] & PublishFlag.RETAIN) === 0) return 0;
+  if (!retained.isKept(message) && !hasLeft(session, message) && mayPublish(broker, channel, message)) {
+    if (retained.hasRoomFor(message)) retained.keep(session, message, channel.priority);
+    else broker.counters.retainedRefused++;
+  }
+  return publishers.awaitState(publisherOf(broker, channel));
+}
+
+/** Nobody comes back for this value, for whoever was to own it has left. */
+export function hasLeft({ client }: Session, message: Uint8Array): boolean {
+  return client === null && findNumber(message, topicEndOf(message), PropertyType.OWNED) !== undefined;
 }
 
 /** Why a message was refused that comes again; undefined: it was not. */
@@ -64,8 +91,9 @@ export function answerRepeated(
   publisher: Publisher,
   id: number,
   log: LogPort | null,
+  written = 0,
 ): void {
-  tellDuplicate(broker, publisher, id, log, log?.head ?? 0, -1);
+  tellDuplicate(broker, publisher, { id, log, until: log?.head ?? 0, offset: -1, written });
 }
 
 /** Answers a message that another one was taken as, by the name that its sender has given both. [BRK-91] */
@@ -78,23 +106,25 @@ export function isNamedAlready(broker: BrokerState, publisher: Publisher, id: nu
   }
   const { log, offset } = named;
   publisher.take(id);
-  tellDuplicate(broker, publisher, id, log, offset + 1, offset);
+  tellDuplicate(broker, publisher, { id, log, until: offset + 1, offset, written: 0 });
   return true;
 }
 
-/** @param until - the message that it repeats is safe when all records below are */
-function tellDuplicate(
-  broker: BrokerState,
-  publisher: Publisher,
-  id: number,
-  log: LogPort | null,
-  until: number,
-  offset: number,
-): void {
+/** A message that another one was taken as, which is safe when all records below `until` are, and so many changes of last values. */
+interface Repeated {
+  readonly id: number;
+  readonly log: LogPort | null;
+  readonly until: number;
+  readonly offset: number;
+  readonly written: number;
+}
+
+function tellDuplicate(broker: BrokerState, publisher: Publisher, repeated: Repeated): void {
+  const { id, log, until, offset, written } = repeated;
   const result = PublishResult.DUPLICATE;
   broker.counters.duplicates++;
-  if (log === null) publisher.receipts.awaitQueues(id, result);
-  else awaitLog(broker, publisher, { id, log, until, result, offset, bytes: 0, written: 0 });
+  if (log === null) publisher.receipts.awaitQueues(id, result, written);
+  else awaitLog(broker, publisher, { id, log, until, result, offset, bytes: 0, written });
 }
 
 /** The first copy of a message is on its way, perhaps: it is told what became of that when it is known. [CLU-30] */
@@ -108,8 +138,10 @@ function awaitFirstCopy(broker: BrokerState, channel: Channel, log: LogPort, mes
     const code = channel.closed ? undefined : refusalOf(broker, channel, message, log);
     receipt.until = code === undefined ? log.synced : REFUSED;
     receipt.result = PublishResult.DUPLICATE;
-    if (code === undefined) broker.counters.duplicates++;
-    else publisher.refuse(id, code);
+    if (code === undefined) {
+      broker.counters.duplicates++;
+      if (!channel.closed) receipt.written = keepAgain(broker, channel, message);
+    } else publisher.refuse(id, code);
     publisher.receipts.settle();
   });
 }

@@ -49,8 +49,10 @@ import { AppendFault, type LogPort, STORED_FLAGS } from '../store-port.ts';
 import {
   answerRepeated,
   awaitLog,
+  hasLeft,
   isNamedAlready,
   isRepeated,
+  keepAgain,
   publisherOf,
   REASONS,
   refuse,
@@ -206,7 +208,14 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   const isBehind = log === null && broker.placements.isUnderWay(channel);
   if (isBehind || offset === AppendFault.PENDING) awaitPlacement(broker, channel, publication);
   else if (!isAsked || log === null || offset >= 0) goOut(broker, channel, publication, offset, entries);
-  else if (offset === AppendFault.DUPLICATE) answerRepeated(broker, publisher, id, log);
+  else if (offset === AppendFault.DUPLICATE)
+    answerRepeated(
+      broker,
+      publisher,
+      id,
+      log,
+      keeper === null ? 0 : keepAgain(broker, channel, message, keeper),
+    );
   else refuse(broker, publisher, id, codeOfFault(offset as AppendFault), REASONS[offset]); // [BRK-83] nobody gets what its publisher is told was not taken
 }
 
@@ -274,7 +283,7 @@ function offer(
 
 /** A message is on its way to its log, or behind one that is: its publisher's answer keeps its place in line, and the rest is done when it is known what has become of it. [CLU-30] */
 function awaitPlacement(broker: BrokerState, channel: Channel, publication: Publication): void {
-  const { message, publisher, id, log, takenAtMs } = publication;
+  const { message, publisher, id, log, key, keeper, takenAtMs } = publication;
   const receipt = unplaced(id, log, message.length);
   if (id !== 0) {
     publisher.take(id);
@@ -289,6 +298,8 @@ function awaitPlacement(broker: BrokerState, channel: Channel, publication: Publ
       receipt.result = PublishResult.DUPLICATE;
       receipt.offset = offset;
       receipt.until = offset + 1;
+      // Under a name of its own another one may have published it, and its value be long gone.
+      if (keeper !== null && key === null) receipt.written = keepAgain(broker, channel, message, keeper);
     } else onPlaced(broker, channel, publication, receipt, offset);
     publisher.receipts.settle();
   });
@@ -313,9 +324,7 @@ function onPlaced(
     return;
   }
   if (offset > 0) broker.counters.messagesStored++;
-  // Nobody comes back for a value whose owner has left meanwhile.
-  const isLeft =
-    keeper?.client === null && findNumber(message, topicEndOf(message), PropertyType.OWNED) !== undefined;
+  const isLeft = keeper !== null && hasLeft(keeper, message);
   const entries = broker.router.route(message, topicEndOf(message)) ?? [];
   const refused = offer(broker, channel, isLeft ? { ...publication, keeper: null } : publication, entries);
   if (id === 0) return;

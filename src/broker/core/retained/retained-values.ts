@@ -127,6 +127,14 @@ export class RetainedValues {
     return recordBytes <= this.keeper.recordBytesMax && this.hasRoom(topicOf(message), recordBytes);
   }
 
+  /** Whether a PUBLISH is what its topic has, be that nothing. */
+  isKept(message: Uint8Array): boolean {
+    const value = this.index.get(topicOf(message));
+    const isEmpty = payloadStartOf(message, topicEndOf(message)) === message.length;
+    if (isEmpty || value === null) return isEmpty && value === null;
+    return Buffer.compare(value.command.subarray(HEADER_BYTES), message.subarray(HEADER_BYTES)) === 0;
+  }
+
   /** Keeps a PUBLISH with RETAIN, for which there is room, as the value of its topic; an empty one takes that away. */
   keep(session: Session, message: Uint8Array, priority: number): void {
     const topicEnd = topicEndOf(message);

@@ -186,3 +186,28 @@ test('WILL_SET is sent when the will is safe, and the next is not read before [B
   guest.control.pump();
   expect(guest.answers).toEqual(['WELCOME 1', 'WILL_SET 2', 'WILL_SET 3']);
 });
+
+test('a last value whose log has it and that was not kept is kept when it comes again, and answered when that is safe; one that is kept stays as it is [BRK-53] [BRK-104]', () => {
+  const world = new World({}, new Store());
+  const first = world.hello('a');
+  publish(first.client.open(), 1, PublishFlag.RETAIN);
+  world.store.sync('default');
+  world.pass(1);
+  world.store.state.delete('retained/t'); // the process ended before that was written
+  world.crash(10);
+  expect(world.core.metrics().retainedMessages).toBe(0);
+  world.store.slowDown();
+  const again = world.hello('a').client.open();
+  publish(again, 1, PublishFlag.RETAIN);
+  world.pass(1);
+  expect(world.core.metrics().retainedMessages).toBe(1);
+  expect(told(again)).toEqual([]);
+  world.store.stateIsSlow = false;
+  world.core.stateStored();
+  world.pass(1);
+  expect(told(again)).toEqual(['PUBLISHED 1 1']);
+  const { written } = world.store.state;
+  publish(again, 1, PublishFlag.RETAIN);
+  world.pass(1);
+  expect(world.store.state.written).toBe(written);
+});
