@@ -468,7 +468,12 @@ local CLOSE_CODES = {
 local HANDSHAKE_MESSAGES = { "CLIENT_HELLO", "SERVER_HELLO", "PARAMETERS", "IDENTITY", "SIGNATURE", "FINISHED", "PAYLOAD" }
 
 local ENVELOPES = { [0x00] = "as it is", [0x01] = "LZ4 block", [0x03] = "LZ4 block, with the dictionary of this hash" }
-for n = 0, 15 do ENVELOPES[5 + 16 * n] = string.format("LZ4 block, with dictionary %d of the receiver", n) end
+ENVELOPES[0x09] = "DEFLATE data"
+ENVELOPES[0x0b] = "DEFLATE data, with the dictionary of this hash"
+for n = 0, 15 do
+  ENVELOPES[0x05 + 16 * n] = string.format("LZ4 block, with dictionary %d of the receiver", n)
+  ENVELOPES[0x0d + 16 * n] = string.format("DEFLATE data, with dictionary %d of the receiver", n)
+end
 
 field("connection", "uint32", "Connection", base.DEC)
 field("sender", "string", "Sent by")
@@ -711,7 +716,7 @@ local function add_envelope(r, length)
   local first = length > 0 and r.bytes:byte(r.at)
   if not first then return "" end
   r.tree:add(f["message.envelope"], r:range(r.at, 1))
-  if first == 0x03 and length > 8 then r.tree:add(f["message.dictionary"], r:range(r.at + 1, 8)) end
+  if (first == 0x03 or first == 0x0b) and length > 8 then r.tree:add(f["message.dictionary"], r:range(r.at + 1, 8)) end
   return first == 0 and "" or " compressed"
 end
 

@@ -1,6 +1,7 @@
 /** What compression makes of the corpus, and what it costs: by implementation, with and without a dictionary, everything in one process. */
 import { performance } from 'node:perf_hooks';
 import {
+  CompressionMethod,
   chooseLz4,
   Dictionary,
   DictionarySet,
@@ -12,12 +13,15 @@ import {
 import { type CorpusGroup, corpus } from './corpus/corpus.ts';
 import { median } from './figures.ts';
 
+/** An implementation of LZ4, or DEFLATE. */
+export type BenchedCodec = Lz4Preference | 'deflate';
+
 /** One kind of messages, or a whole group of kinds, by one implementation. */
 export interface CompressionResult {
   readonly group: string;
   /** Null: all of the group together. */
   readonly kind: string | null;
-  readonly lz4: Lz4Preference;
+  readonly codec: BenchedCodec;
   /** Bytes of the dictionary that was trained with other messages of the group; 0 for none. */
   readonly dictionaryBytes: number;
   readonly messages: number;
@@ -48,10 +52,10 @@ export function* benchCompression(options: CompressionBenchOptions): Generator<C
   for (const group of corpus()) {
     const dictionary = dictionaryFor(group, options.dictionaryBytes);
     for (const used of dictionary === null ? [null] : [null, dictionary]) {
-      for (const lz4 of options.lz4) {
+      for (const codec of [...options.lz4, 'deflate'] as const) {
         const results: CompressionResult[] = [];
         for (const { name, messages } of group.kinds) {
-          const result = measure(messages, lz4, used, options.seconds);
+          const result = measure(messages, codec, used, options.seconds);
           results.push({ group: group.name, kind: name, ...result });
         }
         yield* results;
@@ -70,15 +74,16 @@ function dictionaryFor({ samples }: CorpusGroup, bytes: number): Dictionary | nu
 
 function measure(
   messages: readonly Buffer[],
-  lz4: Lz4Preference,
+  name: BenchedCodec,
   dictionary: Dictionary | null,
   seconds: number,
 ): Omit<CompressionResult, 'group' | 'kind'> {
-  const codec = chooseLz4(lz4);
+  const codec = chooseLz4(name === 'deflate' ? 'js' : name);
+  const method = name === 'deflate' ? CompressionMethod.DEFLATE : CompressionMethod.LZ4;
   const writer = new EnvelopeWriter(codec);
   const reader = new EnvelopeReader(codec, new DictionarySet(dictionary === null ? [] : [dictionary]));
   const deflate = (message: Buffer): Uint8Array | null =>
-    writer.deflate(message, message.length - 1, dictionary, 0);
+    writer.deflate(message, message.length - 1, dictionary, 0, method);
   const bytes = sum(messages);
   let sentBytes = 0;
   const smaller: { envelope: Uint8Array; bytes: number }[] = [];
@@ -90,7 +95,7 @@ function measure(
   const inflate = ({ envelope, bytes }: { envelope: Uint8Array; bytes: number }): unknown =>
     reader.inflate(envelope, 0, envelope.length, bytes);
   return {
-    lz4,
+    codec: name,
     dictionaryBytes: dictionary?.bytes.length ?? 0,
     messages: messages.length,
     bytes,
@@ -134,11 +139,11 @@ function together(group: string, results: readonly CompressionResult[]): Compres
     const micros = total((each) => (of(each)?.microsPerMessage ?? 0) * each.messages);
     return { microsPerMessage: micros / messages, megabytesPerSecond: bytes / micros };
   };
-  const { lz4, dictionaryBytes } = results[0];
+  const { codec, dictionaryBytes } = results[0];
   return {
     group,
     kind: null,
-    lz4,
+    codec,
     dictionaryBytes,
     messages,
     bytes,

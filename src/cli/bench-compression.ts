@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { benchCompression, type CompressionResult } from '../bench/compression.ts';
+import { type BenchedCodec, benchCompression, type CompressionResult } from '../bench/compression.ts';
 import { CORPUS_SHA256 } from '../bench/corpus/corpus.ts';
 import { formatTable, whole } from '../bench/figures.ts';
 import {
@@ -23,7 +23,7 @@ export function addCompressionBench(bench: Command): void {
   bench
     .command('compression')
     .description('how much smaller messages of several kinds become, and what that takes')
-    .option('--lz4 <names,...>', 'native (lz4-napi), js, or auto, which is both', words(LZ4_NAMES))
+    .option('--lz4 <names,...>', 'of LZ4, native (lz4-napi), js, or auto, which is both', words(LZ4_NAMES))
     .option('--seconds <s>', 'length of each measurement', positiveNumber, 0.1)
     .option(
       '--dictionary <bytes>',
@@ -38,6 +38,7 @@ export function addCompressionBench(bench: Command): void {
 
 function report(options: CompressionOptions): void {
   const lz4 = options.lz4 ?? available();
+  const codecs: readonly BenchedCodec[] = [...lz4, 'deflate'];
   const results: CompressionResult[] = [];
   const { seconds, dictionary: dictionaryBytes } = options;
   const shown = process.stderr.isTTY === true && !options.json;
@@ -59,7 +60,7 @@ function report(options: CompressionOptions): void {
     print(
       `\n${bold(withDictionary ? 'with a dictionary that was trained with other messages' : 'without a dictionary')}`,
     );
-    print(formatTable(headerOf(lz4), rowsOf(part, lz4)));
+    print(formatTable(headerOf(codecs), rowsOf(part, codecs)));
   }
 }
 
@@ -74,18 +75,28 @@ function available(): Lz4Preference[] {
   }
 }
 
-function headerOf(lz4: readonly Lz4Preference[]): string[] {
-  return ['', 'bytes', ...lz4.flatMap((name) => [name, 'deflate us', 'MB/s', 'inflate us', 'MB/s'])];
+function headerOf(codecs: readonly BenchedCodec[]): string[] {
+  return [
+    '',
+    'bytes',
+    ...codecs.flatMap((name) => [
+      name === 'deflate' ? name : `lz4 ${name}`,
+      'deflate us',
+      'MB/s',
+      'inflate us',
+      'MB/s',
+    ]),
+  ];
 }
 
 /** A row a kind, with the figures of each implementation beside each other. */
-function rowsOf(results: readonly CompressionResult[], lz4: readonly Lz4Preference[]): string[][] {
+function rowsOf(results: readonly CompressionResult[], codecs: readonly BenchedCodec[]): string[][] {
   return results
-    .filter((each) => each.lz4 === lz4[0])
+    .filter((each) => each.codec === codecs[0])
     .map((first) => {
       const { group, kind, bytes, messages } = first;
-      const all = lz4.map((name) =>
-        results.find((each) => each.lz4 === name && each.group === group && each.kind === kind),
+      const all = codecs.map((name) =>
+        results.find((each) => each.codec === name && each.group === group && each.kind === kind),
       );
       return [kind ?? `all ${group}`, whole(bytes / messages), ...all.flatMap(cells)];
     });
@@ -107,7 +118,7 @@ const LZ4_NAMES = ['native', 'js', 'auto'] as const;
 
 const HELP = `
 The messages are those of a corpus that is fixed by its hash, made from seeds: what games, devices, chats and services send, and, for comparison,
-English prose, JSON that is nothing but figures, and random bytes. docs/compression.md says how to read the table.
+English prose, JSON that is nothing but figures, and random bytes. Beside LZ4 stands DEFLATE (compression: { method: 'deflate' }). docs/compression.md says how to read the table.
 
 Examples:
   $ jsp bench compression

@@ -9,6 +9,7 @@ import { FakeBroker, settled, until } from './fake-broker.ts';
 import type { FakeConnection, FakeStream } from './fake-transport.ts';
 
 const SMALL = corpus().find(({ name }) => name === 'JSON of 100 to 200 B')!;
+const JSON_OF_1_KB = corpus().find(({ name }) => name === 'JSON of 1 KB')!;
 const MESSAGES = SMALL.kinds.flatMap(({ messages }) => messages.slice(0, 25));
 const DICTIONARY = trainDictionary(
   SMALL.samples.flatMap(({ messages }) => messages.slice(0, 50)),
@@ -66,6 +67,21 @@ describe('compressed payloads', () => {
     expect(looked).toEqual(texts);
     const bytes = MESSAGES.reduce((sum, { length }) => sum + length, TEXT.length);
     expect(broker.service.metrics().bytesIn).toBeLessThan(bytes / 2 + texts.length * 9);
+  });
+
+  test('are smaller by DEFLATE, which each subscriber opens who opens any, and no broker [CMP-12, CMP-40]', async () => {
+    const message = JSON_OF_1_KB.kinds[0].messages[0];
+    const bytes = async (method: 'lz4' | 'deflate') => {
+      const broker = new FakeBroker();
+      const { texts } = await collector(await broker.client({ compression: true }));
+      const publisher = await broker.client({ compression: { method } });
+      publisher.publish('t', message);
+      await publisher.flush();
+      await until(() => texts.length === 1);
+      expect(texts).toEqual([String(message)]);
+      return broker.service.metrics().bytesIn;
+    };
+    expect(await bytes('deflate')).toBeLessThan(0.85 * (await bytes('lz4')));
   });
 
   test('are off unless they are asked for: the commands are the same bytes as ever', async () => {

@@ -2,6 +2,7 @@ import type { Prng } from '../../src/base/random.ts';
 import type { Micros } from '../../src/base/time.ts';
 import {
   COMPRESSION_OFF,
+  CompressionMethod,
   CompressionMode,
   type CompressionOptions,
   Dictionary,
@@ -296,7 +297,7 @@ function deliveryNumber(name: DeliveryName): Delivery {
 const OUTCOMES: readonly OutcomeName[] = ['acknowledged', 'expired', 'lost', 'dropped'];
 const DATAGRAM_BYTES_MAX = 65_507;
 
-/** Each side has a dictionary that the other has, too, and one of its own. */
+/** Each side has a dictionary that the other has, too, and one of its own. One compresses by DEFLATE, the other by LZ4. */
 function compressionOf(compressing: Compressing, side: Side): CompressionOptions {
   if (compressing === 'off') return COMPRESSION_OFF;
   const own = new Dictionary(contentOf(side === 'client' ? 1 : 2, 1, 500));
@@ -310,6 +311,7 @@ function compressionOf(compressing: Compressing, side: Side): CompressionOptions
     // It takes so long that it does not pay on every path.
     clock: compressing === 'auto' ? clock : null,
     inflates: true,
+    method: side === 'client' ? CompressionMethod.DEFLATE : CompressionMethod.LZ4,
     mode: { opens: CompressionMode.OFF, on: CompressionMode.ON, auto: CompressionMode.AUTO }[compressing],
     dictionaries: new DictionarySet([own, SHARED]),
   };

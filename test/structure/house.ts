@@ -36,7 +36,7 @@ const IDEAS: Readonly<Record<string, string>> = {
   'protocol/crypto': 'ciphers, key schedule, identity',
   'protocol/datagram': 'batches of datagrams out and in',
   'protocol/fec': 'what protects against loss: planner, codes',
-  'protocol/compress': 'LZ4, dictionaries, envelopes',
+  'protocol/compress': 'LZ4, DEFLATE, dictionaries, envelopes',
   'protocol/wire': 'varints, headers, parameters, frames/',
   'protocol/trace': 'counters, time in states, qlog',
   base: 'bytes, ranges, heap, time, errors',

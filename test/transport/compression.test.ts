@@ -28,6 +28,7 @@ describe('compression is asked for in the same words everywhere', () => {
     'auto',
     {},
     { mode: 'auto', dictionaries: [dictionary], bytesMin: 50 },
+    { method: 'deflate', dictionaries: [dictionary] },
     { mode: true, dictionaries: [] },
   ];
 
@@ -97,6 +98,19 @@ describe('compression is asked for in the same words everywhere', () => {
     expect(await ratio([], [dictionary])).toBeLessThan(1.3);
   });
 
+  test('DEFLATE makes messages smaller than LZ4 does, towards whoever compresses by something else, too [CMP-12]', async () => {
+    const sent = async (compression: Compression, theirs: Compression) => {
+      const connection = await join(await serve(echo, { compression: theirs }), { compression });
+      const stream = connection.openStream();
+      stream.send(page);
+      expect((await take(stream, 1))[0].equals(page)).toBe(true); // and back, by what the listener compresses with
+      return connection.metrics().bytesAfterCompression;
+    };
+    const byLz4 = await sent(true, { method: 'deflate' });
+    expect(await sent({ method: 'deflate' }, true)).toBeLessThan(0.8 * byLz4);
+    expect(await sent({ method: 'lz4' }, { mode: false })).toBe(byLz4);
+  });
+
   test.each(['js', 'native'] as const)('%s carries a session', async (lz4) => {
     const connection = await join(await serve(echo, { lz4, compression: true }), { lz4, compression: true });
     const stream = connection.openStream();
@@ -119,6 +133,7 @@ describe('wrong options', () => {
     [{ dictionaries: [new Uint8Array(0)] }, 'a dictionary has 1 to 65535 bytes, not 0'],
     [{ dictionaries: [dictionary, dictionary] }, 'is there twice'],
     [{ dictionaries: readings.slice(0, 17) }, 'at most 16 dictionaries, not 17'],
+    [{ method: 'zip' }, 'method must be one of lz4, deflate'],
     [{ bytesMin: 0 }, 'bytesMin must be a whole number from 1'],
   ])('%j is refused', async (value, message) => {
     const options = { compression: value as Compression };

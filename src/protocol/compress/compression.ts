@@ -7,7 +7,7 @@ import { CloseCode } from '../wire/close-code.ts';
 import { readVarint, varintLength, varintSize, writeVarint } from '../wire/varint.ts';
 import { chooseLz4, type Lz4Preference } from './codec.ts';
 import { DICTIONARIES_MAX, type Dictionary, DictionarySet, HASH_BYTES } from './dictionary.ts';
-import { EnvelopeFault, EnvelopeReader, EnvelopeWriter, isStored } from './envelope.ts';
+import { CompressionMethod, EnvelopeFault, EnvelopeReader, EnvelopeWriter, isStored } from './envelope.ts';
 
 /** Whether messages are compressed. */
 export const CompressionMode = {
@@ -29,6 +29,8 @@ export interface CompressionOptions {
   readonly dictionaries: DictionarySet;
   /** Shorter messages are sent as they are; 0 for what was found to pay. */
   readonly bytesMin: number;
+  /** How messages are compressed, where the peer opens that. */
+  readonly method: CompressionMethod;
   readonly lz4: Lz4Preference;
   /** What time it is, to measure what compression costs; null when that does not count. */
   readonly clock: (() => Micros) | null;
@@ -39,6 +41,7 @@ export const COMPRESSION_OFF: CompressionOptions = {
   inflates: false,
   dictionaries: new DictionarySet([]),
   bytesMin: 0,
+  method: CompressionMethod.LZ4,
   lz4: 'auto',
   clock: null,
 };
@@ -95,6 +98,8 @@ export class ConnectionCompression {
   isAgreed = false;
   /** With these, too. */
   agreed: readonly AgreedDictionary[] = [];
+  /** How messages are compressed. [CMP-12] */
+  method: CompressionMethod = CompressionMethod.LZ4;
   /** What compressing, and opening at the other side, a byte takes, as measured here. */
   costPerByte: Micros = COST_AT_FIRST;
   /** Why {@link inflate} gave nothing: the code to close with. */
@@ -122,6 +127,10 @@ export class ConnectionCompression {
     const methods = readVarint(value, 0, value.length);
     if (methods % 2 === 0) return;
     this.isAgreed = true;
+    if (Math.floor(methods / DEFLATE_DATA) % 2 === 1 && this.options.method === CompressionMethod.DEFLATE) {
+      this.method = CompressionMethod.DEFLATE;
+      this.costPerByte = FLATE_COST_AT_FIRST;
+    }
     const agreed: AgreedDictionary[] = [];
     const first = varintLength(value[0]);
     for (let number = 0; number < DICTIONARIES_MAX; number++) {
@@ -141,8 +150,8 @@ export class ConnectionCompression {
     const start = weight === 0 ? 0 : this.options.clock!();
     const made =
       agreed === null
-        ? this.writer.deflate(data, bytesMax)
-        : this.writer.deflate(data, bytesMax, agreed.dictionary, agreed.number);
+        ? this.writer.deflate(data, bytesMax, null, -1, this.method)
+        : this.writer.deflate(data, bytesMax, agreed.dictionary, agreed.number, this.method);
     if (weight > 0) {
       const time = this.options.clock!() - start;
       this.counts.deflateTime += time * weight;
@@ -206,8 +215,8 @@ export class ConnectionCompression {
 /** The transport parameter that says what this side opens; null when it opens nothing. [CMP-3] */
 export function compressionParameter({ inflates, dictionaries }: CompressionOptions): Uint8Array | null {
   if (!inflates) return null;
-  const value = new Uint8Array(varintSize(LZ4_BLOCK) + dictionaries.all.length * HASH_BYTES);
-  let at = writeVarint(value, 0, LZ4_BLOCK);
+  const value = new Uint8Array(varintSize(METHODS) + dictionaries.all.length * HASH_BYTES);
+  let at = writeVarint(value, 0, METHODS);
   for (const { hash } of dictionaries.all) {
     value.set(hash, at);
     at += HASH_BYTES;
@@ -238,10 +247,14 @@ function writerOf(preference: Lz4Preference): EnvelopeWriter {
 }
 
 const writers = new Map<Lz4Preference, EnvelopeWriter>();
-/** The bit of LZ4 blocks among the methods. */
-const LZ4_BLOCK = 1;
+/** The bits of LZ4 blocks and of DEFLATE data among the methods. */
+const LZ4_BLOCKS = 1;
+const DEFLATE_DATA = 2;
+const METHODS = LZ4_BLOCKS | DEFLATE_DATA;
 /** Before anything was measured: three nanoseconds to compress a byte, and half as much to open it. */
 const COST_AT_FIRST = 0.0045;
+/** The same by DEFLATE. */
+const FLATE_COST_AT_FIRST = 0.03;
 /** What compressing and opening take, as a multiple of compressing. */
 const ROUND_TRIP_COST = 1.5;
 const COST_GAIN = 1 / 8;

@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { hexOf } from '../../base/bytes.ts';
+import { FlateIndex } from './flate-deflater.ts';
 import { IndexedDictionary, OFFSET_MAX } from './lz4-block.ts';
 
 /** Bytes that messages are compressed with, so that what they have in common with them need not be sent. [CMP-4] */
@@ -11,6 +12,7 @@ export class Dictionary {
   /** SHA-256 of the bytes, the first 8 of it: what it is called on the wire. */
   readonly hash: Uint8Array;
   private indexed: IndexedDictionary | null = null;
+  private flateIndexed: FlateIndex | null = null;
 
   /**
    * @param bytes - 1 to 65,535, of which a copy is made; what is most frequent belongs to the end
@@ -32,6 +34,12 @@ export class Dictionary {
   get index(): IndexedDictionary {
     this.indexed ??= new IndexedDictionary(this.bytes);
     return this.indexed;
+  }
+
+  /** The same for DEFLATE. */
+  get flateIndex(): FlateIndex {
+    this.flateIndexed ??= new FlateIndex(this.bytes);
+    return this.flateIndexed;
   }
 }
 

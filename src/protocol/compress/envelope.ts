@@ -6,13 +6,26 @@
  *     0x01          an LZ4 block follows
  *     0x03          the hash of a dictionary (8 bytes), then an LZ4 block made with it
  *     0x05 + 16 n   an LZ4 block follows, made with the dictionary that is number n of the receiver's transport parameters
+ *     + 0x08        what follows is DEFLATE data instead of an LZ4 block
  */
 
 import { Buffer } from 'node:buffer';
-import { hexOf } from '../../base/bytes.ts';
+import { hexOf, NO_BYTES } from '../../base/bytes.ts';
 import type { Lz4Codec } from './codec.ts';
 import { type Dictionary, type DictionarySet, HASH_BYTES } from './dictionary.ts';
+import { FLATE_BYTES_MAX } from './flate-codes.ts';
+import { FlateDeflater } from './flate-deflater.ts';
+import { FlateInflater } from './flate-inflater.ts';
 import { inflatedLength, TOO_LONG } from './lz4-block.ts';
+
+/** How messages are compressed. */
+export const CompressionMethod = {
+  /** LZ4 blocks: fast. */
+  LZ4: 0,
+  /** DEFLATE data (RFC 1951): smaller. Only of messages up to `FLATE_BYTES_MAX`, for it is slow. [CMP-12] */
+  DEFLATE: 1,
+} as const;
+export type CompressionMethod = (typeof CompressionMethod)[keyof typeof CompressionMethod];
 
 /** Why a message cannot be opened. */
 export const EnvelopeFault = {
@@ -40,12 +53,14 @@ export class EnvelopeWriter {
    *
    * @param dictionary - to make it with
    * @param number - of the dictionary among the receiver's; -1 to name it by its hash
+   * @param method - that is wanted; what is too long for it is an LZ4 block
    */
   deflate(
     data: Uint8Array,
     bytesMax: number,
     dictionary: Dictionary | null = null,
     number = -1,
+    method: CompressionMethod = CompressionMethod.LZ4,
   ): Uint8Array | null {
     const out = this.room(bytesMax);
     let at = 1;
@@ -56,7 +71,13 @@ export class EnvelopeWriter {
       out.set(dictionary.hash, 1);
       at += HASH_BYTES;
     }
-    const end = this.codec.deflate(data, out, at, Math.min(bytesMax, out.length), dictionary);
+    const limit = Math.min(bytesMax, out.length);
+    let end: number;
+    if (method === CompressionMethod.DEFLATE && data.length <= FLATE_BYTES_MAX) {
+      out[0] |= Envelope.DEFLATE;
+      flateDeflater ??= new FlateDeflater();
+      end = flateDeflater.deflate(data, out, at, limit, dictionary === null ? null : dictionary.flateIndex);
+    } else end = this.codec.deflate(data, out, at, limit, dictionary);
     return end === 0 ? null : out.subarray(0, end);
   }
 
@@ -103,7 +124,9 @@ export class EnvelopeReader {
 
   /** The message whose envelope begins at bytes[start, end), in memory of its own; null with a {@link fault} when it cannot be opened. */
   inflate(bytes: Uint8Array, start: number, end: number, bytesMax: number): Buffer | null {
-    const kind = start < end ? bytes[start] : UNKNOWN;
+    const first = start < end ? bytes[start] : UNKNOWN;
+    const isFlate = (first & Envelope.DEFLATE) !== 0;
+    const kind = first & ~Envelope.DEFLATE;
     let at = start + 1;
     let dictionary: Dictionary | null = null;
     if ((kind & 0xf) === Envelope.NUMBERED && this.takesNumbers) {
@@ -114,17 +137,33 @@ export class EnvelopeReader {
       dictionary = this.dictionaries.find(bytes, at);
       if (dictionary === null) return this.fail(EnvelopeFault.DICTIONARY_UNKNOWN);
       at += HASH_BYTES;
-    } else if (kind === Envelope.STORED) {
+    } else if (first === Envelope.STORED) {
       if (end - at > bytesMax) return this.fail(EnvelopeFault.TOO_LONG);
       const message = Buffer.allocUnsafeSlow(end - at);
       message.set(bytes.subarray(at, end));
       return message;
     } else if (kind !== Envelope.LZ4) return this.fail(EnvelopeFault.BROKEN);
+    if (isFlate) return this.inflateFlate(bytes, at, end, bytesMax, dictionary);
     const before = dictionary === null ? 0 : dictionary.bytes.length;
     const length = inflatedLength(bytes, at, end, bytesMax, before);
     if (length < 0) return this.fail(length === TOO_LONG ? EnvelopeFault.TOO_LONG : EnvelopeFault.BROKEN);
     const message = this.codec.inflate(bytes, at, end, length, dictionary);
     return message === null ? this.fail(EnvelopeFault.BROKEN) : message;
+  }
+
+  /** Nothing is allocated before all of it was inflated, into memory that is there anyway. [CMP-12] */
+  private inflateFlate(
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    bytesMax: number,
+    dictionary: Dictionary | null,
+  ): Buffer | null {
+    flateInflater ??= new FlateInflater();
+    const before = dictionary === null ? NO_BYTES : dictionary.bytes;
+    const length = flateInflater.inflate(bytes, at, end, bytesMax, before);
+    if (length < 0) return this.fail(length === TOO_LONG ? EnvelopeFault.TOO_LONG : EnvelopeFault.BROKEN);
+    return flateInflater.take();
   }
 
   private fail(fault: EnvelopeFault): null {
@@ -135,15 +174,19 @@ export class EnvelopeReader {
 
 /** The name of the dictionary that an envelope names by its hash; null for any other. */
 export function dictionaryNameOf(envelope: Uint8Array): string | null {
-  if (envelope[0] !== Envelope.NAMED || envelope.length < ENVELOPE_BYTES_MAX) return null;
+  if ((envelope[0] & ~Envelope.DEFLATE) !== Envelope.NAMED || envelope.length < ENVELOPE_BYTES_MAX)
+    return null;
   return hexOf(envelope.subarray(1, ENVELOPE_BYTES_MAX));
 }
 
 /** Bytes that an envelope takes at most. */
 export const ENVELOPE_BYTES_MAX = 1 + HASH_BYTES;
 
-/** The first byte. */
-const Envelope = { STORED: 0x00, LZ4: 0x01, NAMED: 0x03, NUMBERED: 0x05 } as const;
+/** The first byte, and the bit in it that says that it is not LZ4. */
+const Envelope = { STORED: 0x00, LZ4: 0x01, NAMED: 0x03, NUMBERED: 0x05, DEFLATE: 0x08 } as const;
+/** Made when they are first needed: half a megabyte. */
+let flateDeflater: FlateDeflater | null = null;
+let flateInflater: FlateInflater | null = null;
 /** One that means nothing. */
 const UNKNOWN = 0xff;
 const SCRATCH_BYTES = 4_096;

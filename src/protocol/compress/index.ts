@@ -10,6 +10,7 @@ export {
 } from './compression.ts';
 export { DICTIONARIES_MAX, DICTIONARY_BYTES_MAX, Dictionary, DictionarySet } from './dictionary.ts';
 export {
+  CompressionMethod,
   dictionaryNameOf,
   ENVELOPE_BYTES_MAX,
   EnvelopeFault,

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import {
+  CompressionMethod,
   chooseLz4,
   Dictionary,
   DictionarySet,
@@ -12,6 +13,7 @@ import {
   type Lz4Codec,
 } from '../../../src/protocol/compress/index.ts';
 import { messages, reading } from './messages.ts';
+import { slowFlate } from './slow-flate.ts';
 import { slowInflate } from './slow-lz4.ts';
 
 const prng = new Prng(7);
@@ -19,22 +21,30 @@ const dictionaries = Array.from(
   { length: 16 },
   (_, i) => new Dictionary(Buffer.concat([reading(prng), Buffer.of(i)])),
 );
+const methods = fc.constantFrom(CompressionMethod.LZ4, CompressionMethod.DEFLATE);
 const writer = new EnvelopeWriter(chooseLz4('js'));
 const reader = new EnvelopeReader(chooseLz4('js'), new DictionarySet(dictionaries));
 
 describe('an envelope', () => {
   test('is opened to the message, whichever way its dictionary is named [CMP-2]', () => {
     fc.assert(
-      fc.property(messages, fc.integer({ min: -1, max: 15 }), fc.boolean(), (message, which, isNumbered) => {
-        const dictionary = which < 0 ? null : dictionaries[which];
-        const made = writer.deflate(message, message.length + 100, dictionary, isNumbered ? which : -1)!;
-        const inside = Buffer.concat([Buffer.of(1, 2, 3), made, Buffer.of(4)]);
-        const opened = reader.inflate(inside, 3, inside.length - 1, message.length);
-        expect(opened).toEqual(Buffer.from(message));
-        if (message.length === 0) return;
-        expect(reader.inflate(inside, 3, inside.length - 1, message.length - 1)).toBeNull();
-        expect(reader.fault).toBe(EnvelopeFault.TOO_LONG);
-      }),
+      fc.property(
+        messages,
+        fc.integer({ min: -1, max: 15 }),
+        fc.boolean(),
+        methods,
+        (message, which, isNumbered, method) => {
+          const dictionary = which < 0 ? null : dictionaries[which];
+          const number = isNumbered ? which : -1;
+          const made = writer.deflate(message, message.length + 100, dictionary, number, method)!;
+          const inside = Buffer.concat([Buffer.of(1, 2, 3), made, Buffer.of(4)]);
+          const opened = reader.inflate(inside, 3, inside.length - 1, message.length);
+          expect(opened).toEqual(Buffer.from(message));
+          if (message.length === 0) return;
+          expect(reader.inflate(inside, 3, inside.length - 1, message.length - 1)).toBeNull();
+          expect(reader.fault).toBe(EnvelopeFault.TOO_LONG);
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -65,6 +75,18 @@ describe('an envelope', () => {
     expect(reader.inflate(stored, 0, stored.length, 8)?.toString()).toBe('as it is');
     expect(reader.inflate(stored, 0, stored.length, 7)).toBeNull();
     expect(reader.fault).toBe(EnvelopeFault.TOO_LONG);
+  });
+
+  test('is of DEFLATE data for messages up to 64 KiB that ask for it, and of an LZ4 block for longer ones [CMP-12]', () => {
+    for (const [bytes, first] of [
+      [65_536, 0x09],
+      [65_537, 0x01],
+    ]) {
+      const message = Buffer.alloc(bytes, 'a large message, many times. ');
+      const made = writer.deflate(message, bytes, null, -1, CompressionMethod.DEFLATE)!;
+      expect(made[0]).toBe(first);
+      expect(reader.inflate(made, 0, made.length, bytes)?.equals(message)).toBe(true);
+    }
   });
 
   test('that is large is opened like a small one', () => {
@@ -168,15 +190,19 @@ function slowOpen(bytes: Uint8Array, { all }: DictionarySet): number[] | null {
   const [first, ...rest] = bytes;
   if (first === undefined) return null;
   if (first === 0) return rest;
-  if (first === 1) return slowInflate(Uint8Array.from(rest));
-  if (first === 3) {
+  if (first === 0x08) return null;
+  const isFlate = (first & 0x08) !== 0;
+  const open = isFlate ? slowFlate : slowInflate;
+  const kind = isFlate ? first - 0x08 : first;
+  if (kind === 1) return open(Uint8Array.from(rest));
+  if (kind === 3) {
     const hash = Buffer.from(rest.slice(0, 8)).toString('hex');
     const dictionary = all.find(({ name }) => name === hash);
-    return dictionary === undefined ? null : slowInflate(Uint8Array.from(rest.slice(8)), dictionary.bytes);
+    return dictionary === undefined ? null : open(Uint8Array.from(rest.slice(8)), dictionary.bytes);
   }
-  if (first % 16 !== 5) return null;
-  const dictionary = all[(first - 5) / 16];
-  return dictionary === undefined ? null : slowInflate(Uint8Array.from(rest), dictionary.bytes);
+  if (kind % 16 !== 5) return null;
+  const dictionary = all[(kind - 5) / 16];
+  return dictionary === undefined ? null : open(Uint8Array.from(rest), dictionary.bytes);
 }
 
 /** Envelopes as they should be, with a few bytes changed, and noise. */
@@ -187,12 +213,13 @@ const envelopes = fc.oneof(
       messages,
       fc.integer({ min: -1, max: 4 }),
       fc.boolean(),
+      methods,
       fc.array(fc.tuple(fc.nat(300), fc.nat(255)), { maxLength: 2 }),
     )
-    .map(([message, which, isNumbered, changes]) => {
+    .map(([message, which, isNumbered, method, changes]) => {
       const dictionary = which < 0 ? null : dictionaries[which];
       const made = Uint8Array.from(
-        writer.deflate(message, message.length + 100, dictionary, isNumbered ? which : -1)!,
+        writer.deflate(message, message.length + 100, dictionary, isNumbered ? which : -1, method)!,
       );
       for (const [at, byte] of changes) if (at < made.length) made[at] = byte;
       return made;

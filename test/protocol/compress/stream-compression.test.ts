@@ -7,7 +7,12 @@ import {
   ConnectionCompression,
   compressionParameter,
 } from '../../../src/protocol/compress/compression.ts';
-import { Dictionary, DictionarySet, type NetworkType } from '../../../src/protocol/compress/index.ts';
+import {
+  CompressionMethod,
+  Dictionary,
+  DictionarySet,
+  type NetworkType,
+} from '../../../src/protocol/compress/index.ts';
 import { StreamCompression } from '../../../src/protocol/compress/stream-compression.ts';
 import { noise, reading } from './messages.ts';
 
@@ -196,12 +201,27 @@ describe('of several dictionaries', () => {
   });
 });
 
+test.each([
+  [3, CompressionMethod.DEFLATE, 0x09],
+  [1, CompressionMethod.DEFLATE, 0x01],
+  [2, CompressionMethod.DEFLATE, null],
+  [3, CompressionMethod.LZ4, 0x01],
+])(
+  'to a peer that opens %i, who wants method %i makes envelope %i [CMP-3] [CMP-12]',
+  (methods, method, first) => {
+    const connection = new ConnectionCompression({ ...COMPRESSION_OFF, inflates: true, method }, pathOf());
+    connection.onPeerParameter(Uint8Array.of(methods));
+    const made = new StreamCompression(connection).deflate(page, CompressionMode.ON);
+    expect(made === null ? null : made[0]).toBe(first);
+  },
+);
+
 test('what is sent by both sides of an agreement is what either has named first', () => {
   const dictionaries = new DictionarySet([trained]);
   expect(compressionParameter({ ...COMPRESSION_OFF, dictionaries })).toBeNull();
-  expect(compressionParameter({ ...COMPRESSION_OFF, inflates: true })).toEqual(Uint8Array.of(1));
+  expect(compressionParameter({ ...COMPRESSION_OFF, inflates: true })).toEqual(Uint8Array.of(3)); // LZ4 and DEFLATE
   const value = compressionParameter({ ...COMPRESSION_OFF, inflates: true, dictionaries })!;
-  expect([...value]).toEqual([1, ...trained.hash]);
+  expect([...value]).toEqual([3, ...trained.hash]);
 });
 
 test('time is measured for long messages one by one, for short ones by one in eight', () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { MILLISECOND, NEVER } from '../../../src/base/time.ts';
 import { CompressionMode } from '../../../src/protocol/compress/compression.ts';
 import { Dictionary, DictionarySet } from '../../../src/protocol/compress/dictionary.ts';
+import { CompressionMethod } from '../../../src/protocol/compress/envelope.ts';
 import type { ConnectionStream } from '../../../src/protocol/stream/connection-stream.ts';
 import type { UnacknowledgedMessage } from '../../../src/protocol/stream/send/send-mark.ts';
 import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
@@ -55,33 +56,37 @@ describe('what nobody has acknowledged when a connection is over [CON-104]', () 
     expect(unacknowledged(stream)[0].deadline).toBe(later);
   });
 
-  test('is as it was sent, where it went compressed, also with a dictionary of the peer', () => {
-    const text = 'temperature=21.5 humidity=40 station=hall-7 ';
-    const dictionaries = new DictionarySet([new Dictionary(Buffer.from(text.repeat(4)))]);
-    const compression = {
-      mode: CompressionMode.ON,
-      inflates: true,
-      dictionaries,
-      bytesMin: 0,
-      lz4: 'js',
-      clock: null,
-    } as const;
-    const pair = new Pair({ client: { compression }, server: { compression } }).connected();
-    const stream = pair.client.open();
-    pair.client.send(stream, text.repeat(2));
-    pair.run(100);
-    pair.client.filter = () => [];
-    const sent = [text.repeat(20), 'short', text.repeat(3), text.repeat(2_000)];
-    for (const message of sent) pair.client.send(stream, message);
-    pair.run(20);
-    expect(pair.client.core.metrics().messagesCompressed).toBeGreaterThan(2);
-    const { compression: opened } = pair.client.core.streams.packer;
-    const messages = unacknowledged(stream).map(({ bytes, isEnveloped }) =>
-      isEnveloped ? opened.undo(bytes) : bytes,
-    );
-    expect(messages.map((bytes) => Buffer.from(bytes).toString())).toEqual(sent);
-    expect(unacknowledged(stream).filter(({ isEnveloped }) => isEnveloped).length).toBeGreaterThan(2);
-  });
+  test.each(['LZ4', 'DEFLATE'] as const)(
+    'is as it was sent, where it went compressed by %s, also with a dictionary of the peer',
+    (name) => {
+      const text = 'temperature=21.5 humidity=40 station=hall-7 ';
+      const dictionaries = new DictionarySet([new Dictionary(Buffer.from(text.repeat(4)))]);
+      const compression = {
+        mode: CompressionMode.ON,
+        inflates: true,
+        dictionaries,
+        bytesMin: 0,
+        method: CompressionMethod[name],
+        lz4: 'js',
+        clock: null,
+      } as const;
+      const pair = new Pair({ client: { compression }, server: { compression } }).connected();
+      const stream = pair.client.open();
+      pair.client.send(stream, text.repeat(2));
+      pair.run(100);
+      pair.client.filter = () => [];
+      const sent = [text.repeat(20), 'short', text.repeat(3), text.repeat(2_000)];
+      for (const message of sent) pair.client.send(stream, message);
+      pair.run(20);
+      expect(pair.client.core.metrics().messagesCompressed).toBeGreaterThan(2);
+      const { compression: opened } = pair.client.core.streams.packer;
+      const messages = unacknowledged(stream).map(({ bytes, isEnveloped }) =>
+        isEnveloped ? opened.undo(bytes) : bytes,
+      );
+      expect(messages.map((bytes) => Buffer.from(bytes).toString())).toEqual(sent);
+      expect(unacknowledged(stream).filter(({ isEnveloped }) => isEnveloped).length).toBeGreaterThan(2);
+    },
+  );
 });
 
 function unacknowledged(stream: ConnectionStream): UnacknowledgedMessage[] {
