@@ -84,6 +84,57 @@ describe('rebind, over real sockets', () => {
     await client.close();
     await listener.close();
   });
+
+  test('a NAT that gives another port to a client that is told something now and then is followed without a heartbeat [CON-90]', async () => {
+    const heartbeatMs = 0;
+    const listener = await listen({
+      identity: generateIdentity(),
+      host: '127.0.0.1',
+      port: 0,
+      heartbeatMs,
+    });
+    const nat = await Nat.to(listener.port);
+    onTestFinished(() => nat.close());
+    const accepted = once(listener, 'connection');
+    const url = listener.url.replace(`:${listener.port}`, `:${nat.port}`);
+    const client = await connect(url, { heartbeatMs });
+    const [server] = (await accepted) as [Connection];
+    const received: string[] = [];
+    const times: number[] = [];
+    let said = 0;
+    let isLast = false;
+    const done = new Promise<void>((resolve) => {
+      client.on('stream', (stream) =>
+        stream.on('message', (message) => {
+          times.push(performance.now());
+          if (received.push(message.toString()) === said && isLast) resolve();
+        }),
+      );
+    });
+    const moved = once(server, 'path');
+    const stream = server.openStream();
+    const say = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        stream.send(`message ${said++}`);
+        // Longer than an acknowledgement may wait, which would show where the client is.
+        await new Promise((resolve) => setTimeout(resolve, 60));
+      }
+    };
+    // A machine that stands still for a second makes it no flow.
+    const isFlow = (): boolean => times.slice(-8).every((time, i, all) => i === 0 || time - all[i - 1] < 800);
+    do await say(10);
+    while (!isFlow());
+    await nat.rebind();
+    isLast = true;
+    void say(1);
+    const [change] = (await moved) as [PathChange];
+    expect(change.reason).toBe('rebinding');
+    await done;
+    expect(received).toEqual(Array.from({ length: said }, (_, i) => `message ${i}`));
+    expect(client.metrics().heartbeatsSent + server.metrics().heartbeatsSent).toBe(0);
+    await client.close();
+    await listener.close();
+  });
 });
 
 describe('a connection that comes back, whose address is lost [CON-110]', () => {
