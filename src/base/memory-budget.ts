@@ -18,7 +18,8 @@ export class MemoryBudget {
   readonly bytesMax: number;
   private reservedBytes = 0;
   private readonly accounts = new Set<MemoryAccount>();
-  private readonly waiting = new Set<MemoryAccount>();
+  /** Null: there never was one. */
+  private waiting: Set<MemoryAccount> | null = null;
   /** The account with the least of those that lately found too little to grow by, and until when that counts. */
   private neediest: MemoryAccount | null = null;
   private neediestUntil: Micros = 0;
@@ -51,11 +52,13 @@ export class MemoryBudget {
 
   change(bytes: number): void {
     this.reservedBytes += bytes;
-    if (bytes < 0 && this.waiting.size > 0 && this.available >= RETRY_BYTES) this.retry();
+    if (bytes < 0 && this.waiting !== null && this.waiting.size > 0 && this.available >= RETRY_BYTES)
+      this.retry(this.waiting);
   }
 
   /** Tells `account` when there is room again. */
   awaitRoom(account: MemoryAccount): void {
+    this.waiting ??= new Set();
     this.waiting.add(account);
   }
 
@@ -77,13 +80,13 @@ export class MemoryBudget {
 
   forget(account: MemoryAccount): void {
     if (this.neediest === account) this.neediest = null;
-    this.waiting.delete(account);
+    this.waiting?.delete(account);
     this.accounts.delete(account);
   }
 
-  private retry(): void {
-    const accounts = [...this.waiting];
-    this.waiting.clear();
+  private retry(waiting: Set<MemoryAccount>): void {
+    const accounts = [...waiting];
+    waiting.clear();
     for (const account of accounts) account.onRoom?.();
   }
 }

@@ -180,9 +180,11 @@ export function configForPeer(
   // Where there is little left for many, each newcomer begins with little. [CON-50]
   const share = Math.max(CONNECTION_WINDOW_BYTES_MIN, Math.floor(memoryBytes / NEWCOMERS));
   const connectionWindowStartBytes = Math.min(config.connectionWindowStartBytes, share);
-  if (isLoopback) return { ...config, connectionWindowStartBytes };
-  const mtuMax = Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX));
-  return { ...config, connectionWindowStartBytes, mtuMax };
+  const mtuMax = isLoopback ? config.mtuMax : Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX));
+  // Mostly nothing is other than usual, and a copy for each connection would be half a kilobyte.
+  const isUsual =
+    mtuMax === config.mtuMax && connectionWindowStartBytes === config.connectionWindowStartBytes;
+  return isUsual ? config : { ...config, connectionWindowStartBytes, mtuMax };
 }
 
 /** What an endpoint with this configuration tells its peer. */

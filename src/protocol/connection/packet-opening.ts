@@ -49,6 +49,8 @@ export class ReceiveScratch {
   local = 0;
   bytes = 0;
   readonly sourceId: Uint8Array = new Uint8Array(CONNECTION_ID_BYTES_MAX);
+  /** Short packets of a batch that the native addon opens. */
+  readonly table = new PacketTable();
   private within: ReceiveScratch | null = null;
 
   /** What a batch says of a datagram. */
@@ -68,7 +70,23 @@ export class ReceiveScratch {
     this.within ??= new ReceiveScratch();
     return this.within;
   }
+
+  /**
+   * One that nobody uses. An endpoint needs it while a call lasts, and clients have an endpoint for each connection: their own would be 3 KB of each
+   * that is idle.
+   */
+  static borrow(): ReceiveScratch {
+    return FREE.pop() ?? new ReceiveScratch();
+  }
+
+  giveBack(): void {
+    if (FREE.length < FREE_MAX) FREE.push(this);
+  }
 }
+
+const FREE: ReceiveScratch[] = [];
+/** Of endpoints that take something at the same time, one from within the other. */
+const FREE_MAX = 4;
 
 /**
  * Opens the packet at `at` of a space in place, into `scratch.opened`, and marks its number as seen.

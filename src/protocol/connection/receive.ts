@@ -515,6 +515,7 @@ export class PacketReceiver {
   }
 
   private receiveUndecryptable(scratch: ReceiveScratch, now: Micros): void {
+    if (this.undecryptable.length === 0) return;
     const { nested } = scratch;
     for (const { packet, arrivedAt, ecn } of this.undecryptable.take()) {
       nested.ecn = ecn;

@@ -24,7 +24,7 @@ import { resetKeyOf, resetToken } from '../crypto/identity.ts';
 import { KeyRing } from '../crypto/key-ring.ts';
 import { clientInitialSecret, initialSecret, packetKeys } from '../crypto/key-schedule.ts';
 import { openPacket, type PacketKeys } from '../crypto/packet-protection.ts';
-import { PacketTable } from '../crypto/packet-table.ts';
+import type { PacketTable } from '../crypto/packet-table.ts';
 import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import { type ClientCredentials, ClientHandshake } from '../handshake/client.ts';
@@ -119,12 +119,13 @@ export class Endpoint {
   private readonly ready: ReadyConnections;
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
-  private readonly scratch = new ReceiveScratch();
   private readonly shared = new SharedDatagrams();
-  private readonly table = new PacketTable();
+  /** While something is taken in. */
+  private borrowed: ReceiveScratch | null = null;
   /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
   private routedTo: Connection | null = null;
-  private readonly halfOpen = new HalfOpenTable();
+  /** Null at a client. */
+  private readonly halfOpen: HalfOpenTable | null;
   private readonly resetKey: Uint8Array | null;
   private readonly answers: StatelessAnswers;
   /** Null at a client, and at a server that gives none. */
@@ -146,8 +147,11 @@ export class Endpoint {
     this.memory = new MemoryBudget(config.connection.memoryBytesMax);
     const { aead } = config.connection;
     this.addresses = new AddressCheck(server, aead, config.random, this.memory, this.counters);
+    this.halfOpen = server === null ? null : new HalfOpenTable();
     this.admission =
-      server === null ? null : new Admission(this.halfOpen, this.memory, this.counters, this.addresses.mode);
+      this.halfOpen === null
+        ? null
+        : new Admission(this.halfOpen, this.memory, this.counters, this.addresses.mode);
     this.resetKey = server === null ? null : (server.resetKey ?? resetKeyOf(server.identity));
     this.tickets = ticketsOf(config, this.memory, this.counters);
     this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
@@ -160,7 +164,7 @@ export class Endpoint {
       memory: this.memory,
       events: { push: (event) => this.push(event) },
       touched: (connection) => this.ready.add(connection),
-      helloCame: (connection) => this.halfOpen.helloCame(connection),
+      helloCame: (connection) => this.halfOpen?.helloCame(connection),
       newToken: this.addresses.newToken,
       issueId: (connection) => this.issueId(connection),
       releaseId: (id) => this.byId.release(id),
@@ -244,6 +248,7 @@ export class Endpoint {
     this.open(batch, now);
     this.dispatch(batch, now);
     for (let i = 0; i < hellosMax && this.hasHellos; i++) this.answerHello(now);
+    this.giveBack();
   }
 
   /** Fills `batch` with sealed datagrams. Returns how many there are; 0 when nothing is to be sent now. */
@@ -307,23 +312,24 @@ export class Endpoint {
 
   /** True when a client's hello waits for {@link answerHello}. */
   get hasHellos(): boolean {
-    return this.halfOpen.hasHellos;
+    return this.halfOpen?.hasHellos === true;
   }
 
   /** True when they are more than a few: more come than can be answered. */
   get hasManyHellos(): boolean {
-    return this.halfOpen.hasManyHellos;
+    return this.halfOpen?.hasManyHellos === true;
   }
 
   /** Answers the hello that is next: the one costly step of a handshake, a millisecond or two. [CON-35] */
   answerHello(now: Micros): void {
-    const connection = this.halfOpen.takeHello();
+    const connection = this.halfOpen?.takeHello() ?? null;
     if (connection === null) return;
     try {
       connection.receiver.answerHello(this.scratch, now);
     } catch (error) {
       this.onInternalError(connection, error, now);
     }
+    this.giveBack();
     this.ready.add(connection);
   }
 
@@ -334,6 +340,7 @@ export class Endpoint {
     } catch (error) {
       this.onInternalError(connection, error, now);
     }
+    this.giveBack();
     this.ready.add(connection);
   }
 
@@ -447,7 +454,7 @@ export class Endpoint {
 
   /** Has the native addon open the short packets of the batch as far as they are usual, in the order of the batch. */
   private openNatively(batch: ReceiveBatch, arena: Uint8Array): PacketTable {
-    const { table } = this;
+    const { table } = this.scratch;
     for (let i = 0; i < batch.count; i++) {
       const connection = batch.owner[i] as Connection | null;
       connection?.receiver.addShort(table, batch.offset[i], NUMBER_START, batch.data[i].length);
@@ -603,7 +610,7 @@ export class Endpoint {
       now,
     );
     this.routedTo = connection;
-    this.halfOpen.add(connection, isShown ? token : null);
+    this.halfOpen?.add(connection, isShown ? token : null);
     this.byFirstPacket.add(connection);
     connection.receiver.onDatagram(data.length, host, port, local);
     connection.receiver.receiveFirst(data, this.scratch.header.end, this.scratch, now);
@@ -692,12 +699,12 @@ export class Endpoint {
       this.counters.handshakesCompleted++;
       this.resets.add(event.connection);
       if (event.connection.role === 'server') {
-        this.halfOpen.remove(event.connection);
-        this.halfOpen.remember(event.connection.path.host);
+        this.halfOpen?.remove(event.connection);
+        this.halfOpen?.remember(event.connection.path.host);
       }
     } else if (event.type === 'closed' && !event.connection.lifecycle.isEstablished) {
       this.counters.handshakesFailed++;
-      const token = this.halfOpen.tokenOf(event.connection);
+      const token = this.halfOpen?.tokenOf(event.connection) ?? null;
       // [HS-38] Its client asks once more when the answer was lost.
       if (token !== null && event.reason.code === CloseCode.TICKET_REFUSED) this.addresses.giveBack(token);
       // Nobody was told of it yet, so nobody need hear of its end, but who is asked about it.
@@ -724,6 +731,17 @@ export class Endpoint {
   }
 
   // ---- inside ----
+
+  private get scratch(): ReceiveScratch {
+    this.borrowed ??= ReceiveScratch.borrow();
+    return this.borrowed;
+  }
+
+  /** What was taken in is dealt with. */
+  private giveBack(): void {
+    this.borrowed?.giveBack();
+    this.borrowed = null;
+  }
 
   private countConnections(): void {
     this.counters.connectionsOpen = this.byId.size;
@@ -761,7 +779,7 @@ export class Endpoint {
     this.deadlines.remove(connection.seat);
     this.countConnections();
     this.resets.remove(connection);
-    this.halfOpen.remove(connection); // [CON-3] a handshake that failed takes memory until now
+    this.halfOpen?.remove(connection); // [CON-3] a handshake that failed takes memory until now
     this.byFirstPacket.remove(connection);
     connection.forget(now);
   }

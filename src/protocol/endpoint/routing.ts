@@ -80,25 +80,30 @@ export class ConnectionIdTable<T extends object> {
 
 /** Servers' connections by the destination id of their client's first packet, which the client chose, as long as they live. [CON-1] */
 export class FirstIdTable<T extends { readonly ids: { readonly firstDestinationId: Uint8Array } }> {
-  private readonly owners = new Map<string, T>();
+  /** Null: there never was one. */
+  private owners: Map<string, T> | null = null;
 
   get size(): number {
-    return this.owners.size;
+    return this.owners?.size ?? 0;
   }
 
   add(owner: T): void {
     const { firstDestinationId: id } = owner.ids;
+    this.owners ??= new Map();
     this.owners.set(textOf(id, 0, id.length), owner);
   }
 
   remove(owner: T): void {
+    if (this.owners === null) return;
     const { firstDestinationId: id } = owner.ids;
     const key = textOf(id, 0, id.length);
     if (this.owners.get(key) === owner) this.owners.delete(key);
   }
 
   find(buffer: Uint8Array, at: number, length: number): T | null {
-    return this.owners.size === 0 ? null : (this.owners.get(textOf(buffer, at, length)) ?? null);
+    return this.owners === null || this.owners.size === 0
+      ? null
+      : (this.owners.get(textOf(buffer, at, length)) ?? null);
   }
 }
 

@@ -20,7 +20,8 @@ export class ConnectionProtection implements ProtectionHost {
   repeatsUsed = 0;
 
   private readonly path: PlannedPath;
-  private readonly streams = new Map<number, StreamProtection>();
+  /** Those that ask for protection; null: none ever did. */
+  private streams: Map<number, StreamProtection> | null = null;
   private readonly flushes = new DeadlineHeap<StreamProtection>();
   private flushedAt: Micros = Number.NEGATIVE_INFINITY;
   private planAt: Micros = 0;
@@ -42,7 +43,7 @@ export class ConnectionProtection implements ProtectionHost {
 
   /** Any stream asks for protection; on a clean path that alone changes nothing. [FEC-8] */
   get isAsked(): boolean {
-    return this.streams.size > 0;
+    return this.streams !== null && this.streams.size > 0;
   }
 
   get mtu(): number {
@@ -50,18 +51,19 @@ export class ConnectionProtection implements ProtectionHost {
   }
 
   watch(stream: StreamProtection): void {
+    this.streams ??= new Map();
     this.streams.set(stream.stream.id, stream);
     this.planAt = 0;
   }
 
   /** The stream sends nothing any more. */
   forget(id: number): void {
-    const stream = this.streams.get(id);
+    const stream = this.streams?.get(id);
     if (stream === undefined) return;
     this.flushes.remove(stream);
     this.earnedBefore += stream.budget.earnedBytes;
     this.spentBefore += stream.budget.spentBytes;
-    this.streams.delete(id);
+    this.streams?.delete(id);
   }
 
   // ---- packets ----
@@ -137,27 +139,31 @@ export class ConnectionProtection implements ProtectionHost {
   /** Streams with such a plan. */
   count(mode: PlanMode): number {
     let count = 0;
-    for (const { plan } of this.streams.values()) if (plan.mode === mode) count++;
+    for (const { plan } of this.asking) if (plan.mode === mode) count++;
     return count;
   }
 
   /** Bytes that protection could have spent, and has. */
   get earnedBytes(): number {
     let bytes = this.earnedBefore;
-    for (const { budget } of this.streams.values()) bytes += budget.earnedBytes;
+    for (const { budget } of this.asking) bytes += budget.earnedBytes;
     return bytes;
   }
 
   get spentBytes(): number {
     let bytes = this.spentBefore;
-    for (const { budget } of this.streams.values()) bytes += budget.spentBytes;
+    for (const { budget } of this.asking) bytes += budget.spentBytes;
     return bytes;
+  }
+
+  private get asking(): Iterable<StreamProtection> {
+    return this.streams?.values() ?? NONE;
   }
 
   private plan(now: Micros): void {
     this.isRepairing = false;
     const mayRepair = this.mayRepair && now >= this.pausedUntil;
-    for (const stream of this.streams.values()) {
+    for (const stream of this.asking) {
       planFor(stream, this.path, mayRepair, this.halvings);
       if (stream.plan.mode > PlanMode.REPEAT) this.isRepairing = true;
       if (stream.plan.flushAfter === 0) this.flushes.set(stream, NEVER);
@@ -165,6 +171,7 @@ export class ConnectionProtection implements ProtectionHost {
   }
 }
 
+const NONE: readonly StreamProtection[] = [];
 const PLAN_INTERVAL: Micros = 100 * MILLISECOND;
 /** No more than one packet in so long goes only to flush. */
 const FLUSH_GAP: Micros = 2 * MILLISECOND;

@@ -155,25 +155,27 @@ function optionsOf(said: ProtectionOptions | DefaultProtection): ProtectionOptio
 export class DefaultProtection {
   /** What streams have that are opened from now on. */
   options: ProtectionOptions;
-  private readonly followers = new Map<number, StreamProtection>();
+  /** Null: there never was one. */
+  private followers: Map<number, StreamProtection> | null = null;
 
   constructor(options: ProtectionOptions) {
     this.options = options;
   }
 
   follow(stream: StreamProtection): void {
+    this.followers ??= new Map();
     this.followers.set(stream.stream.id, stream);
   }
 
   /** The stream is over. */
   forget(id: number): void {
-    this.followers.delete(id);
+    this.followers?.delete(id);
   }
 
   /** Where it becomes nothing, streams that are protected stay so: on a path that loses nothing that costs nothing. [CON-67] */
   change(options: ProtectionOptions): void {
     this.options = options;
-    if (options.mode === ProtectionMode.OFF) return;
+    if (options.mode === ProtectionMode.OFF || this.followers === null) return;
     for (const stream of this.followers.values()) stream.admits(null);
   }
 }

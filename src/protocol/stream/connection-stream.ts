@@ -269,8 +269,8 @@ export interface StreamEventSink<Connection> {
 export class StreamEvents<Connection> {
   private readonly connection: Connection;
   private readonly sink: StreamEventSink<Connection>;
-  /** Streams of messages whose outcome somebody waits for, by tracking number. */
-  private readonly tracked = new Map<number, ConnectionStream>();
+  /** Streams of messages whose outcome somebody waits for, by tracking number; null: nobody ever did. */
+  private tracked: Map<number, ConnectionStream> | null = null;
   private nextTracking = 1;
 
   constructor(connection: Connection, sink: StreamEventSink<Connection>) {
@@ -280,13 +280,14 @@ export class StreamEvents<Connection> {
 
   /** A number by which the outcome of a message of this stream will be told. */
   track(stream: ConnectionStream): number {
+    this.tracked ??= new Map();
     this.tracked.set(this.nextTracking, stream);
     return this.nextTracking++;
   }
 
   /** The message with this number was not sent after all. */
   untrack(tracking: number): void {
-    this.tracked.delete(tracking);
+    this.tracked?.delete(tracking);
   }
 
   opened(stream: ConnectionStream): void {
@@ -336,9 +337,9 @@ export class StreamEvents<Connection> {
     const { connection } = this;
     while (ring.next()) {
       const { id: tracking, outcome } = ring;
-      const stream = this.tracked.get(tracking);
+      const stream = this.tracked?.get(tracking);
       if (stream === undefined) continue;
-      this.tracked.delete(tracking);
+      this.tracked?.delete(tracking);
       this.sink.push({ type: 'outcome', connection, stream, tracking, outcome });
     }
   }

@@ -54,10 +54,10 @@ export class StreamPacker {
   private urgentAt: Micros = Number.NEGATIVE_INFINITY;
   /** Until then messages that never give way are known to fill all packets. */
   private othersUntil: Micros = 0;
-  /** Streams whose receiving half has MAX_STREAM_DATA or STOP_SENDING to send. */
-  private readonly controlDue = new Set<ConnectionStream>();
-  /** Streams whose receiving half has DROPPED to send. */
-  private readonly droppedDue = new Set<ConnectionStream>();
+  /** Streams whose receiving half has MAX_STREAM_DATA or STOP_SENDING to send; null: none ever had. */
+  private controlDue: Set<ConnectionStream> | null = null;
+  /** Streams whose receiving half has DROPPED to send; null: none ever had. */
+  private droppedDue: Set<ConnectionStream> | null = null;
 
   constructor(options: StreamPackerOptions) {
     this.streams = options.streams;
@@ -87,8 +87,11 @@ export class StreamPacker {
   /** The receiving half may have something to send. */
   onReceiveTouched(stream: ConnectionStream): void {
     const { receiver } = stream;
-    if (receiver.controlDue) this.controlDue.add(stream);
-    if (receiver.droppedDue) this.droppedDue.add(stream);
+    if (receiver.controlDue) this.addControlDue(stream);
+    if (receiver.droppedDue) {
+      this.droppedDue ??= new Set();
+      this.droppedDue.add(stream);
+    }
   }
 
   /** The stream sends nothing any more. */
@@ -134,8 +137,8 @@ export class StreamPacker {
   get hasFrames(): boolean {
     return (
       !this.scheduler.idle ||
-      this.controlDue.size > 0 ||
-      this.droppedDue.size > 0 ||
+      isSome(this.controlDue) ||
+      isSome(this.droppedDue) ||
       this.limits.due ||
       this.context.copies.isDue ||
       this.pool.hasRoomAgain
@@ -212,8 +215,8 @@ export class StreamPacker {
     return (
       this.scheduler.hasOne &&
       this.context.copies.count === 0 &&
-      this.controlDue.size === 0 &&
-      this.droppedDue.size === 0 &&
+      !isSome(this.controlDue) &&
+      !isSome(this.droppedDue) &&
       !this.limits.due &&
       !this.pool.hasRoomAgain
     );
@@ -253,11 +256,12 @@ export class StreamPacker {
 
   /** Writes the DROPPED frames that are due; they go ahead of every ACK. [STR-18] */
   writeDropped(w: FrameWriter): void {
-    if (this.droppedDue.size === 0) return;
-    for (const stream of this.droppedDue) {
+    const { droppedDue } = this;
+    if (!isSome(droppedDue)) return;
+    for (const stream of droppedDue) {
       stream.receiver.writeDropped(w);
       if (stream.receiver.droppedDue) break;
-      this.droppedDue.delete(stream);
+      droppedDue.delete(stream);
       this.forgetFinished(stream);
     }
   }
@@ -292,16 +296,21 @@ export class StreamPacker {
   private writeControl(w: FrameWriter): void {
     if (this.pool.hasRoomAgain) this.shareOut();
     this.limits.write(w);
-    if (this.controlDue.size > 0) this.writeStreamControl(w);
+    if (isSome(this.controlDue)) this.writeStreamControl(w, this.controlDue);
     this.writeDropped(w);
   }
 
-  private writeStreamControl(w: FrameWriter): void {
-    for (const stream of this.controlDue) {
+  private addControlDue(stream: ConnectionStream): void {
+    this.controlDue ??= new Set();
+    this.controlDue.add(stream);
+  }
+
+  private writeStreamControl(w: FrameWriter, controlDue: Set<ConnectionStream>): void {
+    for (const stream of controlDue) {
       if (!stream.sender.isOpenAtPeer) continue; // only STREAM_OPEN and what rides with it may come first [STR-3]
       stream.receiver.writeControl(w);
       if (stream.receiver.controlDue) break;
-      this.controlDue.delete(stream);
+      controlDue.delete(stream);
     }
   }
 
@@ -311,9 +320,13 @@ export class StreamPacker {
     for (const stream of this.streams.values()) {
       if (!stream.receiver.window.isStarved) continue;
       stream.receiver.window.retry();
-      if (stream.receiver.controlDue) this.controlDue.add(stream);
+      if (stream.receiver.controlDue) this.addControlDue(stream);
     }
   }
+}
+
+function isSome(streams: Set<ConnectionStream> | null): streams is Set<ConnectionStream> {
+  return streams !== null && streams.size > 0;
 }
 
 /** Short header with the longest number, tag. */

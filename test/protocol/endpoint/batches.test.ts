@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ReceiveScratch } from '../../../src/protocol/connection/packet-opening.ts';
 import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { internalsOf, isConfirmed } from '../connection/internals.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
@@ -131,5 +132,17 @@ describe('an endpoint', () => {
       pair.toTheEnd();
     }
     for (const { endpoint } of [pair.client, pair.server]) expectAtRest(endpoint);
+  });
+});
+
+describe('what a batch is received with', () => {
+  test('is lent to one endpoint at a time, and to the next one when that is done', () => {
+    const outer = ReceiveScratch.borrow();
+    const inner = ReceiveScratch.borrow();
+    expect(inner).not.toBe(outer);
+    inner.giveBack();
+    expect(ReceiveScratch.borrow()).toBe(inner);
+    inner.giveBack();
+    outer.giveBack();
   });
 });
