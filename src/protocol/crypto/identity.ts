@@ -12,7 +12,7 @@ import {
   type MlDsaKeyPair,
   nobleMlDsa,
 } from './ml-dsa.ts';
-import { loadSodium, privateKeyOf, publicKeyOf, rawPublicKey } from './native.ts';
+import { loadSodium, privateKeyOf, publicKeyOf, rawPublicKey, type Sodium } from './native.ts';
 
 /**
  * The key of stateless resets that follows from an identity: who has that has it, so that a server that is started anew can end what its
@@ -37,7 +37,7 @@ export class Identity {
   /** It has a second key, ML-DSA-65, that also holds against who has a quantum computer. */
   readonly isHybrid: boolean;
   readonly #seeds: readonly Uint8Array[];
-  readonly #privateKey: KeyObject;
+  readonly #privateKey: Ed25519PrivateKey;
   /** Of the ML-DSA half, made by the implementation that was asked for last. */
   #postQuantum: { readonly mlDsa: MlDsa; readonly pair: MlDsaKeyPair } | null = null;
 
@@ -52,7 +52,7 @@ export class Identity {
     this.#seeds = seeds;
     this.#privateKey = ed25519PrivateKey(seeds[0]);
     this.isHybrid = seeds.length === 2;
-    const keys = [rawPublicKey(this.#privateKey)];
+    const keys = [this.#privateKey.publicKey];
     if (this.isHybrid) keys.push(this.#pairBy(nobleMlDsa).publicKey);
     this.publicKey = entries(keys);
     this.fingerprint = fingerprintOf(this.publicKey);
@@ -204,13 +204,34 @@ function entryValues(bytes: Uint8Array, lengths: readonly number[]): Uint8Array[
 
 // ---- Ed25519 (RFC 8032) on raw 32-byte keys ----
 
-/** The Ed25519 private key of a 32-byte seed. */
-export function ed25519PrivateKey(seed: Uint8Array): KeyObject {
-  return privateKeyOf(ED25519_PREFIX, seed);
+/** A private key, in the form that each of the libraries takes. */
+export interface Ed25519PrivateKey {
+  readonly openssl: KeyObject;
+  /** Seed and public key, for libsodium. */
+  readonly secretKey: Uint8Array;
+  readonly publicKey: Uint8Array;
 }
 
-export function ed25519Sign(privateKey: KeyObject, message: Uint8Array): Uint8Array {
-  return sign(null, message, privateKey);
+/** The Ed25519 private key of a 32-byte seed. */
+export function ed25519PrivateKey(seed: Uint8Array): Ed25519PrivateKey {
+  const openssl = privateKeyOf(ED25519_PREFIX, seed);
+  const publicKey = rawPublicKey(openssl);
+  const secretKey = new Uint8Array(ED25519_SEED_BYTES + ED25519_KEY_BYTES);
+  secretKey.set(seed);
+  secretKey.set(publicKey, ED25519_SEED_BYTES);
+  return { openssl, secretKey, publicKey };
+}
+
+/** By libsodium, in half the time that OpenSSL takes (30 us for 60), where that is there; the signature is the same. */
+export function ed25519Sign(
+  { openssl, secretKey }: Ed25519PrivateKey,
+  message: Uint8Array,
+  sodium: Sodium | null = loadSodium(),
+): Uint8Array {
+  if (sodium === null) return sign(null, message, openssl);
+  const signature = new Uint8Array(ED25519_SIGNATURE_BYTES);
+  sodium.crypto_sign_detached(signature, message, secretKey);
+  return signature;
 }
 
 /** False for a signature or a public key that is wrong or malformed. */

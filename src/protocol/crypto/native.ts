@@ -41,6 +41,8 @@ export interface Sodium {
   crypto_scalarmult_base: (publicKey: Uint8Array, secret: Uint8Array) => void;
   /** Throws when the result is zero. */
   crypto_scalarmult: (shared: Uint8Array, secret: Uint8Array, peerPublicKey: Uint8Array) => void;
+  /** @param secretKey - the seed, and the public key behind it */
+  crypto_sign_detached: (signature: Uint8Array, message: Uint8Array, secretKey: Uint8Array) => void;
   crypto_sign_verify_detached: (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
   crypto_hash_sha256: (out: Uint8Array, data: Uint8Array) => void;
 }

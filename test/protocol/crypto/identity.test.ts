@@ -1,3 +1,4 @@
+import { createPublicKey, verify } from 'node:crypto';
 import { inspect } from 'node:util';
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { sha256 } from '@noble/hashes/sha2.js';
@@ -15,7 +16,6 @@ import {
   thumbprintOf,
   verifyIdentity,
 } from '../../../src/protocol/crypto/identity.ts';
-import { rawPublicKey } from '../../../src/protocol/crypto/native.ts';
 import { hex, joined, toHex } from './bytes.ts';
 import { vectorCases } from './vector-file.ts';
 import { withoutSodium } from './without-sodium.ts';
@@ -76,9 +76,25 @@ function slowIdentity({ secret, transcriptHash, signature }: IdentityInput) {
 describe('Ed25519', () => {
   test.each(RFC_VECTORS)('gives the signature of RFC 8032 section 7.1 over "$message"', (vector) => {
     const key = ed25519PrivateKey(hex(vector.seed));
-    expect(toHex(rawPublicKey(key))).toBe(vector.publicKey);
+    expect(toHex(key.publicKey)).toBe(vector.publicKey);
     expect(toHex(ed25519Sign(key, hex(vector.message)))).toBe(vector.signature);
+    expect(toHex(ed25519Sign(key, hex(vector.message), null))).toBe(vector.signature);
     expect(ed25519Verify(hex(vector.publicKey), hex(vector.message), hex(vector.signature))).toBe(true);
+  });
+
+  test('gives the same signature by libsodium as by OpenSSL, which the other verifies', () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ minLength: 32, maxLength: 32 }),
+        fc.uint8Array({ maxLength: 300 }),
+        (seed, message) => {
+          const key = ed25519PrivateKey(seed);
+          const signature = ed25519Sign(key, message);
+          expect(toHex(signature)).toBe(toHex(ed25519Sign(key, message, null)));
+          expect(verify(null, message, createPublicKey(key.openssl), signature)).toBe(true);
+        },
+      ),
+    );
   });
 
   test('answers false, and throws nothing, for any bytes as key and signature', () => {
