@@ -4,7 +4,7 @@ import type { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
 import type { ConnectionFacts, MessageConnection } from '../pubsub/message-stream.ts';
 import type { ClientRefusal } from '../transport/authorize.ts';
-import { announceGoAway, type CloseOptions, type Connection } from '../transport/connection.ts';
+import { announceGoAway, type CloseOptions, type Connection, holdStreams } from '../transport/connection.ts';
 import { announcedUrl, type GoAwayOptions } from '../transport/go-away.ts';
 import {
   announceEnd,
@@ -131,6 +131,7 @@ export function factsOf(connection: Connection): TransportFacts {
       const packets = { packetsRecovered, packetsLost, packetsSent, packetsReceived };
       return { rttMs, loss, ...packets, bytesSent, bytesReceived, mtu };
     },
+    holdStreams: (count) => holdStreams(connection, count),
     announceEnd: (url, withinMs) => {
       const closesAt = systemClock.now() + withinMs * MILLISECOND;
       announceGoAway(connection, announcedUrl(url === '' ? undefined : url), closesAt);

@@ -160,6 +160,8 @@ export let tellConnection: (event: EndpointEvent) => void;
 export let failConnection: (connection: Connection, error: JspError) => void;
 /** Tells the client that the server closes at that time, and where to go. */
 export let announceGoAway: (connection: Connection, url: Uint8Array, closesAt: Micros) => void;
+/** So many more streams that the peer has opened (or fewer, below 0) count as open although they are closed: others in their place have to wait. [BRK-135] */
+export let holdStreams: (connection: Connection, count: number) => void;
 /** The reliable messages that the peer has not acknowledged, oldest first of each stream; of use when the connection is over. [CON-104] */
 export let undeliveredOf: (connection: Connection) => Undelivered[];
 /** The address of this machine that the connection's datagrams come from. */
@@ -237,6 +239,9 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     failConnection = (connection, error) => connection.fail(error);
     announceGoAway = (connection, url, closesAt) =>
       connection.call(() => connection.core.lifecycle.closing.goAway.announce(url, closesAt));
+    holdStreams = (connection, count) => {
+      if (!connection.over) connection.call(() => connection.core.streams.hold(count));
+    };
     undeliveredOf = (connection) => connection.undelivered();
     localHostOf = (connection) => connection.driver.socket.localHost;
     endConnection = (connection, code) =>

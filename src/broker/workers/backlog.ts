@@ -50,6 +50,7 @@ interface Pausable {
 interface UntakenBatch {
   readonly bytes: number;
   readonly shares: readonly { readonly stream: StreamBacklog; readonly bytes: number }[];
+  readonly acts: readonly (() => void)[];
 }
 
 export class Backlog {
@@ -57,7 +58,10 @@ export class Backlog {
   private readonly batch: { readonly length: number };
   /** Streams of which it has something. */
   private shares: StreamBacklog[] = [];
+  /** What is done when it was taken. */
+  private acts: (() => void)[] = [];
   private readonly untaken: UntakenBatch[] = [];
+  private takenCount = 0;
   private untakenBytes = 0;
   /** Bytes that the core has taken and that lie unread there, of all clients. */
   private unreadBytes = 0;
@@ -84,12 +88,29 @@ export class Backlog {
     if (client.untakenBytes >= CLIENT_BYTES_MAX || this.isFull) this.stallClient(client);
   }
 
+  /** Which batch is in the making, from 1. */
+  get number(): number {
+    return this.takenCount + this.untaken.length + 1;
+  }
+
+  /** The core has taken the batch of this number; 0: there was none. */
+  isTaken(number: number): boolean {
+    return number <= this.takenCount;
+  }
+
+  /** Does so when the core has taken what is in the making. */
+  whenTaken(act: () => void): void {
+    this.acts.push(act);
+  }
+
   /** The batch has gone to the core, with so many bytes; another one begins. */
   sent(bytes: number): void {
-    const { shares } = this;
+    const { shares, acts } = this;
     this.shares = [];
+    this.acts = [];
     this.untaken.push({
       bytes,
+      acts,
       shares: shares.map((stream) => {
         const { batchBytes } = stream;
         stream.batchBytes = 0;
@@ -103,7 +124,9 @@ export class Backlog {
   taken(): void {
     const batch = this.untaken.shift();
     if (batch === undefined) return;
+    this.takenCount++;
     this.untakenBytes -= batch.bytes;
+    for (const act of batch.acts) act();
     for (const { stream, bytes } of batch.shares) {
       stream.untakenBytes -= bytes;
       stream.client.untakenBytes -= bytes;

@@ -3,7 +3,7 @@
  * their streams what the core orders.
  */
 
-import { isCompressed, reasonCodeName, STREAM_LABEL } from '../../pubsub/command.ts';
+import { isCompressed, ReasonCode, reasonCodeName, STREAM_LABEL } from '../../pubsub/command.ts';
 import {
   type ConnectionFacts,
   type MessageConnection,
@@ -28,6 +28,8 @@ import {
 export interface TransportFacts extends ConnectionFacts {
   /** Its handshake is complete: nothing of what it has proved changes any more. */
   readonly isEstablished: boolean;
+  /** So many more of its streams (or fewer, below 0) count as open although they are closed: it may open no others in their place. */
+  holdStreams(count: number): void;
   /** The client is told that the broker ends within so long, and where to go: empty, here again. */
   announceEnd(url: string, withinMs: number): void;
 }
@@ -54,6 +56,9 @@ class Served {
   toldIdentity = '';
   /** Its identity was told as it stays. */
   isSettled = false;
+  /** Batches in which the core was told of it, and of its link, last. */
+  toldIn = 0;
+  linkIn = 0;
 
   constructor(number: number, connection: MessageConnection, facts: TransportFacts) {
     this.number = number;
@@ -72,6 +77,8 @@ class ServedStream {
   givenBytes = 0;
   toldBytes = 0;
   isWatched = false;
+  /** The batch in which the core was told last what has left. */
+  leftIn = 0;
 
   constructor(number: number, stream: MessageStream, served: Served) {
     this.number = number;
@@ -94,6 +101,10 @@ export class CoreLine {
   private watched: ServedStream[] = [];
   private isLooking = false;
   private isFlushDue = false;
+  /** Connections of which something has changed that is told when the core has taken what it was told before. */
+  private readonly changed = new Set<Served>();
+  /** Clients of whom the core has not heard yet. */
+  private unheard = 0;
   /** Connections that are still to be looked at in this round. */
   private round: IterableIterator<Served> | null = null;
   private readonly flush = () => this.flushNow();
@@ -106,8 +117,16 @@ export class CoreLine {
     this.around = around;
   }
 
-  /** Serves a client, until its connection closes. */
+  /** Serves a client, until its connection closes. While the core stands still no more come than it can be told of. [BRK-135] */
   serve(connection: MessageConnection, facts: TransportFacts): void {
+    if (this.unheard >= UNHEARD_MAX) {
+      connection.destroy(ReasonCode.BUSY, reasonCodeName(ReasonCode.BUSY));
+      return;
+    }
+    this.unheard++;
+    this.backlog.whenTaken(() => {
+      this.unheard--;
+    });
     const served = new Served(++this.lastConnection, connection, facts);
     this.connections.set(served.number, served);
     this.writer.frame(Report.CONNECTED, served.number);
@@ -115,6 +134,7 @@ export class CoreLine {
     connection.on('stream', (stream) => this.streamCame(served, stream));
     connection.on('close', (error) => {
       this.connections.delete(served.number);
+      this.changed.delete(served);
       this.backlog.forgetClient(served.backlog);
       for (const stream of served.streams) this.forget(stream);
       this.writer.frame(Report.DISCONNECTED, served.number);
@@ -156,8 +176,10 @@ export class CoreLine {
         break;
       }
       this.lookAt(served);
+      if (!this.backlog.isTaken(served.linkIn)) continue;
       const link = served.facts.link();
       if (link === null) continue;
+      served.linkIn = this.backlog.number;
       this.writer.frame(Report.LINK, served.number);
       for (const name of LINK_FIGURES) this.writer.f64(link[name]);
     }
@@ -212,6 +234,10 @@ export class CoreLine {
       if (this.streams.has(each.number)) {
         this.report(Report.CLOSED, each);
         this.writer.text(why);
+        if (each.number % 2 === 1) {
+          served.facts.holdStreams(1);
+          this.backlog.whenTaken(() => served.facts.holdStreams(-1));
+        }
       }
       this.forget(each);
       this.lookAt(served); // another one may be opened
@@ -235,12 +261,15 @@ export class CoreLine {
   private lookAt(served: Served): void {
     const { facts, connection } = served;
     const openable = served.opened + connection.openableStreams;
-    const isSame =
-      openable === served.toldOpenable &&
-      facts.address === served.toldAddress &&
-      (facts.identity ?? '') === served.toldIdentity;
+    const isSameIdentity = (facts.identity ?? '') === served.toldIdentity;
+    const isSame = openable === served.toldOpenable && facts.address === served.toldAddress && isSameIdentity;
     served.isSettled = facts.isEstablished;
     if (isSame || !this.connections.has(served.number)) return;
+    // Whose a message is is told before it, which is once. What may change again and again waits its turn.
+    if (isSameIdentity && !this.backlog.isTaken(served.toldIn)) {
+      this.changed.add(served);
+      return;
+    }
     this.writer.frame(Report.FACTS, served.number);
     this.tellFacts(served);
     this.flushLater();
@@ -248,6 +277,7 @@ export class CoreLine {
 
   private tellFacts(served: Served): void {
     const { facts, connection } = served;
+    served.toldIn = this.backlog.number;
     served.toldOpenable = served.opened + connection.openableStreams;
     served.toldAddress = facts.address;
     served.toldIdentity = facts.identity ?? '';
@@ -285,7 +315,7 @@ export class CoreLine {
   private takeOrder(type: number): void {
     const { reader } = this;
     if (type === Order.TAKEN) {
-      this.backlog.taken();
+      this.taken();
       return;
     }
     const subject = reader.u32();
@@ -322,6 +352,17 @@ export class CoreLine {
       this.forget(each); // the core knows that it is over
       attempt(() => stream.reset(value));
     }
+  }
+
+  /** The core has taken a batch: what was not told meanwhile is. */
+  private taken(): void {
+    this.backlog.taken();
+    for (const served of this.changed) {
+      if (!this.backlog.isTaken(served.toldIn)) continue;
+      this.changed.delete(served);
+      this.lookAt(served);
+    }
+    if (this.watched.length > 0) this.lookSoon();
   }
 
   private open(connection: number, number: number, priority: number): void {
@@ -369,21 +410,27 @@ export class CoreLine {
   private lookAtWatched(): void {
     const { watched, writer } = this;
     let kept = 0;
+    let isWaiting = false;
     for (const each of watched) {
       const waiting = each.stream.queuedBytes;
       // While the transport has it in another form, such as compressed, that is not known to the byte; when it has nothing it is.
       const leftBytes = waiting === 0 ? each.givenBytes : Math.max(each.toldBytes, each.givenBytes - waiting);
-      if (leftBytes > each.toldBytes && this.streams.has(each.number)) {
+      const isThere = this.streams.has(each.number);
+      const isNews = isThere && leftBytes > each.toldBytes;
+      const isDue = isNews && this.backlog.isTaken(each.leftIn);
+      if (isDue) {
         writer.frame(Report.LEFT, each.number);
         writer.u32(leftBytes - each.toldBytes);
         each.toldBytes = leftBytes;
+        each.leftIn = this.backlog.number;
       }
-      each.isWatched = waiting > 0 && this.streams.has(each.number);
+      each.isWatched = (waiting > 0 && isThere) || (isNews && !isDue);
       if (each.isWatched) watched[kept++] = each;
+      isWaiting ||= waiting > 0 && isThere;
     }
     watched.length = kept;
     if (writer.length > 0) this.flushLater();
-    if (kept === 0 || this.isLooking) return;
+    if (!isWaiting || this.isLooking) return;
     this.isLooking = true;
     const { clock } = this.around;
     clock.setTimer(clock.now() + LOOK_AGAIN_MICROS, this.look);
@@ -424,3 +471,5 @@ const BATCH_BYTES = 64 * 1_024;
 const HIGH_WATER_BYTES = 16 * 1_024;
 const LOOK_AGAIN_MICROS = 5_000;
 const LOOKS_OF_A_ROUND = 10;
+/** Clients of whom the core has not heard yet: as many as come in several seconds at most. */
+const UNHEARD_MAX = 4_096;

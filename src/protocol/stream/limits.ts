@@ -173,9 +173,9 @@ export class StreamLimits {
     return this.isOurs(id) ? index < this.opened : this.accepted.contains(index);
   }
 
-  /** A stream is forgotten; one of the peer's makes room for another. */
-  onForgotten(id: number): void {
-    if (!this.isOurs(id)) this.acceptedClosed++;
+  /** So many streams of the peer that are closed make room for others; below 0: they do not yet, as whoever hears of them is not done with them. */
+  makeRoom(streams: number): void {
+    this.acceptedClosed += streams;
   }
 
   /** MAX_STREAMS, or the peer's initial limit. True when we may open more than before. */
@@ -206,7 +206,7 @@ export class StreamLimits {
     if (this.isAnnouncementDue && w.hasControlRoom) {
       this.announcementLost = false;
       this.isPeerBlocked = false;
-      this.announced = this.acceptedClosed + this.streamsMax;
+      this.announced = Math.max(this.announced, this.grantable);
       writeMaxStreams(w, this.announced);
     }
     if (this.isBlocked && w.hasControlRoom) {
@@ -222,9 +222,14 @@ export class StreamLimits {
     else if (type === FrameType.STREAMS_BLOCKED && limit === this.blockedAt) this.blockedAt = -1;
   }
 
+  /** How many streams the peer may open in all, as of now. What was announced is not taken back. */
+  private get grantable(): number {
+    return this.acceptedClosed + this.streamsMax;
+  }
+
   private get isAnnouncementDue(): boolean {
     if (this.announcementLost) return true;
-    const fresh = this.acceptedClosed + this.streamsMax - this.announced;
+    const fresh = this.grantable - this.announced;
     // [STR-4] as windows do: by a quarter, or by anything when the peer waits for it
     return fresh > 0 && (this.isPeerBlocked || fresh * 4 >= this.streamsMax);
   }

@@ -159,6 +159,12 @@ export class Streams<Host extends StreamsHost> {
 
   // ---- the application's side ----
 
+  /** So many more streams of the peer (or fewer, below 0) that are closed count as open. */
+  hold(count: number): void {
+    this.limits.streams.makeRoom(-count);
+    this.host.touch();
+  }
+
   /** Opens a stream. Beyond the peer's limit it waits until MAX_STREAMS allows it. */
   open(settings: StreamSettings): ConnectionStream {
     const id = this.limits.streams.open();
@@ -472,7 +478,7 @@ export class Streams<Host extends StreamsHost> {
     this.packer.remove(stream);
     this.protection.forget(stream.id);
     this.defaultProtection.forget(stream.id);
-    this.limits.streams.onForgotten(stream.id);
+    if (!this.limits.streams.isOurs(stream.id)) this.limits.streams.makeRoom(1);
     this.events.closed(stream);
   }
 

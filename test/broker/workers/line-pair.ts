@@ -68,9 +68,10 @@ export class LinePair {
   }
 }
 
-const NOTHING_KNOWN: TransportFacts = {
+export const NOTHING_KNOWN: TransportFacts = {
   ...UNKNOWN_CONNECTION,
   isEstablished: true,
+  holdStreams: () => {},
   announceEnd: () => {},
 };
 

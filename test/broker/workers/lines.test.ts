@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { expect, test } from 'vitest';
+import type { TransportFacts } from '../../../src/broker/workers/core-line.ts';
 import { FrameReader, FrameWriter, Order } from '../../../src/broker/workers/frames.ts';
 import type { WorkerConnection, WorkerStream } from '../../../src/broker/workers/worker-line.ts';
 import type { LocalConnection, LocalStream } from '../../../src/gateway/local-connection.ts';
-import { STREAM_LABEL } from '../../../src/pubsub/command.ts';
-import { LinePair } from './line-pair.ts';
+import { ReasonCode, STREAM_LABEL } from '../../../src/pubsub/command.ts';
+import type { MessageConnection } from '../../../src/pubsub/message-stream.ts';
+import { LinePair, NOTHING_KNOWN } from './line-pair.ts';
 
 const OPTIONS = { label: STREAM_LABEL, priority: 'chat' } as const;
 
@@ -384,4 +386,65 @@ test('frames of all kinds are read as they were written, across the growth of a 
     expect(() => reader.take(1)).toThrow();
     expect(writer.length).toBe(0);
   }
+});
+
+const LINK = {
+  ...{ rttMs: 1, loss: 0, packetsRecovered: 0, packetsLost: 0, packetsSent: 0, packetsReceived: 0 },
+  ...{ bytesSent: 0, bytesReceived: 0, mtu: 1_200 },
+};
+
+test('a client that opens and resets streams while the core takes nothing has them count as open until it does [BRK-135]', async () => {
+  const pair = new LinePair();
+  let held = 0;
+  const [client, served] = await pair.join({
+    holdStreams: (count) => {
+      held += count;
+    },
+  });
+  let seen = 0;
+  served.on('stream', (stream) => stream.on('close', () => seen++));
+  for (let i = 0; i < 50; i++) client.openStream({ label: 'x', priority: 'chat' }).reset(7);
+  while (held < 50) await new Promise((resolve) => setImmediate(resolve));
+  await pair.passToCore();
+  expect(seen).toBe(50);
+  expect(held).toBe(50);
+  await pair.pass();
+  expect(held).toBe(0);
+});
+
+test('of a client that moves, and of links, the core is told no more while it takes nothing, and then how it is [BRK-135]', async () => {
+  const pair = new LinePair();
+  let moves = 0;
+  const known = Object.defineProperty({ ...NOTHING_KNOWN, link: () => LINK }, 'address', {
+    get: () => `192.0.2.${moves}`,
+  }) as TransportFacts;
+  const connection = Object.assign(new EventEmitter(), { openableStreams: 3 });
+  pair.worker.serve(connection as unknown as MessageConnection, known);
+  await pair.pass();
+  for (; moves < 200; moves++) {
+    for (let i = 0; i < 20; i++) pair.worker.tellOfLinks();
+    pair.worker.flushNow();
+  }
+  expect(pair.bytesToCore()).toBeLessThan(1_000);
+  await pair.pass();
+  expect(pair.connections[0].facts.address).toBe('192.0.2.200');
+});
+
+test('clients whom the core cannot be told of yet are closed with BUSY [BRK-135]', async () => {
+  const pair = new LinePair();
+  const ends: number[] = [];
+  const come = () => {
+    const connection = Object.assign(new EventEmitter(), {
+      openableStreams: 0,
+      destroy: (code: number) => ends.push(code),
+    });
+    pair.worker.serve(connection as unknown as MessageConnection, NOTHING_KNOWN);
+  };
+  for (let i = 0; i < 4_100; i++) come();
+  expect(ends).toEqual(new Array(4).fill(ReasonCode.BUSY));
+  await pair.pass();
+  come();
+  expect(ends).toHaveLength(4);
+  await pair.pass();
+  expect(pair.connections).toHaveLength(4_097);
 });

@@ -104,7 +104,7 @@ class Lines {
 /** A client with so many talkers, in the worker. */
 function client(lines: Lines, talkers: readonly Talker[]): void {
   const connection = Object.assign(new EventEmitter(), { openableStreams: 0 });
-  const facts = { ...UNKNOWN_CONNECTION, isEstablished: true, announceEnd: () => {} };
+  const facts = { ...UNKNOWN_CONNECTION, isEstablished: true, holdStreams: () => {}, announceEnd: () => {} };
   lines.worker.serve(connection as unknown as MessageConnection, facts);
   for (const talker of talkers) connection.emit('stream', talker as unknown as MessageStream);
 }

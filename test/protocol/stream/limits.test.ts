@@ -101,7 +101,7 @@ describe('stream limits', () => {
     limits.open();
     expect(limits.accept(1)).toBe(0);
     expect(limits.accept(7)).toBe(0);
-    limits.onForgotten(1);
+    forget(limits, 1);
     expect([0, 1, 2, 3, 5, 7, 9].map((id) => limits.wasOpen(id))).toEqual([
       true,
       true,
@@ -118,7 +118,7 @@ describe('stream limits', () => {
     expect(limits.accept(4)).toBe(0);
     expect(limits.accept(0)).toBe(0);
     expect(limits.accept(6)).toBe(CloseCode.STREAM_LIMIT_ERROR);
-    limits.onForgotten(4);
+    forget(limits, 4);
     expect(limits.due).toBe(true);
     written(limits);
     expect(limits.accept(6)).toBe(0);
@@ -130,10 +130,10 @@ describe('stream limits', () => {
     const sent: [number, number][] = [];
     const write = () => sent.push(...written(limits));
     limits.accept(0);
-    limits.onForgotten(0);
+    forget(limits, 0);
     write();
     limits.accept(2);
-    limits.onForgotten(2);
+    forget(limits, 2);
     write();
     expect(sent).toEqual([
       [FrameType.MAX_STREAMS, 5],
@@ -176,4 +176,22 @@ function written(limits: StreamLimits): [number, number][] {
   w.sent = record;
   limits.write(w);
   return Array.from(record.frames(), ({ type, limit }) => [type, limit]);
+}
+
+test('streams of the peer that are held count as open when they are closed, and make room when they are held no more [STR-4]', () => {
+  const limits = new StreamLimits(false, 4);
+  for (const id of [0, 2, 4, 6]) {
+    limits.accept(id);
+    limits.makeRoom(-1);
+    limits.makeRoom(1);
+  }
+  expect(limits.due).toBe(false);
+  expect(limits.accept(8)).toBe(CloseCode.STREAM_LIMIT_ERROR);
+  limits.makeRoom(4);
+  expect(limits.due).toBe(true);
+});
+
+/** As `Streams` does when a stream is over. */
+function forget(limits: StreamLimits, id: number): void {
+  if (!limits.isOurs(id)) limits.makeRoom(1);
 }

@@ -61,5 +61,6 @@ export const THREADS_MS_MAX = 12;
 const NOTHING_KNOWN: TransportFacts = {
   ...UNKNOWN_CONNECTION,
   isEstablished: true,
+  holdStreams: () => {},
   announceEnd: () => {},
 };
