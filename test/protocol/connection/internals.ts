@@ -32,9 +32,7 @@ export function internalsOf(connection: Connection): ConnectionInternals {
 
 /** The protections of those streams of the connection that ask for any. */
 export function protectedStreams({ streams }: Connection): Iterable<StreamProtection> {
-  return (
-    streams.packer.protection as unknown as { streams: Map<number, StreamProtection> }
-  ).streams.values();
+  return (streams.packer.protection as unknown as { asking: Iterable<StreamProtection> }).asking;
 }
 
 /** Bytes of the packets that are in flight, one by one. */
