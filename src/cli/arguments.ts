@@ -290,7 +290,7 @@ export function qlogOption(): Option {
 export function applyQlogOption({ qlog }: { qlog?: string }): void {
   if (qlog === undefined) return;
   try {
-    makeFolderSync(qlog);
+    makeFolderSync(qlog, 0o700);
     accessSync(qlog, constants.W_OK);
   } catch (error) {
     throw new CommandError(

@@ -5,7 +5,7 @@
  */
 
 import { AsyncResource } from 'node:async_hooks';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, closeSync, constants, fstatSync, openSync } from 'node:fs';
 import type { KeyLog } from '../protocol/endpoint/index.ts';
 import { throwByItself } from './throwing.ts';
 
@@ -69,11 +69,39 @@ class KeyLogFile {
     this.lines = '';
     if (text === '' || this.isBroken) return;
     try {
-      appendFileSync(this.path, text, { mode: 0o600 });
+      append(this.path, text);
     } catch (error) {
       this.isBroken = true;
       warn(`keys are not logged any more: ${(error as Error).message}`);
     }
+  }
+}
+
+/**
+ * A pipe would keep the process until somebody reads it, so nothing but a regular file is written to.
+ *
+ * @throws the system's error, or what stands at the path
+ */
+function append(path: string, text: string): void {
+  const file = open(path);
+  try {
+    if (file === null || !fstatSync(file).isFile())
+      throw new Error(
+        `JSPKEYLOGFILE must name a regular file, or one that is not there yet: ${path} is none`,
+      );
+    appendFileSync(file, text);
+  } finally {
+    if (file !== null) closeSync(file);
+  }
+}
+
+/** Null: it is a pipe that nobody reads, or a socket. */
+function open(path: string): number | null {
+  try {
+    return openSync(path, FLAGS, 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENXIO') return null;
+    throw error;
   }
 }
 
@@ -85,4 +113,7 @@ function warn(message: string): void {
   process.emitWarning(message, { type: 'JspWarning', code: 'JSP_KEYLOG' });
 }
 
+const { O_APPEND, O_CREAT, O_NOCTTY, O_NONBLOCK, O_WRONLY } = constants;
+/** Windows has not all of them: those are undefined, and none of the bits. */
+const FLAGS = O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY;
 const FILES = new Map<string, KeyLogFile>();

@@ -91,7 +91,7 @@ export class QlogFolder {
 
   private async writeAll(): Promise<void> {
     try {
-      if (!this.isMade) await makeFolder(this.path);
+      if (!this.isMade) await makeFolder(this.path, FOLDER_MODE);
       this.isMade = true;
       for (const file of this.dirty) {
         this.sending = file;
@@ -106,7 +106,7 @@ export class QlogFolder {
   /** What is left when the process ends, which no longer waits for anything. */
   flushAtExit(): void {
     try {
-      if (this.dirty.size > 0) makeFolderSync(this.path);
+      if (this.dirty.size > 0) makeFolderSync(this.path, FOLDER_MODE);
       this.sending?.appendNow();
       for (const file of this.dirty) file.appendNow();
     } catch {
@@ -180,13 +180,13 @@ class QlogFile implements TraceSink {
     if (rest.length === 0) return;
     for (let i = 1; !this.isMade; i++) {
       try {
-        closeSync(openSync(this.candidate(i), 'ax'));
+        closeSync(openSync(this.candidate(i), 'ax', FILE_MODE));
         this.isMade = true;
       } catch (error) {
         if (!isTaken(error, i)) throw error;
       }
     }
-    appendFileSync(this.path, rest);
+    appendFileSync(this.path, rest, { mode: FILE_MODE });
   }
 
   takeRecords(): string {
@@ -196,10 +196,10 @@ class QlogFile implements TraceSink {
   }
 
   private async open(): Promise<FileHandle> {
-    if (this.isMade) return open(this.path, 'a');
+    if (this.isMade) return open(this.path, 'a', FILE_MODE);
     for (let i = 1; ; i++) {
       try {
-        const file = await open(this.candidate(i), 'ax');
+        const file = await open(this.candidate(i), 'ax', FILE_MODE);
         this.isMade = true;
         return file;
       } catch (error) {
@@ -249,6 +249,9 @@ function warn(message: string): void {
 }
 
 const FOLDERS = new Map<string, QlogFolder>();
+/** Who talks to whom, when and how much is the owner's affair. [TRC-5] */
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
 /** Records that wait to be written, of all connections of a folder. */
 const PENDING_BYTES_MAX = 16 * 1024 * 1024;
 const WRITE_AT_BYTES = 256 * 1024;

@@ -1,5 +1,14 @@
-import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join as joinPath } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
@@ -94,6 +103,27 @@ describe('the secrets of a connection', () => {
     warned.mockRestore();
     expect(messages.filter((message) => message.includes('keys are not logged any more')).length).toBe(1);
   });
+
+  test.skipIf(process.platform === 'win32').each(['nobody', 'somebody'])(
+    'go to no pipe, which %s reads, and no process waits for one [TRC-11]',
+    async (who) => {
+      const path = joinPath(emptyFolder(), 'keys');
+      execFileSync('mkfifo', [path]);
+      const reader = who === 'nobody' ? null : openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+      process.env.JSPKEYLOGFILE = path;
+      await join(await serve(echo));
+      const messages = warned.mock.calls.map(([message]) => String(message));
+      warned.mockRestore();
+      if (reader !== null) {
+        expect(readFileSync(reader, 'utf8')).toBe('');
+        closeSync(reader);
+      }
+      expect(messages.slice(1)).toEqual([
+        `keys are not logged any more: JSPKEYLOGFILE must name a regular file, or one that is not there yet: ${path} is none`,
+      ]);
+    },
+  );
 
   test('do not hurt the connection when who is told them throws', async () => {
     const listener = await serve(echo);

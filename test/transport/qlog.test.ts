@@ -1,5 +1,14 @@
 import { execFile } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join as joinPath, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
@@ -149,6 +158,24 @@ describe('a folder of logs', () => {
     expect(text('0a0b_client.sqlog')).toBe('of somebody else');
     expect([2, 3].map((n) => text(`0a0b_client-${n}.sqlog`).at(-3)).sort()).toEqual(['0', '1']);
   });
+
+  test.skipIf(process.platform === 'win32')(
+    'is for its owner alone, and so are its logs [TRC-5]',
+    async () => {
+      const [written, ended] = ['written', 'ended'].map((name) => joinPath(emptyFolder(), 'logs', name));
+      const modeOf = (path: string): number => statSync(path).mode & 0o777;
+      for (const [path, end] of [
+        [written, (folder: QlogFolder) => folder.flush()],
+        [ended, async (folder: QlogFolder) => folder.flushAtExit()],
+      ] as const) {
+        const folder = new QlogFolder(path);
+        folder.open('client', '0a0b')?.write('\x1e{}\n');
+        await end(folder);
+        expect([joinPath(path, '..'), path].map(modeOf)).toEqual([0o700, 0o700]);
+        expect(modeOf(joinPath(path, '0a0b_client.sqlog'))).toBe(0o600);
+      }
+    },
+  );
 
   test('keeps the order of each log, and takes no more than it may keep [TRC-6]', async () => {
     const path = emptyFolder();
