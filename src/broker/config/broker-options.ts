@@ -4,6 +4,7 @@ import { JspError } from '../../base/errors.ts';
 import { HEADER_BYTES } from '../../pubsub/command.ts';
 import { TOPIC_BYTES_MAX } from '../../pubsub/topic.ts';
 import type { BehindFrontOptions } from '../../transport/behind-front.ts';
+import { WORKERS_BEHIND_FRONT } from '../../transport/workers/options.ts';
 import type { AuthOptions } from '../auth/options.ts';
 import { type BackplaneOptions, checkBackplane } from '../backplane/options.ts';
 import type { BrokerLimits } from '../core/state.ts';
@@ -147,6 +148,11 @@ function backplaneOf({ values: { backplane }, origins }: Config): BackplaneOptio
 }
 
 function frontOf({ values, origins }: Config): BehindFrontOptions | undefined {
+  if (values.front.secret_file !== undefined && values.broker.workers) {
+    const what = `cannot be given beside workers (${origins.get('broker.workers')}), whose threads it does not reach`;
+    const at = origins.get('front.secret_file');
+    throw new ConfigError([`${at}: [front] secret_file: ${what}: ${WORKERS_BEHIND_FRONT}`]); // [BRK-137]
+  }
   try {
     return behindFrontOf(values.front);
   } catch (error) {

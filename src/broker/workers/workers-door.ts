@@ -6,6 +6,7 @@ import { JspError } from '../../base/errors.ts';
 import type { CloseOptions } from '../../transport/connection.ts';
 import type { GoAwayOptions } from '../../transport/go-away.ts';
 import type { ListenerMetrics, ListenOptions } from '../../transport/listen.ts';
+import { WORKERS_BEHIND_FRONT } from '../../transport/workers/options.ts';
 import {
   listen,
   type WorkersListener,
@@ -20,7 +21,7 @@ import { WorkerLine } from './worker-line.ts';
 export async function openWorkersDoor(options: ListenOptions, workers: number | 'auto'): Promise<NativeDoor> {
   for (const name of NOT_ACROSS) {
     if (options[name] === undefined) continue;
-    const what = `startBroker: ${name} cannot be given beside workers, whose threads it does not reach; leave out one of the two`;
+    const what = `startBroker: ${name} cannot be given beside workers, whose threads it does not reach: ${name === 'front' ? WORKERS_BEHIND_FRONT : 'leave out one of the two'}`;
     throw new JspError('ERR_JSP_OPTION_INVALID', what);
   }
   const lines = new WorkerLines();

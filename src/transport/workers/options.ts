@@ -194,6 +194,10 @@ const aFunction: OptionCheck = (value) => (typeof value === 'function' ? null : 
 export const WORKERS_MAX = 256;
 const workerCount = whole(1, WORKERS_MAX);
 
+/** What to do instead, for who wants both. */
+export const WORKERS_BEHIND_FRONT =
+  'run a server for each core, each at a port of its own, and name them all to the front, which spreads clients over them';
+
 /** What cannot be told a worker from outside, and what to do. */
 const NOT_ACROSS: Readonly<Record<Exclude<NotAcross, 'signal'>, string>> = {
   authorize: 'export a function of that name from the module',
@@ -201,8 +205,7 @@ const NOT_ACROSS: Readonly<Record<Exclude<NotAcross, 'signal'>, string>> = {
   clock: 'a worker has the clock of the machine',
   random: 'a worker has the random numbers of the machine',
   socket: 'a worker binds its own',
-  front:
-    'run a server for each core, each at a port of its own, and name them all to the front, which spreads clients over them',
+  front: WORKERS_BEHIND_FRONT,
 };
 
 /** What a listener has for its workers alone. */

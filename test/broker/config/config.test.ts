@@ -211,6 +211,26 @@ describe('a fault of a configuration [CFG-3]', () => {
     ).toEqual(['jsp.toml:1: [auth]: must have either keys_file or [[auth.key]]']);
   });
 
+  test('of workers behind a front names both where they are written, and the way on [BRK-137]', () => {
+    const wayOn =
+      'run a server for each core, each at a port of its own, and name them all to the front, which spreads clients over them';
+    const front = '[front]\nsecret_file = "f"\n';
+    const flag = (written: string, value: string | number): Flag => ({ written, value, isText: false });
+    const flags = new Map([
+      ['broker.workers', flag('--workers', 2)],
+      ['front.secret_file', flag('--front-secret', 'f')],
+    ]);
+    expect(faultsOf(() => brokerOptionsOf(load('', {}, flags)))).toEqual([
+      `--front-secret: [front] secret_file: cannot be given beside workers (--workers), whose threads it does not reach: ${wayOn}`,
+    ]);
+    expect(faultsOf(() => brokerOptionsOf(load(`${front}[broker]\nworkers = "auto"\n`)))).toEqual([
+      `jsp.toml:2: [front] secret_file: cannot be given beside workers (${FILE}:4), whose threads it does not reach: ${wayOn}`,
+    ]);
+    expect(faultsOf(() => brokerOptionsOf(load(`${front}[broker]\nworkers = 0\n`)))[0]).toContain(
+      'cannot be read',
+    );
+  });
+
   test('of a cluster tells what means nothing without the engine, and of what has no effect with it', () => {
     expect(faultsOf(() => brokerOptionsOf(load('[backplane]\ncluster = "c"\n')))).toEqual([
       'jsp.toml:2: [backplane] cluster: means nothing to a broker that is alone: add kind = "nats", or --backplane nats://HOST:PORT',

@@ -183,6 +183,9 @@ describe('a broker with workers', () => {
       await expect(listen(options)).rejects.toMatchObject({
         ...{ code: 'ERR_JSP_OPTION_INVALID', message: expect.stringContaining('beside workers') },
       });
+    await expect(listen({ front: { secret: Buffer.alloc(32) } })).rejects.toThrow(
+      'does not reach: run a server for each core',
+    );
     await expect(listen({ workers: 257 })).rejects.toThrow('workers must be auto, or a whole number');
     await expect(listen({ workers: 'all' as 'auto' })).rejects.toThrow('workers must be auto');
   });
