@@ -66,7 +66,7 @@ const rules = [
     to: {
       pathNot: [
         '^src/',
-        '^(node:)?(buffer|crypto|module|worker_threads)$',
+        '^(node:)?(buffer|crypto|module|worker_threads|zlib)$',
         '(^|/)node_modules/(@noble|sodium-native|lz4-napi)/',
       ],
     },

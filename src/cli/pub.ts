@@ -82,7 +82,7 @@ export function addPubCommand(program: Command): void {
     .option('--request', 'wait for an answer to each message, and print it')
     .option('--json', 'print what became of each message with QoS 1, or its answer, as a JSON object')
     .option('--compress', 'compress what becomes smaller by it, for subscribers that open it')
-    .option('--deflate', 'the same by DEFLATE: smaller than by LZ4, in some ten times the time')
+    .option('--deflate', 'the same by DEFLATE: smaller than by LZ4, in some five times the time')
     .option('--dict <file>', 'compress with this dictionary; may be given several times', collect, [])
     .option(
       '--timeout <seconds>',

@@ -39,7 +39,7 @@ export interface CompressionSettings {
    */
   readonly dictionaries?: readonly Uint8Array[] | undefined;
   /**
-   * `'lz4'`, the default: fast. `'deflate'`: a third to a half smaller again, in some ten times the time, for messages up to 64 KiB, where the peer
+   * `'lz4'`, the default: fast. `'deflate'`: a third to a half smaller again, in some five times the time, for messages up to 64 KiB, where the peer
    * opens it, which is what this library does; longer ones, and towards others, by LZ4.
    */
   readonly method?: 'lz4' | 'deflate' | undefined;

@@ -129,7 +129,7 @@ export class ConnectionCompression {
     this.isAgreed = true;
     if (Math.floor(methods / DEFLATE_DATA) % 2 === 1 && this.options.method === CompressionMethod.DEFLATE) {
       this.method = CompressionMethod.DEFLATE;
-      this.costPerByte = FLATE_COST_AT_FIRST;
+      this.costPerByte = DEFLATE_COST_AT_FIRST;
     }
     const agreed: AgreedDictionary[] = [];
     const first = varintLength(value[0]);
@@ -254,7 +254,7 @@ const METHODS = LZ4_BLOCKS | DEFLATE_DATA;
 /** Before anything was measured: three nanoseconds to compress a byte, and half as much to open it. */
 const COST_AT_FIRST = 0.0045;
 /** The same by DEFLATE. */
-const FLATE_COST_AT_FIRST = 0.03;
+const DEFLATE_COST_AT_FIRST = 0.03;
 /** What compressing and opening take, as a multiple of compressing. */
 const ROUND_TRIP_COST = 1.5;
 const COST_GAIN = 1 / 8;

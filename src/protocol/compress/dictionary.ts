@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto';
 import { hexOf } from '../../base/bytes.ts';
-import { FlateIndex } from './flate-deflater.ts';
 import { IndexedDictionary, OFFSET_MAX } from './lz4-block.ts';
 
 /** Bytes that messages are compressed with, so that what they have in common with them need not be sent. [CMP-4] */
@@ -12,7 +11,6 @@ export class Dictionary {
   /** SHA-256 of the bytes, the first 8 of it: what it is called on the wire. */
   readonly hash: Uint8Array;
   private indexed: IndexedDictionary | null = null;
-  private flateIndexed: FlateIndex | null = null;
 
   /**
    * @param bytes - 1 to 65,535, of which a copy is made; what is most frequent belongs to the end
@@ -30,16 +28,10 @@ export class Dictionary {
     return hexOf(this.hash);
   }
 
-  /** Made when it is first compressed with, once for all messages. */
+  /** For LZ4: made when it is first compressed with, once for all messages. */
   get index(): IndexedDictionary {
     this.indexed ??= new IndexedDictionary(this.bytes);
     return this.indexed;
-  }
-
-  /** The same for DEFLATE. */
-  get flateIndex(): FlateIndex {
-    this.flateIndexed ??= new FlateIndex(this.bytes);
-    return this.flateIndexed;
   }
 }
 

@@ -10,19 +10,17 @@
  */
 
 import { Buffer } from 'node:buffer';
-import { hexOf, NO_BYTES } from '../../base/bytes.ts';
+import { hexOf } from '../../base/bytes.ts';
 import type { Lz4Codec } from './codec.ts';
+import { DEFLATE_BYTES_MAX, deflateTo, inflateFrom } from './deflate.ts';
 import { type Dictionary, type DictionarySet, HASH_BYTES } from './dictionary.ts';
-import { FLATE_BYTES_MAX } from './flate-codes.ts';
-import { FlateDeflater } from './flate-deflater.ts';
-import { FlateInflater } from './flate-inflater.ts';
 import { inflatedLength, TOO_LONG } from './lz4-block.ts';
 
 /** How messages are compressed. */
 export const CompressionMethod = {
   /** LZ4 blocks: fast. */
   LZ4: 0,
-  /** DEFLATE data (RFC 1951): smaller. Only of messages up to `FLATE_BYTES_MAX`, for it is slow. [CMP-12] */
+  /** DEFLATE data (RFC 1951): smaller. Only of messages up to `DEFLATE_BYTES_MAX`, for it is slow. [CMP-12] */
   DEFLATE: 1,
 } as const;
 export type CompressionMethod = (typeof CompressionMethod)[keyof typeof CompressionMethod];
@@ -73,10 +71,9 @@ export class EnvelopeWriter {
     }
     const limit = Math.min(bytesMax, out.length);
     let end: number;
-    if (method === CompressionMethod.DEFLATE && data.length <= FLATE_BYTES_MAX) {
+    if (method === CompressionMethod.DEFLATE && data.length <= DEFLATE_BYTES_MAX) {
       out[0] |= Envelope.DEFLATE;
-      flateDeflater ??= new FlateDeflater();
-      end = flateDeflater.deflate(data, out, at, limit, dictionary === null ? null : dictionary.flateIndex);
+      end = deflateTo(data, out, at, limit, dictionary);
     } else end = this.codec.deflate(data, out, at, limit, dictionary);
     return end === 0 ? null : out.subarray(0, end);
   }
@@ -107,7 +104,7 @@ export function isStored(bytes: Uint8Array, at: number): boolean {
 /** What a reader looks dictionaries up in. */
 export type Dictionaries = Pick<DictionarySet, 'all' | 'find'>;
 
-/** Takes messages out of their envelopes. Nothing is allocated for a message before its length is known, and allowed. [CMP-5] */
+/** Takes messages out of their envelopes. Nothing is allocated for a message in an LZ4 block before its length is known, and allowed. [CMP-5] */
 export class EnvelopeReader {
   /** Why {@link inflate} gave nothing. */
   fault: EnvelopeFault = EnvelopeFault.NONE;
@@ -125,7 +122,7 @@ export class EnvelopeReader {
   /** The message whose envelope begins at bytes[start, end), in memory of its own; null with a {@link fault} when it cannot be opened. */
   inflate(bytes: Uint8Array, start: number, end: number, bytesMax: number): Buffer | null {
     const first = start < end ? bytes[start] : UNKNOWN;
-    const isFlate = (first & Envelope.DEFLATE) !== 0;
+    const isDeflate = (first & Envelope.DEFLATE) !== 0;
     const kind = first & ~Envelope.DEFLATE;
     let at = start + 1;
     let dictionary: Dictionary | null = null;
@@ -143,27 +140,20 @@ export class EnvelopeReader {
       message.set(bytes.subarray(at, end));
       return message;
     } else if (kind !== Envelope.LZ4) return this.fail(EnvelopeFault.BROKEN);
-    if (isFlate) return this.inflateFlate(bytes, at, end, bytesMax, dictionary);
+    if (isDeflate) {
+      const message = inflateFrom(bytes, at, end, bytesMax, dictionary);
+      return typeof message === 'number' ? this.failAs(message) : message;
+    }
     const before = dictionary === null ? 0 : dictionary.bytes.length;
     const length = inflatedLength(bytes, at, end, bytesMax, before);
-    if (length < 0) return this.fail(length === TOO_LONG ? EnvelopeFault.TOO_LONG : EnvelopeFault.BROKEN);
+    if (length < 0) return this.failAs(length);
     const message = this.codec.inflate(bytes, at, end, length, dictionary);
     return message === null ? this.fail(EnvelopeFault.BROKEN) : message;
   }
 
-  /** Nothing is allocated before all of it was inflated, into memory that is there anyway. [CMP-12] */
-  private inflateFlate(
-    bytes: Uint8Array,
-    at: number,
-    end: number,
-    bytesMax: number,
-    dictionary: Dictionary | null,
-  ): Buffer | null {
-    flateInflater ??= new FlateInflater();
-    const before = dictionary === null ? NO_BYTES : dictionary.bytes;
-    const length = flateInflater.inflate(bytes, at, end, bytesMax, before);
-    if (length < 0) return this.fail(length === TOO_LONG ? EnvelopeFault.TOO_LONG : EnvelopeFault.BROKEN);
-    return flateInflater.take();
+  /** Of what {@link inflatedLength} and {@link inflateFrom} say instead of a message. */
+  private failAs(fault: number): null {
+    return this.fail(fault === TOO_LONG ? EnvelopeFault.TOO_LONG : EnvelopeFault.BROKEN);
   }
 
   private fail(fault: EnvelopeFault): null {
@@ -184,9 +174,6 @@ export const ENVELOPE_BYTES_MAX = 1 + HASH_BYTES;
 
 /** The first byte, and the bit in it that says that it is not LZ4. */
 const Envelope = { STORED: 0x00, LZ4: 0x01, NAMED: 0x03, NUMBERED: 0x05, DEFLATE: 0x08 } as const;
-/** Made when they are first needed: half a megabyte. */
-let flateDeflater: FlateDeflater | null = null;
-let flateInflater: FlateInflater | null = null;
 /** One that means nothing. */
 const UNKNOWN = 0xff;
 const SCRATCH_BYTES = 4_096;

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
@@ -13,7 +14,6 @@ import {
   type Lz4Codec,
 } from '../../../src/protocol/compress/index.ts';
 import { messages, reading } from './messages.ts';
-import { slowFlate } from './slow-flate.ts';
 import { slowInflate } from './slow-lz4.ts';
 
 const prng = new Prng(7);
@@ -191,9 +191,9 @@ function slowOpen(bytes: Uint8Array, { all }: DictionarySet): number[] | null {
   if (first === undefined) return null;
   if (first === 0) return rest;
   if (first === 0x08) return null;
-  const isFlate = (first & 0x08) !== 0;
-  const open = isFlate ? slowFlate : slowInflate;
-  const kind = isFlate ? first - 0x08 : first;
+  const isDeflate = (first & 0x08) !== 0;
+  const open = isDeflate ? inflateWhole : slowInflate;
+  const kind = isDeflate ? first - 0x08 : first;
   if (kind === 1) return open(Uint8Array.from(rest));
   if (kind === 3) {
     const hash = Buffer.from(rest.slice(0, 8)).toString('hex');
@@ -203,6 +203,23 @@ function slowOpen(bytes: Uint8Array, { all }: DictionarySet): number[] | null {
   if (kind % 16 !== 5) return null;
   const dictionary = all[(kind - 5) / 16];
   return dictionary === undefined ? null : open(Uint8Array.from(rest), dictionary.bytes);
+}
+
+/** What DEFLATE data inflates to, which must end where its last block does: without its last byte it is none any more. [CMP-12] */
+function inflateWhole(data: Uint8Array, dictionary: Uint8Array = new Uint8Array(0)): number[] | null {
+  const options = dictionary.length === 0 ? {} : { dictionary };
+  let message: Buffer;
+  try {
+    message = inflateRawSync(data, options);
+  } catch {
+    return null;
+  }
+  try {
+    inflateRawSync(data.subarray(0, -1), options);
+    return null;
+  } catch {
+    return [...message];
+  }
 }
 
 /** Envelopes as they should be, with a few bytes changed, and noise. */
