@@ -1,11 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { EVERYONE, OPEN } from '../../../src/broker/core/access/principal.ts';
+import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
 import { PublishFlag, publishPrefix, ReasonCode } from '../../../src/pubsub/command.ts';
 import { AuthMethod } from '../../../src/pubsub/session-commands.ts';
+import { DrivenCore } from '../core/driven-core.ts';
+import { LateStore } from '../core/durable/late-store.ts';
 import { Subscriber } from '../core/durable/log-world.ts';
 import { FakeClient, type FakeStream } from '../core/fake-client.ts';
 import { publish1 } from '../core/publishing/publishing.ts';
 import { type ClaimNode, ClaimWorld, LEASE_MS } from './claim-world.ts';
+import { FakeBackplane } from './fake-backplane.ts';
 
 function world(...names: string[]): ClaimWorld {
   return new ClaimWorld(7, names);
@@ -431,6 +435,46 @@ describe('a durable subscription', () => {
       '2! log/t=2',
       '3! log/t=3',
     ]);
+  });
+
+  test('that was taken while it was about to be handed over, and has come back, stays with its new subscriber when what the handover waited for is stored [CLU-22]', () => {
+    const store = new LateStore(new MemoryStore());
+    const backplane = new FakeBackplane();
+    backplane.values.complete();
+    const faults: unknown[] = [];
+    const core = new DrivenCore({}, (fault) => faults.push(fault), store, backplane);
+    const pass = () => core.advance(1_000, 1_000_000);
+    const safe = () => {
+      for (let i = 0; i < 3; i++) store.step(i);
+      pass();
+    };
+    const subscribe = () => {
+      const subscriber = new Subscriber(new FakeClient(core).open()).subscribe('log/#', { name: 'd' });
+      pass();
+      backplane.push((events) => events.claimed('d/d', new Map()));
+      pass();
+      return subscriber;
+    };
+    pass();
+    const first = subscribe();
+    safe();
+    expect(first.take()).toEqual(['SUBSCRIBED at 1']);
+    publish(new FakeClient(core), 1); // is on its way to the log
+    backplane.push((events) => events.claimAsked('d/d', 'b', 0));
+    pass();
+    expect(first.stream.link.resetWith).toBe(ReasonCode.TAKEN);
+    backplane.push((events) => events.claimLost('d/d'));
+    pass();
+    expect(core.durables()).toEqual([]);
+    const second = subscribe();
+    expect(core.durables()).toMatchObject([{ name: 'd', subscribers: 1 }]);
+    backplane.asked.length = 0;
+    safe();
+    expect(core.durables()).toMatchObject([{ name: 'd', subscribers: 1 }]);
+    expect(backplane.asked).not.toContainEqual(['release', 'd/d']);
+    safe();
+    expect(second.take()[0]).toMatch(/^SUBSCRIBED/);
+    expect(faults).toEqual([]);
   });
 
   test('that another client may not have is refused, and nobody is disturbed [BRK-118]', () => {

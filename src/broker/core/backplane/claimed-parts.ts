@@ -57,26 +57,26 @@ class ClaimedSessions implements ClaimedPart {
     for (const prefix of [NOTE_KEYS, IDS_KEYS]) this.broker.store.state.delete(prefix + name);
   }
 
-  handOver(name: string, done: () => void): void {
+  giveUp(name: string): void {
     const { broker } = this;
-    const { sessions, wills, storedAnswers } = broker;
+    const { sessions } = broker;
     const holder = sessions.find(name)?.client ?? null;
     if (holder !== null) {
       broker.counters.sessionsTaken++;
       broker.audit.tell('takeover', holder, name);
       broker.dismiss(holder, ReasonCode.SESSION_TAKEN); // [BRK-52] its session may be over with that
     }
-    const finish = () => {
-      const session = sessions.find(name);
-      if (session !== undefined) {
-        this.ids.settle(session);
-        sessions.letGo(session);
-      }
-      wills.letOrphansGo(sessionClaim(name));
-      done();
-    };
-    // What it has published last is stored, or refused, by then; and a will that was due is published.
-    storedAnswers.whenSafe(finish, finish);
+  }
+
+  /** A will that was due is published by then. */
+  letGo(name: string): void {
+    const { sessions, wills } = this.broker;
+    const session = sessions.find(name);
+    if (session !== undefined) {
+      this.ids.settle(session);
+      sessions.letGo(session);
+    }
+    wills.letOrphansGo(sessionClaim(name));
   }
 
   drop(name: string): void {
@@ -110,8 +110,10 @@ class ClaimedWills implements ClaimedPart {
     takeUpWills(this.broker, entries, (key, value) => wills.takeUp(key, value, null));
   }
 
-  handOver(_number: string, done: () => void): void {
-    done();
+  giveUp(): void {} // it stays
+
+  letGo(number: string): void {
+    this.drop(number);
   }
 
   drop(number: string): void {
@@ -160,19 +162,17 @@ class ClaimedDurables implements ClaimedPart {
     this.broker.consumers.takeUpClaimed(name);
   }
 
-  handOver(name: string, done: () => void): void {
+  giveUp(name: string): void {
     const { broker } = this;
-    const { consumers, storedAnswers } = broker;
+    const { consumers } = broker;
     for (const subscription of consumers.subscriptionsOf(name)) {
       broker.counters.durablesTaken++;
       broker.giveUp(subscription, ReasonCode.TAKEN);
     }
-    const finish = () => {
-      consumers.letGo(name);
-      done();
-    };
-    // A cursor is not ahead of what its log has safely. [BRK-69]
-    storedAnswers.whenSafe(finish, finish);
+  }
+
+  letGo(name: string): void {
+    this.broker.consumers.letGo(name);
   }
 
   /** Whoever holds it does not know where else it is: it comes back, and asks for it there. */

@@ -5,13 +5,14 @@
  *     (none) ── ask ──> ASKED ── claimed ──> HELD ── another node asks ──> LEAVING: it is settled here and written ── release ──> (none)
  *     ASKED ── it is another client's, or stays where it is, or nobody answers ──> (none)
  *     ASKED ── who has asked is gone ──> (none): of what comes all the same, nobody is told
- *     HELD ── another node has it, or this one is cut off for too long ──> (none), and whoever used it is closed at once
+ *     HELD, LEAVING ── another node has it, or this one is cut off for too long ──> (none), and whoever used it is closed at once
  *     HELD ── nothing of it is here any more ── release ──> (none)
  *
  * What is taken up, handed over or dropped, the parts know ({@link ClaimedPart}); here is the order of it. [CLU-20]
  */
 
 import type { ClusterFigures } from '../output.ts';
+import type { StoredAnswers } from '../session/stored-answers.ts';
 import { type Time, Timer } from '../timers.ts';
 import type { BackplaneEvents, BackplanePort, ClaimDemand, ClaimEntries } from './backplane-port.ts';
 import { isGroupClaim, nameOfClaim } from './claim-keys.ts';
@@ -34,8 +35,10 @@ export interface ClaimWaiter {
 export interface ClaimedPart {
   /** It is this node's now: what the state has of it is taken up. */
   takeUp(name: string, entries: ClaimEntries): void;
-  /** Another node is to have it: whoever uses it here is told, and `done` called when the state has all of it and nothing of it is here any more. */
-  handOver(name: string, done: () => void): void;
+  /** Another node is to have it: whoever uses it here is told, and {@link letGo} follows when what that has left is stored. */
+  giveUp(name: string): void;
+  /** It goes: the state has all of it, and nothing of it is here any more. */
+  letGo(name: string): void;
   /** It is another node's: nothing of it is here any more, and nothing is written. */
   drop(name: string): void;
   /** Something of it is here. */
@@ -47,6 +50,7 @@ export interface ClaimedPart {
 /** What {@link Claims} needs of the broker. */
 export interface ClaimsSurroundings extends Time {
   readonly shuttingDown: boolean;
+  readonly storedAnswers: Pick<StoredAnswers, 'whenSafe'>;
   reportFault(error: unknown): void;
 }
 
@@ -65,7 +69,8 @@ export class Claims implements Partial<BackplaneEvents> {
   private readonly parts = new Map<string, ClaimedPart>();
   /** When whoever uses them came. */
   private readonly held = new Map<string, number>();
-  private readonly leaving = new Set<string>();
+  /** Each with the handover that it leaves by. */
+  private readonly leaving = new Map<string, object>();
   private readonly asked = new Map<string, Asked>();
   private waiting = 0;
   /** Of which nothing may be here any more. */
@@ -210,15 +215,22 @@ export class Claims implements Partial<BackplaneEvents> {
       this.port.keep(key);
       return;
     }
+    const handover = {};
     this.held.delete(key);
-    this.leaving.add(key);
+    this.leaving.set(key, handover);
     this.handedOver++;
-    part.handOver(name, () => {
-      if (!this.leaving.delete(key)) return;
+    part.giveUp(name);
+    // What was published last is stored, or refused, and no cursor is ahead of what its log has safely. [CLU-22] [BRK-69]
+    const finish = () => {
+      // It was taken meanwhile: what is here of it now has come back since, and stays. [CLU-20]
+      if (this.leaving.get(key) !== handover) return;
+      part.letGo(name);
+      this.leaving.delete(key);
       this.port.release(key);
       const next = this.asked.get(key)?.waiters[0];
       if (next !== undefined) this.begin(key, next);
-    });
+    };
+    this.broker.storedAnswers.whenSafe(finish, finish);
   }
 
   claimLost(key: string): void {
