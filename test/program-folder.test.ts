@@ -27,7 +27,7 @@ test('a program and its folder are gone when the test says so, whether the progr
 test('they are gone, too, when the process that has started them is killed', async () => {
   const tester = spawn(
     process.execPath,
-    ['--import', 'ts-blank-space/register', '--input-type=module', '--eval', TESTER],
+    ['--import', './scripts/typescript/register.js', '--input-type=module', '--eval', TESTER],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   const [path] = (await once(tester.stdout.setEncoding('utf8'), 'data')) as string[];

@@ -75,7 +75,7 @@ test('the picture in docs/ is the one that the recorded figures give', () => {
   const picture = join(folder, 'lossy.svg');
   const drawn = spawnSync(
     process.execPath,
-    ['--import', 'ts-blank-space/register', 'benches/lossy-plot.ts', 'docs/lossy.json', picture],
+    ['--import', './scripts/typescript/register.js', 'benches/lossy-plot.ts', 'docs/lossy.json', picture],
     { cwd: ROOT, encoding: 'utf8' },
   );
   expect(drawn.stderr).toBe('');

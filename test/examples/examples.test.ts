@@ -23,7 +23,7 @@ beforeAll(() => {
 
 test('echo answers what it is sent, also when it is run as npm run ts does', async () => {
   expect(await runExample('echo')).toBe('hello\n');
-  const loader = STRIPS_TYPES ? [] : ['--import', 'ts-blank-space/register'];
+  const loader = STRIPS_TYPES ? [] : ['--import', './scripts/typescript/register.js'];
   expect(await outputOf(run(process.cwd(), ...loader, sourceOf('echo')))).toBe('hello\n');
 });
 
