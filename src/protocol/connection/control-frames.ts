@@ -123,7 +123,7 @@ export class ControlFrames {
   /** The server is asked whether it is there, and shown where this side is; `isPadded` where it has much to say. */
   ask(isPadded: boolean): void {
     this.isPingDue = true;
-    this.isPadded = isPadded;
+    this.isPadded ||= isPadded;
   }
 
   /** A challenge that came another way is to be answered on the path in use, which is that way now. */
