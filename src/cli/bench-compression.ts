@@ -81,9 +81,9 @@ function headerOf(codecs: readonly BenchedCodec[]): string[] {
     'bytes',
     ...codecs.flatMap((name) => [
       name === 'deflate' ? name : `lz4 ${name}`,
-      'deflate us',
+      'in us',
       'MB/s',
-      'inflate us',
+      'out us',
       'MB/s',
     ]),
   ];

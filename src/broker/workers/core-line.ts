@@ -86,6 +86,11 @@ class ServedStream {
     this.served = served;
     this.backlog = new StreamBacklog(served.backlog, stream);
   }
+
+  /** The client has opened it: such streams have odd numbers. */
+  get isByClient(): boolean {
+    return this.number % 2 === 1;
+  }
 }
 
 export class CoreLine {
@@ -234,8 +239,8 @@ export class CoreLine {
       if (this.streams.has(each.number)) {
         this.report(Report.CLOSED, each);
         this.writer.text(why);
-        if (each.number % 2 === 1) {
-          served.facts.holdStreams(1);
+        if (each.isByClient) {
+          served.facts.holdStreams(1); // [BRK-135]
           this.backlog.whenTaken(() => served.facts.holdStreams(-1));
         }
       }
