@@ -21,6 +21,8 @@ const prng = new Prng(3);
 const readings = Array.from({ length: 100 }, () => reading(prng));
 const dictionary = Buffer.concat(readings.slice(0, 30));
 const page = Buffer.concat(readings);
+const isAdaptive = (compression: Compression) =>
+  compression === 'auto' || (typeof compression === 'object' && compression.mode === 'auto');
 
 describe('compression is asked for in the same words everywhere', () => {
   const given: readonly Compression[] = [
@@ -41,13 +43,17 @@ describe('compression is asked for in the same words everywhere', () => {
       for (const message of messages) stream.send(message);
       const back = await take(stream, messages.length);
       expect(back.every((message, i) => message.equals(messages[i]))).toBe(true);
-      const { compressionRatio, messagesCompressed, messagesInflated, deflateMs, inflateMs } =
-        connection.metrics();
-      expect(messagesCompressed).toBeGreaterThan(0);
-      expect(messagesInflated).toBeGreaterThan(0);
-      expect(compressionRatio).toBeGreaterThan(1.3);
-      expect(deflateMs).toBeGreaterThan(0);
-      expect(inflateMs).toBeGreaterThan(0);
+      const metrics = connection.metrics();
+      if (isAdaptive(compression)) {
+        // What pays is decided by the path and the clock, differently on each machine: that it was decided is what can be told.
+        expect(metrics.messagesCompressed + metrics.compressionSkippedCostly).toBeGreaterThan(0);
+        return;
+      }
+      expect(metrics.messagesCompressed).toBeGreaterThan(0);
+      expect(metrics.messagesInflated).toBeGreaterThan(0);
+      expect(metrics.compressionRatio).toBeGreaterThan(1.3);
+      expect(metrics.deflateMs).toBeGreaterThan(0);
+      expect(metrics.inflateMs).toBeGreaterThan(0);
     },
   );
 
@@ -62,11 +68,14 @@ describe('compression is asked for in the same words everywhere', () => {
     expect(compressed()).toBe(1);
     plain.send(page);
     expect(compressed()).toBe(1);
-    const stream = connection.openStream({ compression: 'auto' });
+    const stream = connection.openStream({ compression: true });
     expect(await stream.sendTracked(page)).toBe('acknowledged');
     expect(compressed()).toBe(2);
     expect(await stream.sendTracked(page, { compression: false })).toBe('acknowledged');
     expect(compressed()).toBe(2);
+    const adaptive = connection.openStream({ compression: 'auto' });
+    adaptive.send(page);
+    expect(compressed() + connection.metrics().compressionSkippedCostly).toBe(3);
   });
 
   test('without it nothing is compressed, whatever the other side and a stream ask for', async () => {
