@@ -14,7 +14,7 @@ export const FLOORS = [
   ['protocol/recovery'],
   ['protocol/connection'],
   ['protocol/endpoint'],
-  ['udp', 'monitor'],
+  ['udp', 'monitor', 'disk'],
   ['transport', 'testing'],
   ['pubsub'],
   ['broker', 'client', 'files', 'front'],

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { JspError } from '../base/errors.ts';
 import type { StartPosition } from '../client/index.ts';
+import { makeFolderSync } from '../disk/make-folder.ts';
 import type { ConnectOptions } from '../transport/connect.ts';
-import { makeFolderSync } from '../transport/make-folder.ts';
 import { PROFILE_NAMES, type ProfileName } from '../transport/profiles.ts';
 import {
   type Protection,

@@ -16,7 +16,7 @@ import {
   type IdentityEntry,
   type KeyEntry,
 } from '../broker/auth/options.ts';
-import { makeFolderSync } from '../transport/make-folder.ts';
+import { makeFolderSync } from '../disk/make-folder.ts';
 import { collect, parseDuration } from './arguments.ts';
 import { addAuditCommand } from './auth-audit.ts';
 import { addExplainCommand } from './auth-explain.ts';

@@ -6,8 +6,8 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { makeFolderSync } from '../disk/make-folder.ts';
 import type { TokenStore } from '../transport/address-tokens.ts';
-import { makeFolderSync } from '../transport/make-folder.ts';
 
 /** By server; the one that was met last comes last. */
 type Known = Record<string, KnownServer>;

@@ -2,8 +2,8 @@ import { chmodSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeF
 import { dirname, join } from 'node:path';
 import { JspError } from '../base/errors.ts';
 import { lockFolder } from '../broker/store/lock.ts';
+import { makeFolderSync } from '../disk/make-folder.ts';
 import { Identity } from '../protocol/crypto/index.ts';
-import { makeFolderSync } from '../transport/make-folder.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
 import { CommandError, warn } from './terminal.ts';
 

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, readdir, rmdir, statfs, unlink } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeFolder } from '../transport/make-folder.ts';
+import { makeFolder } from '../disk/make-folder.ts';
 import { OpenFolder } from './folder.ts';
 import { IncomingFile, type OnExisting } from './incoming-file.ts';
 import { type HashPoint, Refusal } from './messages.ts';

@@ -9,9 +9,9 @@ import { appendFileSync, closeSync, openSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { makeFolder, makeFolderSync } from '../disk/make-folder.ts';
 import { qlogHeader, type TraceSink, type Tracing } from '../protocol/endpoint/index.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
-import { makeFolder, makeFolderSync } from './make-folder.ts';
 
 /** What the connections of a socket are traced to; null when nobody asked for it. */
 export function qlogTracing(dir: string | undefined, socket: DatagramSocket): Tracing | null {

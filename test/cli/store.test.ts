@@ -104,3 +104,12 @@ test.each(['', 'log-1', 'manifest.0'])(
     expect(existsSync(join(directory, 'store.lock'))).toBe(false);
   },
 );
+
+test.skipIf(process.platform !== 'linux')(
+  'a broker whose store is below /proc is told that nothing can be made there, at once',
+  async () => {
+    const { err, exitCode } = await jsp(['broker', '--port', '0', '--store', '/proc/jsp/store']);
+    expect(err).toMatch(/ENOENT: .* Choose another directory, .* \(ERR_JSP_STORE_DIRECTORY\)\n$/);
+    expect(exitCode).toBe(1);
+  },
+);

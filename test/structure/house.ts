@@ -25,6 +25,7 @@ const IDEAS: Readonly<Record<string, string>> = {
   transport: 'listen, connect, Connection, Stream; the driver',
   testing: 'the deterministic network lab',
   monitor: 'a process looked into, on a terminal',
+  disk: 'folders, made',
   udp: 'sockets, clocks, names, a bad network to try',
   'protocol/endpoint': 'all connections of one socket',
   'protocol/connection': 'one connection: wires its parts together',

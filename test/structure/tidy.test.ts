@@ -47,6 +47,11 @@ test('no function of src/ is named get-something', () => {
   expect(placesOf(sources, (line) => declared.test(line))).toEqual([]);
 });
 
+test('folders are made by src/disk/make-folder.ts: the recursive mkdir of Node itself tries for ever below /proc', () => {
+  const recursive = /\bmkdir(Sync)?\([^;]*?\brecursive: true/s;
+  expect(sources.filter(({ text }) => recursive.test(text)).map(({ path }) => path)).toEqual([]);
+});
+
 function placesOf(files: typeof programs, matches: (line: string) => boolean): string[] {
   return files.flatMap(({ path, text }) =>
     text.split('\n').flatMap((line, i) => (matches(line) ? [`${path}:${i + 1} ${line.trim()}`] : [])),

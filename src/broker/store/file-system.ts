@@ -2,6 +2,7 @@
 
 import fs from 'node:fs';
 import { promisify } from 'node:util';
+import { makeFolder } from '../../disk/make-folder.ts';
 
 export interface StoreFile {
   /** Bytes it has. */
@@ -136,7 +137,7 @@ export const systemFiles: FileSystem = {
     }
   },
   async makeFolder(folder) {
-    await fs.promises.mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder, 0o700);
   },
   rename: fs.promises.rename,
   remove: fs.promises.unlink,

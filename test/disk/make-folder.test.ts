@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { makeFolder, makeFolderSync } from '../../src/transport/make-folder.ts';
+import { makeFolder, makeFolderSync } from '../../src/disk/make-folder.ts';
 import { emptyFolder } from '../empty-folder.ts';
 
 describe.each([
