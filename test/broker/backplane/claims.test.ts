@@ -398,6 +398,77 @@ describe('a node that is gone', () => {
   });
 });
 
+describe('what a node changes of a claim that it has lost, and its core has not heard of that,', () => {
+  test('counts as unwritten until it has, and is not written [CLU-20] [CLU-25]', () => {
+    const w = world('a', 'b');
+    w.node('a').hello('x');
+    w.pass(50);
+    const { state, table } = w.node('a');
+    const before = w.table.values.get('s/x');
+    table.lapse();
+    state.put('session/x', Buffer.from('stale'));
+    state.delete('note/x');
+    const { written } = state;
+    state.put('own', Buffer.from('of this process alone'));
+    expect(state.synced).toBeLessThan(written);
+    w.pass(50);
+    expect(state.synced).toBe(state.written);
+    expect(state.written).toBe(written);
+    expect(w.table.values.get('s/x')).toBe(before);
+    expect(state.get('session/x')).toBeUndefined();
+  });
+
+  test('goes into no claim that has come back in between', () => {
+    const w = world('a');
+    w.node('a').hello('x');
+    w.pass(50);
+    const { state, table } = w.node('a');
+    table.lapse();
+    table.claim('s/x', 'force', { mayTake: () => true, ageMs: 0 });
+    while (table.entriesOf('s/x') === undefined) w.clock.runInstant(); // the core hears nothing meanwhile
+    state.put('session/x', Buffer.from('stale'));
+    expect(Buffer.from(state.get('session/x') ?? []).toString()).not.toBe('stale');
+    w.pass(50);
+    expect(state.synced).toBe(state.written);
+  });
+
+  test('publishes no will: whoever has it now does, of a client with a session and of one without [CLU-24]', () => {
+    for (const session of ['x', '']) {
+      const w = world('a', 'b');
+      const listeners = w.living().map(({ core }) => new FakeClient(core).open());
+      for (const listener of listeners) listener.subscribe(1, 'gone');
+      const guest = w.node('a').hello(session);
+      w.pass(50);
+      guest.will('gone', 'x', 0);
+      w.pass(50);
+      w.node('a').table.lapse();
+      guest.leave(); // the core hears of this first
+      w.pass(50);
+      expect(w.node('a').core.metrics().willsPublished, session).toBe(0);
+      w.kill('a');
+      w.pass(40_000);
+      expect(w.node('b').core.metrics().willsPublished, session).toBe(1);
+      expect(w.faults).toEqual([]);
+    }
+  });
+
+  test('tells nobody of a durable subscription that it is SUBSCRIBED [BRK-55] [CLU-23]', () => {
+    const w = world('a', 'b');
+    const gone = new FakeClient(w.node('a').core);
+    new Subscriber(gone.open()).subscribe('log/#', { name: 'd' });
+    w.pass(50);
+    gone.disconnect();
+    w.pass(50);
+    expect(w.table.holderOf('d/d')).toBe('a');
+    w.node('a').table.lapse();
+    const reader = reading(w.node('a'), 'd', 'log/#');
+    expect(reader.take()).toEqual([]);
+    w.pass(50);
+    expect(reader.take()).toEqual([]);
+    expect(w.faults).toEqual([]);
+  });
+});
+
 describe('a durable subscription', () => {
   test('goes on at every node with its cursor and what it has not settled; whoever held it is told [CLU-23]', () => {
     const w = world('a', 'b');

@@ -268,8 +268,11 @@ export class ModelNode
   /** A revision of it did not go on: another has it. */
   lose(key: string): void {
     if (!this.claims.delete(key)) return;
-    this.store.state.lose(key);
-    this.later((events) => events.claimLost(key));
+    const untold = this.store.state.lose(key);
+    this.later((events) => {
+      events.claimLost(key);
+      untold();
+    });
   }
 
   /** Something is to be told in the next turn. */

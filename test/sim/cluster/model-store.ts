@@ -63,6 +63,7 @@ export class ModelStore implements StorePort {
 
 /** A change, or what is written of a claim at once, that is not safe. */
 interface Change {
+  /** Of one that is lost: which loss. */
   claim: string | null;
   isSafe: boolean;
 }
@@ -79,6 +80,9 @@ class ModelState implements StatePort {
   /** By claim: what is to be written next, and whether something is under way. */
   private readonly unwritten = new Map<string, Map<string, Uint8Array | null>>();
   private readonly writing = new Map<string, { changes: ClaimChanges; upTo: number }>();
+  /** Claims that are lost, and the core has not heard of it: which loss. */
+  private readonly untold = new Map<string, string>();
+  private losses = 0;
 
   constructor(node: ModelNode, store: ModelStore, claimOf: (stateKey: string) => string | null) {
     this.node = node;
@@ -91,12 +95,12 @@ class ModelState implements StatePort {
   }
 
   put(key: string, value: Uint8Array): void {
-    this.values.set(key, value);
+    if (!this.isInVain(key)) this.values.set(key, value);
     this.change(key, value);
   }
 
   delete(key: string): void {
-    if (this.values.delete(key)) this.change(key, null);
+    if (this.isInVain(key) || this.values.delete(key)) this.change(key, null);
   }
 
   *entries(prefix: string): Iterable<readonly [string, Uint8Array]> {
@@ -112,14 +116,21 @@ class ModelState implements StatePort {
   release(claim: string): ClaimChanges {
     const underway = this.writing.get(claim)?.changes ?? [];
     const changes = new Map([...underway, ...(this.unwritten.get(claim) ?? [])]);
-    this.lose(claim);
+    this.forget(claim);
+    this.settle(claim);
     return changes;
   }
 
-  /** It is another's. */
-  lose(claim: string): void {
-    this.unwritten.delete(claim);
+  /** It is another's. Returns what is to be called when the core knows: until then nothing is safe that it has changed of it. */
+  lose(claim: string): () => void {
     this.forget(claim);
+    const loss = `${claim}, lost ${++this.losses}`;
+    for (const change of this.changes) if (change.claim === claim) change.claim = loss;
+    this.untold.set(claim, loss);
+    return () => {
+      if (this.untold.get(claim) === loss) this.untold.delete(claim);
+      this.settle(loss);
+    };
   }
 
   /** What was under way may not have arrived. */
@@ -129,14 +140,28 @@ class ModelState implements StatePort {
 
   private forget(claim: string): void {
     for (const key of [...this.values.keys()]) if (this.claimOf(key) === claim) this.values.delete(key);
+    this.unwritten.delete(claim);
     this.writing.delete(claim);
+  }
+
+  private settle(claim: string): void {
     for (const change of this.changes) if (change.claim === claim) change.isSafe = true;
     this.goOn();
+  }
+
+  private isInVain(key: string): boolean {
+    const claim = this.claimOf(key);
+    return claim !== null && this.untold.has(claim);
   }
 
   private change(key: string, value: Uint8Array | null): void {
     this.written++;
     const claim = this.claimOf(key);
+    const loss = claim === null ? undefined : this.untold.get(claim);
+    if (loss !== undefined) {
+      this.changes.push({ claim: loss, isSafe: false });
+      return;
+    }
     const isClaimed = claim !== null && this.node.has(claim);
     this.changes.push({ claim, isSafe: !isClaimed });
     if (isClaimed) {

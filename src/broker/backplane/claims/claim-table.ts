@@ -44,6 +44,12 @@ interface Unwritten {
   isDone: boolean;
 }
 
+/** A claim that is lost, as long as the core has not heard so. */
+interface Loss {
+  /** What it has changed of it meanwhile. */
+  changes: Unwritten | null;
+}
+
 /** A claim whose node is gone. */
 interface Orphan {
   readonly key: string;
@@ -96,6 +102,7 @@ export class ClaimTable {
   private readonly queue = new Ring<Claim>();
   private readonly orphans = new Ring<Orphan>();
   private readonly unwritten = new Ring<Unwritten>();
+  private readonly losses = new Map<string, Loss>();
   private writes = 0;
   private underWay = 0;
   private isPumping = false;
@@ -173,8 +180,12 @@ export class ClaimTable {
     for (const claim of this.claims.values()) if (claim.state === State.HELD) yield* claim.entries;
   }
 
-  /** Changes a value of a claim that is here. Of one that is not, nothing is written. [CLU-20] */
+  /**
+   * Changes a value of a claim that is here. Of one that is not, nothing is written; and as long as the core has not heard that it is lost, what it changes counts as unwritten: else it would
+   * go on as if the claim were its own, and publish a will, say, that another node publishes. [CLU-20]
+   */
   put(key: string, name: string, value: Uint8Array | null): void {
+    if (this.isChangedInVain(key)) return;
     const claim = this.claims.get(key);
     if (claim?.state !== State.HELD) return;
     if (value === null && !claim.entries.delete(name)) return;
@@ -184,6 +195,7 @@ export class ClaimTable {
 
   /** A claim that nobody else can have begins with its first value, and ends with its last. */
   create(key: string, name: string, value: Uint8Array): void {
+    if (this.isChangedInVain(key)) return; // the core takes it for its own still
     const claim = new Claim(key, 'force', NOBODY);
     claim.state = State.HELD;
     this.claims.set(key, claim);
@@ -346,11 +358,22 @@ export class ClaimTable {
 
   private changed(claim: Claim): void {
     this.written++;
-    if (claim.unwritten === null) {
-      claim.unwritten = { ticket: this.written, isDone: false };
-      this.unwritten.push(claim.unwritten);
-    }
+    claim.unwritten ??= this.unwrittenFromHere();
     this.enqueue(claim);
+  }
+
+  private isChangedInVain(key: string): boolean {
+    const loss = this.losses.get(key);
+    if (loss === undefined) return false;
+    this.written++;
+    loss.changes ??= this.unwrittenFromHere();
+    return true;
+  }
+
+  private unwrittenFromHere(): Unwritten {
+    const changes = { ticket: this.written, isDone: false };
+    this.unwritten.push(changes);
+    return changes;
   }
 
   private enqueue(claim: Claim): void {
@@ -465,11 +488,13 @@ export class ClaimTable {
   private lose(claim: Claim): void {
     const { key, covered, unwritten, next } = claim;
     this.drop(claim);
+    const loss: Loss = { changes: null };
+    this.losses.set(key, loss);
     this.around.tell((events) => {
+      if (this.losses.get(key) === loss) this.losses.delete(key);
       events.claimLost(key);
       // Not before: what waits for these changes is told otherwise now.
-      this.settle(covered);
-      this.settle(unwritten);
+      for (const changes of [covered, unwritten, loss.changes]) this.settle(changes);
     });
     if (next !== null) this.begin(new Claim(key, next.demand, next.asker));
   }
