@@ -46,6 +46,7 @@ const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (v
     backplane: { flag: '--backplane', place: 'backplane.urls' },
     cluster: { flag: '--cluster', place: 'backplane.cluster' },
     node: { flag: '--node', place: 'backplane.node' },
+    replicas: { flag: '--replicas', place: 'backplane.replicas' },
     frontSecret: { flag: '--front-secret', place: 'front.secret_file' },
     frontId: { flag: '--front-id', place: 'front.id' },
     http: { flag: '--http', place: 'http.listen', written: listenAddressText },

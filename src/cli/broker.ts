@@ -123,6 +123,12 @@ export function addBrokerCommand(program: Command): void {
       'what this broker is called there, and no other, of which it takes the place; else the name of the machine, and something random',
     )
     .option(
+      '--replicas <number>',
+      'how many servers of NATS keep what is stored: 3 (or 5) outlive the loss of one (of two)',
+      wholeNumber(1, 5),
+      backplane.replicas,
+    )
+    .option(
       '--front-secret <file>',
       'clients may come through a front that has the same secret ("jsp gateway --udp"); "jsp keygen --front" makes it',
     )

@@ -460,6 +460,7 @@ describe('what a node changes of a claim that it has lost, and its core has not 
     gone.disconnect();
     w.pass(50);
     expect(w.table.holderOf('d/d')).toBe('a');
+    w.cut('a'); // it cannot have it back
     w.node('a').table.lapse();
     const reader = reading(w.node('a'), 'd', 'log/#');
     expect(reader.take()).toEqual([]);

@@ -52,6 +52,18 @@ export class NatsServer {
     return server;
   }
 
+  /** Servers that are one cluster. */
+  static async startCluster(program: string, count: number): Promise<NatsServer[]> {
+    const ports = await Promise.all(Array.from({ length: count }, freePort));
+    const routes = ports.map((port) => `"nats://127.0.0.1:${port}"`).join(', ');
+    return await Promise.all(
+      ports.map((port, i) => {
+        const cluster = `cluster { name: "c", listen: "127.0.0.1:${port}", routes: [${routes}] }`;
+        return NatsServer.start(program, { config: `server_name: "s${i + 1}"\n${cluster}` });
+      }),
+    );
+  }
+
   get url(): string {
     return `nats://127.0.0.1:${this.port}`;
   }

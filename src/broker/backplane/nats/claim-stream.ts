@@ -8,7 +8,13 @@ import { JspError } from '../../../base/errors.ts';
 import { type BucketEntry, type ClaimBucket, WriteFault } from '../claims/claim-bucket.ts';
 import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
+import { reasonOf } from './replicas.ts';
 import { findOrMake } from './stream-config.ts';
+
+/** The bucket of the claims of a cluster. */
+export function claimsBucket(cluster: string): string {
+  return `jsp_${cluster}_claims`;
+}
 
 export class NatsClaimStream implements ClaimBucket {
   private readonly line: NatsLine;
@@ -36,7 +42,7 @@ export class NatsClaimStream implements ClaimBucket {
     { cluster, replicas }: { cluster: string; replicas: number },
   ): Promise<NatsClaimStream> {
     const { jetstream } = modules;
-    const bucket = `jsp_${cluster}_claims`;
+    const bucket = claimsBucket(cluster);
     try {
       const manager = await jetstream.jetstreamManager(line.nats, { timeout: OPEN_MS });
       const claims = new NatsClaimStream(modules, line, manager, bucket);
@@ -45,7 +51,7 @@ export class NatsClaimStream implements ClaimBucket {
     } catch (error) {
       throw new JspError(
         'ERR_JSP_BACKPLANE_FAILED',
-        `NATS does not let this broker keep what belongs to sessions (stream KV_${bucket}): ${(error as Error).message}.`,
+        `NATS does not let this broker keep what belongs to sessions (stream KV_${bucket}): ${reasonOf(error, replicas)}.`,
         { cause: error },
       );
     }

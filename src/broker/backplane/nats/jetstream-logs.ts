@@ -7,6 +7,7 @@ import { withDefaultLog } from '../../core/store/retention.ts';
 import type { LogOptions, LogRecord } from '../../core/store-port.ts';
 import { ClusterLog, type Tell } from '../log/cluster-log.ts';
 import { JetStreamLog, type JetStreamSurroundings } from './jetstream-log.ts';
+import { reasonOf } from './replicas.ts';
 
 export interface JetStreamLogsSurroundings extends JetStreamSurroundings {
   readonly clock: Clock;
@@ -38,7 +39,7 @@ export class JetStreamLogs {
     // One behind the other: servers of NATS make streams one at a time.
     for (const log of withDefaultLog(logs)) {
       const { stream, extent } = await JetStreamLog.open(log, surroundings).catch((error) => {
-        const what = `NATS does not keep log "${log.name}" (${(error as Error).message})`;
+        const what = `NATS does not keep log "${log.name}": ${reasonOf(error, asked.replicas)}`;
         throw new JspError('ERR_JSP_BACKPLANE_FAILED', `${what}.`, { cause: error });
       });
       const { clock, push, onPlaced } = surroundings;

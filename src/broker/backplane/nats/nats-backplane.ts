@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { JspError } from '../../../base/errors.ts';
 import { MILLISECOND } from '../../../base/time.ts';
 import type { Clock, TimerHandle } from '../../../udp/clock.ts';
+import { withDefaultLog } from '../../core/store/retention.ts';
 import type {
   Backplane,
   BackplaneMetrics,
@@ -14,6 +15,7 @@ import type {
 } from '../backplane.ts';
 import { ClusterStore, StoreNews } from '../cluster-store.ts';
 import type { BackplaneOptions } from '../options.ts';
+import { claimsBucket } from './claim-stream.ts';
 import { JetStreamLogs } from './jetstream-logs.ts';
 import { NatsLine } from './line.ts';
 import { NatsLive } from './live.ts';
@@ -22,8 +24,10 @@ import { NatsClaims } from './nats-claims.ts';
 import { type NatsParts, NatsPort } from './nats-port.ts';
 import { News } from './news.ts';
 import { NodeMessages } from './node-messages.ts';
-import { NatsNodes } from './nodes.ts';
-import { NatsValues } from './values.ts';
+import { NatsNodes, nodesBucket } from './nodes.ts';
+import { keepBy } from './replicas.ts';
+import { streamName } from './stream-config.ts';
+import { NatsValues, valuesStream } from './values.ts';
 
 /** @throws {JspError} ERR_JSP_BACKPLANE_UNAVAILABLE, ERR_JSP_BACKPLANE_FAILED */
 export async function openNats(
@@ -184,6 +188,12 @@ export class NatsBackplane implements Backplane {
       tell: (tell) => news.push(tell),
       onNews: () => storeNews.push(() => {}),
     });
+    const streams = [
+      `KV_${nodesBucket(cluster)}`,
+      `KV_${claimsBucket(cluster)}`,
+      valuesStream(cluster),
+    ].concat(withDefaultLog(configured).map(({ name }) => streamName(cluster, name)));
+    await keepBy(await modules.jetstream.jetstreamManager(lines.store.nats), streams, replicas);
     const store = new ClusterStore(logs.logs, claims, storeNews);
     const parts = {
       ...{ live, messages, nodes, logs, store, storeNews },

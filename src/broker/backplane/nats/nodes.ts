@@ -9,6 +9,7 @@ import type { NodeRecord, OwnRecord } from '../backplane.ts';
 import { isNodeName } from '../node-name.ts';
 import type { NatsLine } from './line.ts';
 import { type NatsModules, patiently } from './modules.ts';
+import { reasonOf } from './replicas.ts';
 
 export interface NodesListener {
   came(node: string): void;
@@ -25,6 +26,11 @@ interface Known {
   record: NodeRecord;
   /** Monotonic, ms: when its last entry came. */
   heardMs: number;
+}
+
+/** The bucket of those who are of a cluster. */
+export function nodesBucket(cluster: string): string {
+  return `jsp_${cluster}_nodes`;
 }
 
 export class NatsNodes {
@@ -77,7 +83,7 @@ export class NatsNodes {
       // What was made just now, by another node perhaps, is there for everybody only after a while.
       const nodes = await patiently(async () => {
         const limits = { ttl: LEASE_MS, history: 1, replicas };
-        const bucket = await new kv.Kvm(line.nats).create(`jsp_${cluster}_nodes`, limits);
+        const bucket = await new kv.Kvm(line.nats).create(nodesBucket(cluster), limits);
         const joined = new NatsNodes(bucket, line, own, nowMs);
         await joined.write();
         return joined;
@@ -90,7 +96,7 @@ export class NatsNodes {
       const { message } = error as Error;
       const because = /jetstream/i.test(message)
         ? `it has no JetStream for this account (${message}): start it with -js`
-        : message;
+        : reasonOf(error, replicas);
       throw new JspError(
         'ERR_JSP_BACKPLANE_FAILED',
         `NATS does not let this broker join the cluster: ${because}.`,

@@ -13,6 +13,7 @@ import type { ValuePort } from '../../core/backplane/value-port.ts';
 import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
 import type { News } from './news.ts';
+import { reasonOf } from './replicas.ts';
 import { findOrMake } from './stream-config.ts';
 import { subjectOf, topicOf } from './subjects.ts';
 import { decodeChange, encodeChange, type PlacedChange } from './value-form.ts';
@@ -60,6 +61,11 @@ interface Marker {
   readonly atMs: number;
 }
 
+/** The stream of the last values of a cluster. */
+export function valuesStream(cluster: string): string {
+  return `JSP_${cluster.replaceAll('_', '%5F')}_retained`;
+}
+
 export class NatsValues implements ValuePort {
   isComplete = false;
   written = 0;
@@ -95,7 +101,7 @@ export class NatsValues implements ValuePort {
     const { cluster, modules, line } = around;
     this.around = around;
     this.manager = manager;
-    this.stream = `JSP_${cluster.replaceAll('_', '%5F')}_retained`;
+    this.stream = valuesStream(cluster);
     this.prefix = `jsp.${cluster}.r.`;
     this.inbox = modules.transport.createInbox();
     line.subscribe(`${this.inbox}.*`, (message) => this.onAnswer(message));
@@ -115,7 +121,7 @@ export class NatsValues implements ValuePort {
       void values.close();
       throw new JspError(
         'ERR_JSP_BACKPLANE_FAILED',
-        `NATS does not let this broker keep last values (stream ${values.stream}): ${(error as Error).message}.`,
+        `NATS does not let this broker keep last values (stream ${values.stream}): ${reasonOf(error, around.replicas)}.`,
         { cause: error },
       );
     }
@@ -298,9 +304,7 @@ export class NatsValues implements ValuePort {
       storage: StorageType.File,
       duplicate_window: duplicateWindowMs * NANOS_A_MS,
     };
-    const { config: found } = await findOrMake(this.manager, config);
-    if (found.num_replicas !== replicas)
-      await this.manager.streams.update(this.stream, { num_replicas: replicas });
+    await findOrMake(this.manager, config);
   }
 
   /** The line is up again. */
