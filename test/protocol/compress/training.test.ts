@@ -63,6 +63,29 @@ describe('a trained dictionary', () => {
     );
   });
 
+  test('of more samples than it is made of has all kinds, though they take turns', () => {
+    const kinds = ['pressure of the pump', 'heading of the vessel', 'depth below the keel'];
+    const samples = Array.from({ length: 24 * 64 }, (_, i) =>
+      Buffer.from(`${i * 7919} ${kinds[i % kinds.length]} ${i * 31}`),
+    );
+    const total = samples.reduce((sum, { length }) => sum + length, 0);
+    const dictionary = Buffer.from(trainDictionary(samples, { bytes: DICTIONARY_BYTES_MIN * 2 }));
+    expect(total).toBeGreaterThan(3 * 128 * DICTIONARY_BYTES_MIN);
+    for (const kind of kinds) expect(dictionary.includes(kind)).toBe(true);
+  });
+
+  test('has nothing of what stands so far behind in a message that no match reaches from there', () => {
+    const samples = Array.from({ length: SAMPLES_MIN }, (_, i) => {
+      const sample = Buffer.alloc(70_000, `${i}`);
+      sample.write('near enough, and in all', 60_000);
+      sample.write('too far behind, although in all', 65_600);
+      return sample;
+    });
+    const dictionary = Buffer.from(trainDictionary(samples, { bytes: 256 }));
+    expect(dictionary.includes('near enough, and in all')).toBe(true);
+    expect(dictionary.includes('too far')).toBe(false);
+  });
+
   test('of the small JSON of the corpus makes other such messages less than half as long, its name included', () => {
     for (const { name, kinds, samples } of corpus()) {
       if (name !== 'JSON of 100 to 200 B') continue;
