@@ -416,7 +416,7 @@ export class Endpoint {
     if (this.place === null || batch.isHandedOver) return false;
     const seat = this.place.fellowOf(batch.data[i], at);
     if (seat < 0) return false;
-    this.foreign.push(i, seat);
+    this.foreign.push(i, seat, at);
     this.counters.datagramsForeign++;
     return true;
   }

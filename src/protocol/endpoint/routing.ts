@@ -124,9 +124,12 @@ export class ForeignPackets {
   readonly index: number[] = [];
   /** The seats of the fellows whose they are. */
   readonly seat: number[] = [];
+  /** Where in each its destination id begins. */
+  readonly idAt: number[] = [];
 
-  push(index: number, seat: number): void {
+  push(index: number, seat: number, idAt: number): void {
     this.index[this.count] = index;
+    this.idAt[this.count] = idAt;
     this.seat[this.count++] = seat;
   }
 }

@@ -1,6 +1,7 @@
 /**
  * The other workers at a worker's address, its fellows: whose a packet is, by the seat in its connection id, and how it gets there. To each leads a
- * channel: a message port, and for each way a number in shared memory, the bytes that were sent and not taken yet, which bounds them. [WRK-3] [WRK-4]
+ * channel: a message port, and for each way a number in shared memory, the bytes that were sent and not taken yet, by which
+ * `FairShare` bounds them. [WRK-3] [WRK-4]
  *
  * One message holds all that a batch brought for one fellow:
  *
@@ -14,6 +15,7 @@ import { type ConnectionIdSource, RoutableIds, ServerIdSource } from '../../prot
 import { type EcnCodepoint, ReceiveBatch } from '../../protocol/datagram/index.ts';
 import type { ForeignPackets, WorkerPlace } from '../../protocol/endpoint/index.ts';
 import type { DatagramSocket } from '../../udp/datagram-socket.ts';
+import { FairShare } from './fair-share.ts';
 
 /** One end of the channel between two workers; the other end has `sent` and `taken` the other way round. */
 export interface Channel {
@@ -54,6 +56,7 @@ interface HandedOver {
 interface Fellow {
   readonly port: MessagePort;
   readonly outgoing: Int32Array;
+  readonly share: FairShare;
 }
 
 /** A worker's place among its fellows. */
@@ -71,6 +74,8 @@ export class Fellows implements WorkerPlace {
   private readonly seats: Int32Array;
   private readonly seat: number;
   private readonly bySeat = new Map<number, Fellow>();
+  /** Which datagrams of the batch are handed over, while they are. */
+  private readonly taken: number[] = [];
   private readonly received = new ReceiveBatch({ isHandedOver: true });
 
   /**
@@ -93,7 +98,7 @@ export class Fellows implements WorkerPlace {
 
   /** Somebody is there from now on, until the other end of the channel is gone. */
   meet({ seat, port, outgoing, incoming }: Channel): void {
-    this.bySeat.set(seat, { port, outgoing: new Int32Array(outgoing) });
+    this.bySeat.set(seat, { port, outgoing: new Int32Array(outgoing), share: new FairShare() });
     const waiting = new Int32Array(incoming);
     port.on('message', (message: HandedOver) => {
       Atomics.sub(waiting, 0, message.bytes.length);
@@ -140,54 +145,54 @@ export class Fellows implements WorkerPlace {
     for (let start = 0, end = 0; start < foreign.count; start = end) {
       const seat = foreign.seat[start];
       for (end = start + 1; end < foreign.count && foreign.seat[end] === seat; end++);
-      this.send(seat, batch, foreign.index, start, end);
+      this.send(seat, batch, foreign, start, end);
     }
   }
 
   private send(
     seat: number,
     batch: ReceiveBatch,
-    index: readonly number[],
+    { idAt, index }: ForeignPackets,
     start: number,
     end: number,
   ): void {
-    const { counters } = this;
+    const { counters, taken } = this;
     const fellow = this.bySeat.get(seat);
-    const waiting = fellow === undefined ? WAITING_BYTES_MAX : Atomics.load(fellow.outgoing, 0);
+    taken.length = 0;
     let bytes = 0;
-    let last = start;
-    for (; last < end; last++) {
-      const more = HEAD_BYTES + batch.data[index[last]].length;
-      if (waiting + bytes + more > WAITING_BYTES_MAX) break;
-      bytes += more;
+    if (fellow !== undefined) {
+      fellow.share.settle(Atomics.load(fellow.outgoing, 0));
+      for (let n = start; n < end; n++) {
+        const i = index[n];
+        const data = batch.data[i];
+        const more = HEAD_BYTES + data.length;
+        if (!fellow.share.take(more, batch.host[i], data, idAt[n])) continue;
+        taken.push(i);
+        bytes += more;
+      }
     }
-    counters.handOversDropped += end - last;
-    if (fellow === undefined || last === start) return;
-    const message = this.packed(batch, index, start, last, bytes);
+    counters.handOversDropped += end - start - taken.length;
+    if (fellow === undefined || taken.length === 0) return;
+    const message = this.packed(batch, bytes);
     Atomics.add(fellow.outgoing, 0, bytes);
     fellow.port.postMessage(message, [message.bytes.buffer as ArrayBuffer]);
-    counters.handedOver += last - start;
+    counters.handedOver += taken.length;
   }
 
-  private packed(
-    batch: ReceiveBatch,
-    index: readonly number[],
-    start: number,
-    end: number,
-    length: number,
-  ): HandedOver {
+  private packed(batch: ReceiveBatch, length: number): HandedOver {
     const bytes = new Uint8Array(length);
-    const head = new Uint32Array(bytes.buffer, 0, (end - start) * HEAD_NUMBERS);
+    const head = new Uint32Array(bytes.buffer, 0, this.taken.length * HEAD_NUMBERS);
     const addresses: string[] = [];
     let at = head.byteLength;
-    for (let n = start, h = 0; n < end; n++, h += HEAD_NUMBERS) {
-      const i = index[n];
+    let h = 0;
+    for (const i of this.taken) {
       const data = batch.data[i];
       const own = this.socket?.hostOfLocal?.(batch.local[i]) ?? '';
       head[h] = data.length;
       head[h + 1] = batch.port[i];
       head[h + 2] = batch.ecnOf(i);
       head[h + 3] = (placeOf(addresses, batch.host[i]) << 16) | placeOf(addresses, own);
+      h += HEAD_NUMBERS;
       bytes.set(data, at);
       at += data.length;
     }
@@ -227,8 +232,6 @@ function placeOf(addresses: string[], address: string): number {
   return known >= 0 ? known : addresses.push(address) - 1;
 }
 
-/** A worker that does nothing for a moment has as much in its socket. */
-export const WAITING_BYTES_MAX = 1_048_576;
 /** In {@link CommonGround.seats}. */
 export const NO_SEAT = -1;
 const HEAD_NUMBERS = 4;

@@ -5,7 +5,8 @@ import { Prng } from '../../../src/base/random.ts';
 import { ServerIdSource } from '../../../src/protocol/crypto/index.ts';
 import { type EcnCodepoint, ReceiveBatch } from '../../../src/protocol/datagram/index.ts';
 import type { ForeignPackets } from '../../../src/protocol/endpoint/index.ts';
-import { type Channel, Fellows, NO_SEAT, WAITING_BYTES_MAX } from '../../../src/transport/workers/fellows.ts';
+import { FairShare, SHARE_BYTES_MAX, WAITING_BYTES_MAX } from '../../../src/transport/workers/fair-share.ts';
+import { type Channel, Fellows, NO_SEAT } from '../../../src/transport/workers/fellows.ts';
 import type { DatagramSocket } from '../../../src/udp/datagram-socket.ts';
 
 interface Arrived {
@@ -63,7 +64,14 @@ function taken(fellows: Fellows, count: number): Promise<Arrived[]> {
 
 function allForeign(count: number, seat: number): ForeignPackets {
   const all = Array.from({ length: count }, (_, i) => i);
-  return { count, index: all, seat: all.map(() => seat), push: () => {} };
+  return { count, index: all, seat: all.map(() => seat), idAt: all.map(() => 1), push: () => {} };
+}
+
+/** A packet to a connection id of this number. */
+function datagramTo(id: number, bytes: number): Uint8Array {
+  const data = new Uint8Array(bytes);
+  new DataView(data.buffer).setUint32(4, id);
+  return data;
 }
 
 /** A socket with numbers of its own for its addresses. */
@@ -115,7 +123,7 @@ test('datagrams are handed over as they came, with addresses, ECN and the own ad
 test('what waits for another worker is bounded, what comes beyond is counted, and there is room again when it was taken [WRK-4]', async () => {
   const { one, other } = pair();
   const batch = new ReceiveBatch();
-  for (let i = 0; i < 100; i++) batch.push(new Uint8Array(16_384), '192.0.2.1', 1);
+  for (let i = 0; i < 100; i++) batch.push(datagramTo(i, 16_384), `192.0.${i}.1`, 1);
   const arrived = taken(other, Math.floor(WAITING_BYTES_MAX / 16_400));
   one.handOver(batch, allForeign(100, 11));
   const { handedOver } = one.counters;
@@ -127,6 +135,67 @@ test('what waits for another worker is bounded, what comes beyond is counted, an
   const another = taken(other, 1);
   one.handOver(batch, allForeign(1, 11));
   expect(await another).toHaveLength(1);
+});
+
+test('who fills what waits for a worker, from whatever addresses, leaves room for the others, and has room again when it was taken [WRK-4]', async () => {
+  const { one, other } = pair();
+  const hand = (id: number, host: (i: number) => string, count: number): number => {
+    const batch = new ReceiveBatch();
+    for (let i = 0; i < count; i++) batch.push(datagramTo(id, 1_008), host(i), 1 + i);
+    const before = one.counters.handedOver;
+    one.handOver(batch, allForeign(count, 11));
+    return one.counters.handedOver - before;
+  };
+  const half = WAITING_BYTES_MAX / 2 / 1_024;
+  const share = SHARE_BYTES_MAX / 1_024;
+  // One connection, from an address of its own for each datagram.
+  expect(hand(1, (i) => `198.18.${i % 256}.${i >> 8}`, 4_000)).toBe(half);
+  // As many connections as it likes, from one network.
+  let ofNetwork = 0;
+  for (let id = 2; id < 40; id++) ofNetwork += hand(id, (i) => `203.0.113.${i}`, 100);
+  expect(ofNetwork).toBe(share);
+  expect(hand(50, () => '2001:db8:0:100::1', 100)).toBe(share);
+  expect(hand(51, (i) => `2001:db8:0:10${i}::1`, 10)).toBe(0);
+  // Somebody else.
+  expect(hand(60, () => '192.0.2.1', 10)).toBe(10);
+  const settled = half + 2 * share + 10;
+  await taken(other, settled);
+  expect(other.counters.takenOver).toBe(settled);
+  expect(hand(1, (i) => `198.18.${i % 256}.${i >> 8}`, 4_000)).toBe(half);
+});
+
+test('what waits is counted as by one that looks through all of it [WRK-4]', () => {
+  const step = fc.oneof(
+    fc.record({ id: fc.nat(12), network: fc.nat(12), bytes: fc.integer({ min: 1, max: 40_000 }) }),
+    fc.record({ take: fc.nat(400_000) }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+      const share = new FairShare();
+      let waiting: { id: number; network: number; bytes: number }[] = [];
+      const sum = (of: typeof waiting): number => of.reduce((total, { bytes }) => total + bytes, 0);
+      for (const each of steps) {
+        if ('take' in each) {
+          let left = each.take;
+          waiting = waiting.filter(({ bytes }) => {
+            left -= bytes;
+            return left < 0;
+          });
+          share.settle(sum(waiting));
+          continue;
+        }
+        const all = sum(waiting) + each.bytes;
+        const ofNetwork = sum(waiting.filter(({ network }) => network === each.network)) + each.bytes;
+        const ofId = sum(waiting.filter(({ id }) => id === each.id)) + each.bytes;
+        const isScarce = all > WAITING_BYTES_MAX / 2;
+        const isGranted =
+          all <= WAITING_BYTES_MAX &&
+          (!isScarce || (ofNetwork <= SHARE_BYTES_MAX && ofId <= SHARE_BYTES_MAX));
+        expect(share.take(each.bytes, `10.0.${each.network}.9`, datagramTo(each.id, 40), 1)).toBe(isGranted);
+        if (isGranted) waiting.push(each);
+      }
+    }),
+  );
 });
 
 test('one that is gone has no packets any more [WRK-3]', async () => {
