@@ -70,6 +70,18 @@ describe.runIf(native !== null)('ML-KEM-768 of Node', () => {
     expect(toHex(made[0]?.ciphertext as Uint8Array)).not.toBe(toHex(made[1]?.ciphertext as Uint8Array));
   });
 
+  test('draws a fresh key pair from the system, whatever seed its client has, which the one in JavaScript encapsulates to [HS-16]', () => {
+    const seed = new Uint8Array(KEM_SEED_BYTES).fill(3);
+    const keys = [1, 2].map(() => new HybridKemKey(seed, node));
+    expect(toHex(keys[0].share)).not.toBe(toHex(keys[1].share));
+    for (const key of keys) {
+      const made = encapsulate(key.share, new Uint8Array(KEM_RANDOM_BYTES).fill(5), nobleMlKem);
+      expect(toHex(key.decapsulate(made?.ciphertext as Uint8Array) as Uint8Array)).toBe(
+        toHex(made?.secret as Uint8Array),
+      );
+    }
+  });
+
   test('forgets its key when it is wiped', () => {
     const key = new HybridKemKey(new Uint8Array(KEM_SEED_BYTES), node);
     const made = encapsulate(key.share, new Uint8Array(KEM_RANDOM_BYTES).fill(5), node);

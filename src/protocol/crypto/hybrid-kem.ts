@@ -26,10 +26,10 @@ export class HybridKemKey implements KemKey {
   private readonly x25519: X25519KeyPair;
   private readonly mlKem: MlKemKeyPair;
 
-  /** @param seed - {@link KEM_SEED_BYTES} random bytes */
+  /** @param seed - {@link KEM_SEED_BYTES} random bytes; an ML-KEM that draws its own leaves those for it alone */
   constructor(seed: Uint8Array, mlKem: MlKem) {
     this.x25519 = x25519KeyPair(seed.subarray(0, X25519_BYTES));
-    this.mlKem = mlKem.keyPair(seed.subarray(X25519_BYTES));
+    this.mlKem = mlKem.freshKeyPair?.() ?? mlKem.keyPair(seed.subarray(X25519_BYTES));
     this.share = concatenate(this.x25519.publicKey, this.mlKem.encapsulationKey);
   }
 
@@ -95,6 +95,8 @@ export interface MlKem {
   readonly name: MlKemName;
   /** @param seed - {@link ML_KEM_SEED_BYTES} random bytes; the implementation keeps no view of them */
   keyPair(seed: Uint8Array): MlKemKeyPair;
+  /** A key pair of random bytes that the implementation draws itself, where that is cheaper than to be given them. */
+  freshKeyPair?(): MlKemKeyPair;
   /**
    * A fresh 32-byte secret for the owner of an encapsulation key; null when the key fails the modulus check of FIPS 203 section 7.2.
    *
