@@ -17,6 +17,7 @@ export class FakeBackplane implements BackplanePort {
   /** Nodes that are of the cluster beside this one. */
   readonly others = new Set<string>();
   isConnected = true;
+  messageBytesMax = Number.POSITIVE_INFINITY;
   /** What is wanted does not stand until the test says so. */
   takesLong = false;
   /** What was asked; a test takes out what it has seen. */

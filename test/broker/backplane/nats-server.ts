@@ -29,6 +29,7 @@ export class NatsServer {
   notes = '';
   private readonly program: string;
   private readonly folder = new ProgramFolder('jsp-nats-');
+  private readonly own: readonly string[];
   private process: ChildProcess | null = null;
   private ended: Promise<void> = Promise.resolve();
 
@@ -42,7 +43,13 @@ export class NatsServer {
     const own = [`listen: "127.0.0.1:${port}"`];
     const named = domain === undefined ? '' : `, domain: "${domain}"`;
     if (keepsStreams) own.push(`jetstream { store_dir: "${join(this.folder.path, 'store')}"${named} }`);
-    writeFileSync(join(this.folder.path, 'nats.conf'), `${[...own, config].join('\n')}\n`);
+    this.own = own;
+    this.configure(config);
+  }
+
+  /** Further lines of its configuration file, from its next start on. */
+  configure(config: string): void {
+    writeFileSync(join(this.folder.path, 'nats.conf'), `${[...this.own, config].join('\n')}\n`);
   }
 
   /** A server that runs. */

@@ -44,6 +44,7 @@ export class ModelNode
   implements Pick<Backplane, 'port' | 'store' | 'onNews' | 'close'>, BackplanePort, NatsListener
 {
   readonly node: string;
+  readonly messageBytesMax = Number.POSITIVE_INFINITY;
   readonly store: ModelStore;
   readonly values: ModelValues;
   onNews: () => void = () => {};

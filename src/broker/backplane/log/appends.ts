@@ -198,8 +198,10 @@ export class Appends {
     this.flow = Flow.FLOWING;
     this.sentAt = this.clock.now();
     this.refuseOvertaken();
+    const { recordBytesMax } = this.stream; // which may be less than it was
     for (let i = 0; i < waiting.length; i++) {
       const append = waiting.peek(i) as Append;
+      if (append.offset === 0 && append.body.length > recordBytesMax) append.offset = AppendFault.TOO_LARGE;
       if (append.offset !== 0) continue;
       append.isRefused = false;
       this.metrics.resent++;

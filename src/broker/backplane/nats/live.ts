@@ -68,6 +68,11 @@ export class NatsLive {
     });
   }
 
+  /** As the server has said when the line came up. */
+  get messageBytesMax(): number {
+    return (this.parts.line.nats.info?.max_payload ?? 0) - LIVE_HEAD_BYTES;
+  }
+
   publish(message: Uint8Array, topicEnd: number, priority: number, ttlMs: number, request: number): void {
     const { head, metrics } = this;
     const { line, number } = this.parts;
@@ -76,7 +81,7 @@ export class NatsLive {
       metrics.unsent++;
       return;
     }
-    if (message.length + LIVE_HEAD_BYTES > (line.nats.info?.max_payload ?? 0)) {
+    if (message.length > this.messageBytesMax) {
       metrics.tooLarge++;
       return;
     }

@@ -50,6 +50,11 @@ export async function openNats(
   const openAll = async () => {
     // The first tells what is wrong with all.
     const live = await open('live', true);
+    const payload = live.nats.info?.max_payload ?? PAYLOAD_BYTES_MIN;
+    if (payload < PAYLOAD_BYTES_MIN) {
+      const what = `NATS takes messages of at most ${payload} bytes, and brokers say more than that to each other: set its max_payload to ${PAYLOAD_BYTES_MIN} or more`;
+      throw new JspError('ERR_JSP_BACKPLANE_FAILED', `${what}.`);
+    }
     const [group, store, log] = await Promise.all([
       open('groups', false),
       open('store', false),
@@ -322,4 +327,6 @@ function nodeName(): string {
 /** A start takes no longer. */
 const OPEN_MS = 30_000;
 /** For so long a change that comes again is known. */
+/** A part of a message from node to node has 512 KiB [CLU-50], what belongs to a session a will and a note. */
+const PAYLOAD_BYTES_MIN = 640 * 1_024;
 const DUPLICATE_WINDOW_MS = 120_000;

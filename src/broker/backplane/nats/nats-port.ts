@@ -36,6 +36,10 @@ export class NatsPort implements BackplanePort {
     this.parts = parts;
   }
 
+  get messageBytesMax(): number {
+    return this.isConnected ? this.parts.live.messageBytesMax : Number.POSITIVE_INFINITY;
+  }
+
   get hasNews(): boolean {
     return !this.news.isEmpty;
   }

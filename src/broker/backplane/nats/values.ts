@@ -132,6 +132,11 @@ export class NatsValues implements ValuePort {
     return (this.around.line.nats.info?.max_payload ?? PAYLOAD_BYTES_MAX) - OVERHEAD_BYTES_MAX;
   }
 
+  /** Of a change with its record. */
+  private get bodyBytesMax(): number {
+    return (this.around.line.nats.info?.max_payload ?? PAYLOAD_BYTES_MAX) - HEADERS_BYTES_MAX;
+  }
+
   put(topic: string, record: Uint8Array | null, ifRevision: number): number {
     const { node, run } = this.around;
     const number = ++this.written;
@@ -183,6 +188,12 @@ export class NatsValues implements ValuePort {
       if (put.sentMs !== null) continue;
       if (this.latest.get(put.topic) !== put) {
         this.settle(put.number); // it is replaced already, and would come behind what has replaced it
+        continue;
+      }
+      if (put.body.length > this.bodyBytesMax) {
+        // NATS took it before it was started anew. It would be tried for ever, and whoever waits behind it with it.
+        this.around.onTrouble('a last value was not kept: NATS takes none so large any more');
+        this.settle(put.number);
         continue;
       }
       put.sentMs = nowMs();
@@ -442,6 +453,8 @@ const PULL_MS = 5_000;
 const PAYLOAD_BYTES_MAX = 1_024 * 1_024;
 /** Headers, and what a change has beside its record. */
 const OVERHEAD_BYTES_MAX = 512;
+/** Of those, the headers. */
+const HEADERS_BYTES_MAX = 256;
 const NANOS_A_MS = 1_000_000;
 const WRONG_LAST_SEQUENCE = 10_071;
 /** No room now, no leader now. */

@@ -12,6 +12,8 @@ export interface BackplanePort {
   readonly node: string;
   /** False: nothing comes and nothing goes. Live messages reach subscribers of this node alone; the rest waits, or is refused. */
   readonly isConnected: boolean;
+  /** Most bytes of a PUBLISH that the other nodes can be given now; infinite: that is not known, or nothing goes. It changes with the engine's configuration. */
+  readonly messageBytesMax: number;
   /** There is something to {@link tell}. */
   readonly hasNews: boolean;
   /** The last values of all nodes. */

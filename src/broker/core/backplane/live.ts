@@ -55,6 +55,11 @@ export class LiveMessages implements Partial<BackplaneEvents> {
     return this.port.isConnected;
   }
 
+  /** Most bytes of a message that other nodes can be given. */
+  get messageBytesMax(): number {
+    return this.port.messageBytesMax;
+  }
+
   /**
    * Hands a message, as subscribers of QoS 0 get it, to the other nodes.
    *
@@ -72,7 +77,8 @@ export class LiveMessages implements Partial<BackplaneEvents> {
   ): boolean {
     const { port, requests } = this;
     const { isConnected } = port;
-    const asks = unanswered !== null && isConnected;
+    const isTooLarge = message.length > port.messageBytesMax;
+    const asks = unanswered !== null && isConnected && !isTooLarge;
     const request = asks ? requests.add(message, priority, deadlineMs, unanswered) : 0;
     const isStored = (marks & PublishFlag.QOS1) !== 0;
     // The port copies the bytes: nobody else sees them like this.
@@ -81,6 +87,7 @@ export class LiveMessages implements Partial<BackplaneEvents> {
     port.publish(message, topicEndOf(message), priority, this.lifeOf(deadlineMs), request);
     message[1] &= ~marks;
     if (isStored) message[ID_END] = 0;
+    if (isTooLarge) unanswered?.(); // nobody elsewhere hears of it
     return isConnected;
   }
 

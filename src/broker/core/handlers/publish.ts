@@ -66,7 +66,8 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
   if (
     (flags & ~PublishFlag.COMPRESSED) !== 0 ||
     broker.routing.hasFilters ||
-    !broker.placements.isEmpty // [CLU-30] what waits to be placed goes first
+    !broker.placements.isEmpty || // [CLU-30] what waits to be placed goes first
+    isTooLargeForOthers(broker, message)
   ) {
     publishWhole(broker, publisher, message);
     return;
@@ -189,6 +190,14 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     if (isAsked) refuse(broker, publisher, id, ReasonCode.TOO_LARGE);
     else broker.notices.tell(channel.client, NoticeCode.LIMITED, 1, 'message bytes');
     return;
+  }
+  if (log === null && isTooLargeForOthers(broker, message)) {
+    // [CLU-5] As above: what its publisher waits for is done whole or not at all.
+    if (isAsked) {
+      refuse(broker, publisher, id, ReasonCode.TOO_LARGE, TOO_LARGE_FOR_OTHERS);
+      return;
+    }
+    broker.notices.tell(channel.client, NoticeCode.LIMITED, 1, 'message bytes of the cluster');
   }
   let isRetained = (flags & PublishFlag.RETAIN) !== 0;
   if (isRetained && !broker.retained.hasRoomFor(message)) {
@@ -372,6 +381,11 @@ export function offerStored(broker: BrokerState, channel: Channel, command: Uint
   broker.cluster?.live.publish(live, channel.priority, NEVER, PublishFlag.QOS1, null);
 }
 
+/** The engine behind a cluster takes no message so large. [CLU-5] */
+function isTooLargeForOthers({ cluster }: BrokerState, message: Uint8Array): boolean {
+  return cluster !== null && message.length > cluster.live.messageBytesMax;
+}
+
 /** Nobody here was offered the latest message, and no other node may want it. */
 function isForNobody({ fanOut, cluster }: BrokerState): boolean {
   return fanOut.offered === 0 && cluster?.port.isConnected !== true;
@@ -492,4 +506,5 @@ const NO_TERMS: Terms = { ttlMs: NEVER, deliveryClass: DeliveryClass.DURABLE, re
 /** What a message keeps of its flags. */
 const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
 const POOLED_BYTES_MAX = 1_024;
+const TOO_LARGE_FOR_OTHERS = 'The message is larger than the other nodes of the cluster can be given.';
 const DOLLAR = 0x24;
