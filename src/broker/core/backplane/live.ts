@@ -55,9 +55,9 @@ export class LiveMessages implements Partial<BackplaneEvents> {
     return this.port.isConnected;
   }
 
-  /** Most bytes of a message that other nodes can be given. */
-  get messageBytesMax(): number {
-    return this.port.messageBytesMax;
+  /** The other nodes cannot be given a message so large. [CLU-5] */
+  isTooLarge(message: Uint8Array): boolean {
+    return message.length > this.port.messageBytesMax;
   }
 
   /**
@@ -77,7 +77,7 @@ export class LiveMessages implements Partial<BackplaneEvents> {
   ): boolean {
     const { port, requests } = this;
     const { isConnected } = port;
-    const isTooLarge = message.length > port.messageBytesMax;
+    const isTooLarge = this.isTooLarge(message);
     const asks = unanswered !== null && isConnected && !isTooLarge;
     const request = asks ? requests.add(message, priority, deadlineMs, unanswered) : 0;
     const isStored = (marks & PublishFlag.QOS1) !== 0;

@@ -67,7 +67,7 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
     (flags & ~PublishFlag.COMPRESSED) !== 0 ||
     broker.routing.hasFilters ||
     !broker.placements.isEmpty || // [CLU-30] what waits to be placed goes first
-    isTooLargeForOthers(broker, message)
+    broker.cluster?.live.isTooLarge(message) === true
   ) {
     publishWhole(broker, publisher, message);
     return;
@@ -184,21 +184,15 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     return;
   }
   if (key !== null && isNamedAlready(broker, publisher, id, key)) return;
-  if (message.length > COMMAND_BYTES_MAX) {
-    // It is only with its topic in the place of the alias.
+  const isTooLarge = log === null && broker.cluster?.live.isTooLarge(message) === true;
+  if (message.length > COMMAND_BYTES_MAX || (isAsked && isTooLarge)) {
+    // It is only with its topic in the place of the alias; or for the engine of its cluster [CLU-5].
     counters.droppedTooLarge++;
     if (isAsked) refuse(broker, publisher, id, ReasonCode.TOO_LARGE);
     else broker.notices.tell(channel.client, NoticeCode.LIMITED, 1, 'message bytes');
     return;
   }
-  if (log === null && isTooLargeForOthers(broker, message)) {
-    // [CLU-5] As above: what its publisher waits for is done whole or not at all.
-    if (isAsked) {
-      refuse(broker, publisher, id, ReasonCode.TOO_LARGE, TOO_LARGE_FOR_OTHERS);
-      return;
-    }
-    broker.notices.tell(channel.client, NoticeCode.LIMITED, 1, 'message bytes of the cluster');
-  }
+  if (isTooLarge) broker.notices.tell(channel.client, NoticeCode.LIMITED, 1, 'message bytes of the cluster');
   let isRetained = (flags & PublishFlag.RETAIN) !== 0;
   if (isRetained && !broker.retained.hasRoomFor(message)) {
     // What its publisher waits for is done whole or not at all; other messages are handed on and not kept. [BRK-105]
@@ -381,11 +375,6 @@ export function offerStored(broker: BrokerState, channel: Channel, command: Uint
   broker.cluster?.live.publish(live, channel.priority, NEVER, PublishFlag.QOS1, null);
 }
 
-/** The engine behind a cluster takes no message so large. [CLU-5] */
-function isTooLargeForOthers({ cluster }: BrokerState, message: Uint8Array): boolean {
-  return cluster !== null && message.length > cluster.live.messageBytesMax;
-}
-
 /** Nobody here was offered the latest message, and no other node may want it. */
 function isForNobody({ fanOut, cluster }: BrokerState): boolean {
   return fanOut.offered === 0 && cluster?.port.isConnected !== true;
@@ -506,5 +495,4 @@ const NO_TERMS: Terms = { ttlMs: NEVER, deliveryClass: DeliveryClass.DURABLE, re
 /** What a message keeps of its flags. */
 const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
 const POOLED_BYTES_MAX = 1_024;
-const TOO_LARGE_FOR_OTHERS = 'The message is larger than the other nodes of the cluster can be given.';
 const DOLLAR = 0x24;
