@@ -7,7 +7,13 @@
 import { JspError } from '../base/errors.ts';
 import { Ring } from '../base/ring.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
-import { decodePublished, idAfter, isAfter, PUBLISH_RESULT_NAMES } from '../pubsub/acknowledgement.ts';
+import {
+  decodePublished,
+  idAfter,
+  idBehindUnanswered,
+  isAfter,
+  PUBLISH_RESULT_NAMES,
+} from '../pubsub/acknowledgement.ts';
 import { ReasonCode, reasonCodeName } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority, sendCommand } from '../pubsub/message-stream.ts';
 import type { Clock } from '../udp/clock.ts';
@@ -194,7 +200,8 @@ export class Sequence {
 
   /**
    * Sees to it that the broker takes numbers for new that it was not sent, and for known that it was. They begin anew where it has another session than the one that
-   * they were given for, and behind those of whoever else has had the session meanwhile.
+   * they were given for, and behind those of whoever else has had the session meanwhile: well behind, for what was taken of that by a broker which is cut off from the
+   * others now is known to none of them, and is stored later. [CLT-9]
    */
   private goOnBehind({ welcome }: Link): void {
     const taken = welcome?.lastIds[STREAM_PRIORITIES.indexOf(this.priority)] ?? 0;
@@ -202,7 +209,8 @@ export class Sequence {
     this.sessionEpoch = welcome?.epoch ?? 0;
     this.takenId = taken;
     if (isSame && this.lastId !== 0 && (taken === 0 || !isAfter(taken, this.lastId))) return;
-    this.lastId = taken;
+    const isOthers = welcome?.isPresent === true && (!isSame || taken !== 0);
+    this.lastId = isOthers ? idBehindUnanswered(taken) : taken;
     for (let i = 0; i < this.unanswered.length; i++) {
       this.lastId = idAfter(this.lastId);
       (this.unanswered.peek(i) as AcknowledgedMessage).id = this.lastId;

@@ -28,6 +28,9 @@ export const PUBLISH_RESULT_NAMES = ['stored', 'duplicate', 'noSubscriber', 'inM
 export const NACK_BACKOFF = 0xffff_ffff;
 /** Another one: it is not to be delivered again, for the reason that comes with it. */
 export const NACK_NEVER = 0xffff_fffe;
+/** Messages of a publishing stream that are taken and not answered, at which a broker reads it no longer. [BRK-84] */
+export const UNANSWERED_MAX = 4_096;
+const ID_MAX = 0xffff_ffff;
 
 /** result u8, and offset u64 where there is one (not negative) */
 export function encodePublished(id: number, isAll: boolean, result: PublishResult, offset = -1): Buffer {
@@ -152,7 +155,15 @@ export function isAfter(id: number, last: number): boolean {
 
 /** The id behind `last`, which is not 0. */
 export function idAfter(last: number): number {
-  return last >= 0xffff_ffff ? 1 : last + 1;
+  return last >= ID_MAX ? 1 : last + 1;
+}
+
+/**
+ * Behind all ids that a broker may have taken after `last` without an answer, and twice as far, for a stream is stopped when it has been read: whoever numbers on
+ * behind this one meets none of them. @param last - 0: there was none
+ */
+export function idBehindUnanswered(last: number): number {
+  return ((last - 1 + 2 * UNANSWERED_MAX) % ID_MAX) + 1;
 }
 
 function writeUint64(out: Buffer, at: number, value: number): void {

@@ -34,7 +34,8 @@ export async function playedBroker(options: BrokerClientOptions = {}) {
       stream.on('message', (message: Buffer) => {
         const id = message.readUInt32BE(4);
         if (message[0] === Command.HELLO) {
-          const { isPresent, epoch } = world;
+          const { epoch } = world;
+          const isPresent = world.isPresent && world.connections.length > 1;
           const rest = { expiryMs: 1, aliases: 0, messageBytesMax: 1e6, filtersMax: 1, serverTimeMs: 1 };
           stream.send(
             encodeWelcome(id, { version: 1, isPresent, epoch, lastIds, ...rest, credentialsMs: 0 }),

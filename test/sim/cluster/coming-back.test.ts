@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ClientPlan, DurablePlan, WeatherEvent } from '../broker/scenario.ts';
-import { runClusterWorld } from './run.ts';
+import { runClusterSeed, runClusterWorld } from './run.ts';
 
 /** Three brokers; a client at each, with a session that lasts, a durable subscription or one of its own, and a publisher. The world fails where a client ends, a promise is broken, or somebody is not settled in the end. */
 async function suffered(weather: WeatherEvent, isBound = false): Promise<Record<string, number>> {
@@ -59,3 +59,11 @@ test('clients that know the node alone which is cut off are let in without their
   expect(totals['clients, offline, MOVED']).toBe(2);
   expectBack(totals, 2);
 });
+
+test.each([502_894, 502_908])(
+  'a process that takes up a session elsewhere loses nothing to what the node that was cut off stores later (seed %i) [CLT-9]',
+  async (seed) => {
+    const totals = (await runClusterSeed(seed)).toObject() as Record<string, number>;
+    expect(totals.runs).toBe(1);
+  },
+);

@@ -3,7 +3,7 @@
  * exact. Where the node is gone they are what was known to be stored at some offset of each log; what came behind that, the logs know: they are read from there. [CLU-28]
  */
 
-import { idAfter, isAfter } from '../../../pubsub/acknowledgement.ts';
+import { idAfter, idBehindUnanswered, isAfter } from '../../../pubsub/acknowledgement.ts';
 import { ReasonCode } from '../../../pubsub/command.ts';
 import { SEQUENCES } from '../../../pubsub/session-commands.ts';
 import type { Publishers } from '../publishing/publishers.ts';
@@ -205,7 +205,8 @@ export class ClaimedIds implements Partial<StoreEvents> {
       let last = ids.last[sequence];
       // Each log has them in order, and all together perhaps not.
       for (const id of stored[sequence].sort((a, b) => (a === b ? 0 : isAfter(a, b) ? 1 : -1))) {
-        const isGap = last !== 0 && isAfter(id, last);
+        // A wide one was left by a client that has taken the session up. [CLT-9]
+        const isGap = last !== 0 && isAfter(id, last) && !isAfter(id, idBehindUnanswered(last));
         for (
           let at = idAfter(last);
           isGap && at !== id && missing.length < IDS_OF_SESSION_MAX;

@@ -4,7 +4,7 @@
  */
 
 import { Ring } from '../../../base/ring.ts';
-import { encodePublished, type PublishResult } from '../../../pubsub/acknowledgement.ts';
+import { encodePublished, type PublishResult, UNANSWERED_MAX } from '../../../pubsub/acknowledgement.ts';
 import { encodeRefused, ReasonCode } from '../../../pubsub/command.ts';
 import type { Channel } from '../delivery/client.ts';
 import type { LogPort } from '../store-port.ts';
@@ -156,7 +156,7 @@ export class Receipts {
 
   /** Leaves the stream unread while too much of it waits. [BRK-84] */
   private holdOrRelease(): void {
-    const share = Math.max(this.waiting.length / WAITING_MAX, this.bytes / WAITING_BYTES_MAX);
+    const share = Math.max(this.waiting.length / UNANSWERED_MAX, this.bytes / WAITING_BYTES_MAX);
     if (!this.isHeld && share >= 1) {
       this.isHeld = true;
       this.channel.hold();
@@ -178,8 +178,7 @@ function isInStep(first: Receipt, second: Receipt): boolean {
 }
 
 const NO_OFFSET = -1;
-/** Messages of a stream that wait for their PUBLISHED, and their bytes, at which it is no longer read. [BRK-84] */
-const WAITING_MAX = 4_096;
+/** Bytes of the messages of a stream that wait for their PUBLISHED, at which it is no longer read. [BRK-84] */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.STORE_FULL]: 'The log of this topic is full.',
