@@ -200,8 +200,8 @@ export class Sequence {
 
   /**
    * Sees to it that the broker takes numbers for new that it was not sent, and for known that it was. They begin anew where it has another session than the one that
-   * they were given for, and behind those of whoever else has had the session meanwhile: well behind, for what was taken of that by a broker which is cut off from the
-   * others now is known to none of them, and is stored later. [CLT-9]
+   * they were given for, and behind those of whoever else has had the session: well behind, for a broker that is cut off from its cluster may have taken more of them,
+   * which the others do not know, and stores them later. [CLT-9]
    */
   private goOnBehind({ welcome }: Link): void {
     const taken = welcome?.lastIds[STREAM_PRIORITIES.indexOf(this.priority)] ?? 0;

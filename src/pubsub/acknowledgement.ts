@@ -159,8 +159,9 @@ export function idAfter(last: number): number {
 }
 
 /**
- * Behind all ids that a broker may have taken after `last` without an answer, and twice as far, for a stream is stopped when it has been read: whoever numbers on
- * behind this one meets none of them. @param last - 0: there was none
+ * An id behind all that a broker may have taken after `last` without an answer: twice as far behind, for a stream is stopped only when what had come has been read.
+ *
+ * @param last - 0: there was none
  */
 export function idBehindUnanswered(last: number): number {
   return ((last - 1 + 2 * UNANSWERED_MAX) % ID_MAX) + 1;

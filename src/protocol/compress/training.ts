@@ -271,7 +271,7 @@ function wordAt(bytes: Uint8Array, at: number): number {
   return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
 }
 
-/** A dictionary is made of so many times its bytes: with twenty times as many samples it was as good. */
+/** A dictionary is made of so many times its bytes: with five times as many samples it was as good. */
 const TAUGHT_BY = 128;
 /** And of no more than this, which takes a few seconds. */
 const TAUGHT_BYTES_MAX = 2 * 1024 * 1024;

@@ -26,8 +26,8 @@ import { News } from './news.ts';
 import { NodeMessages } from './node-messages.ts';
 import { NatsNodes, nodesBucket } from './nodes.ts';
 import { keepBy } from './replicas.ts';
-import { streamName } from './stream-config.ts';
-import { NatsValues, valuesStream } from './values.ts';
+import { streamName, valuesStream } from './stream-config.ts';
+import { NatsValues } from './values.ts';
 
 /** @throws {JspError} ERR_JSP_BACKPLANE_UNAVAILABLE, ERR_JSP_BACKPLANE_FAILED */
 export async function openNats(
@@ -197,7 +197,8 @@ export class NatsBackplane implements Backplane {
       `KV_${nodesBucket(cluster)}`,
       `KV_${claimsBucket(cluster)}`,
       valuesStream(cluster),
-    ].concat(withDefaultLog(configured).map(({ name }) => streamName(cluster, name)));
+      ...withDefaultLog(configured).map(({ name }) => streamName(cluster, name)),
+    ];
     await keepBy(await modules.jetstream.jetstreamManager(lines.store.nats), streams, replicas);
     const store = new ClusterStore(logs.logs, claims, storeNews);
     const parts = {
@@ -326,7 +327,7 @@ function nodeName(): string {
 
 /** A start takes no longer. */
 const OPEN_MS = 30_000;
-/** For so long a change that comes again is known. */
 /** A part of a message from node to node has 512 KiB [CLU-50], what belongs to a session a will and a note. */
 const PAYLOAD_BYTES_MIN = 640 * 1_024;
+/** For so long a change that comes again is known. */
 const DUPLICATE_WINDOW_MS = 120_000;

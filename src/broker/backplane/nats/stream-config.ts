@@ -15,7 +15,16 @@ export interface StreamPlan {
 /** The stream of a log. Two logs, of whatever clusters, never have the same. */
 export function streamName(cluster: string, log: string): string {
   const token = log === RETAINED ? `%72${log.slice(1)}` : tokenOf(log);
-  return `JSP_${cluster.replaceAll('_', '%5F')}_${token}`;
+  return `${namePrefix(cluster)}${token}`;
+}
+
+/** The stream of the last values of a cluster, which no log's can be called. */
+export function valuesStream(cluster: string): string {
+  return `${namePrefix(cluster)}${RETAINED}`;
+}
+
+function namePrefix(cluster: string): string {
+  return `JSP_${cluster.replaceAll('_', '%5F')}_`;
 }
 
 /** What the subjects of a log begin with; the subject of a topic is behind it. */

@@ -14,7 +14,7 @@ import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
 import type { News } from './news.ts';
 import { reasonOf } from './replicas.ts';
-import { findOrMake } from './stream-config.ts';
+import { findOrMake, valuesStream } from './stream-config.ts';
 import { subjectOf, topicOf } from './subjects.ts';
 import { decodeChange, encodeChange, type PlacedChange } from './value-form.ts';
 
@@ -59,11 +59,6 @@ interface Behind {
 interface Marker {
   readonly revision: number;
   readonly atMs: number;
-}
-
-/** The stream of the last values of a cluster. */
-export function valuesStream(cluster: string): string {
-  return `JSP_${cluster.replaceAll('_', '%5F')}_retained`;
 }
 
 export class NatsValues implements ValuePort {
@@ -129,12 +124,12 @@ export class NatsValues implements ValuePort {
   }
 
   get recordBytesMax(): number {
-    return (this.around.line.nats.info?.max_payload ?? PAYLOAD_BYTES_MAX) - OVERHEAD_BYTES_MAX;
+    return this.payloadBytesMax - OVERHEAD_BYTES_MAX;
   }
 
-  /** Of a change with its record. */
-  private get bodyBytesMax(): number {
-    return (this.around.line.nats.info?.max_payload ?? PAYLOAD_BYTES_MAX) - HEADERS_BYTES_MAX;
+  /** Of a change with its headers. */
+  private get payloadBytesMax(): number {
+    return this.around.line.nats.info?.max_payload ?? PAYLOAD_BYTES_MAX;
   }
 
   put(topic: string, record: Uint8Array | null, ifRevision: number): number {
@@ -190,7 +185,7 @@ export class NatsValues implements ValuePort {
         this.settle(put.number); // it is replaced already, and would come behind what has replaced it
         continue;
       }
-      if (put.body.length > this.bodyBytesMax) {
+      if (put.body.length > this.payloadBytesMax - HEADERS_BYTES_MAX) {
         // NATS took it before it was started anew. It would be tried for ever, and whoever waits behind it with it.
         this.around.onTrouble('a last value was not kept: NATS takes none so large any more');
         this.settle(put.number);
