@@ -1,7 +1,7 @@
 /** What commands read from their command line and its surroundings: numbers, text, and the URL of the broker. */
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { JspError } from '../base/errors.ts';
 import type { StartPosition } from '../client/index.ts';
 import { makeFolderSync } from '../disk/make-folder.ts';
@@ -17,6 +17,24 @@ import { parseServerUrl } from '../transport/url.ts';
 import { knownServers } from './known-servers.ts';
 import { DEFAULT_STATE_DIRECTORY, URL_FILE } from './state-directory.ts';
 import { CommandError } from './terminal.ts';
+
+/** A fingerprint that begins as an option does: one of 64. */
+const DASHED_FINGERPRINT = /^-[\w-]{42}$/;
+
+/** Lets a command take fingerprints as they are printed, also those which begin with "-": commander alone reads such a one as an option. */
+export function takesFingerprints(command: Command): Command {
+  const parse = command.parseOptions.bind(command);
+  command.parseOptions = (args) => {
+    const found = parse(args);
+    while (DASHED_FINGERPRINT.test(found.unknown[0] ?? '')) {
+      const { operands, unknown } = parse(found.unknown.slice(1));
+      found.operands.push(found.unknown[0], ...operands);
+      found.unknown = unknown;
+    }
+    return found;
+  };
+  return command;
+}
 
 /** Parses a whole number from `min` to `max`; commander prints what is thrown, with the option's name. */
 export function wholeNumber(min: number, max: number): (text: string) => number {

@@ -17,7 +17,7 @@ import {
   type KeyEntry,
 } from '../broker/auth/options.ts';
 import { makeFolderSync } from '../disk/make-folder.ts';
-import { collect, parseDuration } from './arguments.ts';
+import { collect, parseDuration, takesFingerprints } from './arguments.ts';
 import { addAuditCommand } from './auth-audit.ts';
 import { addExplainCommand } from './auth-explain.ts';
 import { addTokenCommands } from './auth-token.ts';
@@ -64,14 +64,16 @@ export function addAuthCommand(program: Command): void {
     .command('identity')
     .description('key pairs of clients, as "jsp keygen --client" makes them, in a file that a broker reads')
     .helpCommand(false);
-  entryOptions(
-    identity
-      .command('add')
-      .description('let a client in by its key pair')
-      .argument('<fingerprint>', 'of that, 43 characters'),
+  takesFingerprints(
+    entryOptions(
+      identity
+        .command('add')
+        .description('let a client in by its key pair')
+        .argument('<fingerprint>', 'of that, 43 characters'),
+    ),
   ).action(addIdentity);
   listCommand(identity, 'identity');
-  revokeCommand(identity, 'identity', '<fingerprint-or-name>');
+  takesFingerprints(revokeCommand(identity, 'identity', '<fingerprint-or-name>'));
   addTokenCommands(auth);
   addExplainCommand(auth);
   addAuditCommand(auth);
@@ -106,8 +108,8 @@ function listCommand(parent: Command, table: AuthTable): void {
     .action((options: ListOptions) => list(table, options));
 }
 
-function revokeCommand(parent: Command, table: AuthTable, argument: string): void {
-  parent
+function revokeCommand(parent: Command, table: AuthTable, argument: string): Command {
+  return parent
     .command('revoke')
     .description('take it out of the file; the broker closes its connections when it reads that')
     .argument(argument, 'all of that name')

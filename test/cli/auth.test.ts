@@ -42,6 +42,23 @@ async function run(...args: string[]): Promise<{ out: string; err: string; code:
 const ISSUER = ['--issuer', 'https://issuer.example', '--audience', 'broker'];
 
 describe('jsp auth', () => {
+  test('takes a fingerprint that begins with a dash, as one of 64 does, before options and after them', async () => {
+    const file = ['--file', join(emptyFolder(), 'auth.toml')];
+    const names = [
+      '-pAIV1lKuN8Z6bHSkd0Eq3XT5o9mFcJgW2rYhLxQvM8',
+      '--file1KuN8Z6bHSkd0Eq3XT5o9mFcJgW2rYhLxQvMg',
+    ];
+    await run('auth', 'identity', 'add', names[0], '--name', 'one', ...file);
+    await run('auth', 'identity', 'add', '--name', 'two', ...file, names[1]);
+    const listed = async () =>
+      JSON.parse((await run('auth', 'identity', 'list', ...file, '--json')).out).identities;
+    expect(await listed()).toMatchObject(names.map((fingerprint) => ({ fingerprint })));
+    for (const name of names) await run('auth', 'identity', 'revoke', name, ...file);
+    expect(await listed()).toEqual([]);
+    const misspelt = run('auth', 'identity', 'add', names[0], '--nmae', 'one', ...file);
+    await expect(misspelt).rejects.toMatchObject({ code: 'commander.unknownOption' });
+  });
+
   test('makes keys, key pairs and tokens that a broker takes, and commands use', async () => {
     const folder = emptyFolder();
     const at = (name: string) => join(folder, name);
