@@ -1,14 +1,14 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import Fastify from 'fastify';
 import { Redis } from 'ioredis';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { startRedis, stopRedis } from '../peers/redis.ts';
 import type { GatewayPeer } from './peer.ts';
 
 const ROLE = 'proxy';
@@ -22,25 +22,13 @@ export const proxy: GatewayPeer = {
   async start() {
     const folder = mkdtempSync(join(tmpdir(), 'jsp-bench-redis-'));
     const path = join(folder, 'redis.sock');
-    const settings = [
-      '--port',
-      '0',
-      '--unixsocket',
-      path,
-      '--save',
-      '',
-      '--appendonly',
-      'no',
-      '--dir',
-      folder,
-    ];
-    const redis = spawn('redis-server', settings, { stdio: 'ignore' });
-    try {
-      await answering(redis, path);
-    } catch (error) {
+    const redis = await startRedis(
+      { path },
+      { port: '0', unixsocket: path, save: '', appendonly: 'no', dir: folder },
+    ).catch((error) => {
       rmSync(folder, { recursive: true, force: true });
       throw error;
-    }
+    });
     const child = fork(fileURLToPath(import.meta.url), [ROLE, path]);
     const [port] = (await once(child, 'message')) as [number];
     return {
@@ -52,8 +40,7 @@ export const proxy: GatewayPeer = {
       async stop() {
         child.disconnect();
         await once(child, 'exit');
-        redis.kill();
-        if (redis.exitCode === null) await once(redis, 'exit');
+        await stopRedis(redis);
         rmSync(folder, { recursive: true, force: true });
       },
     };
@@ -62,33 +49,6 @@ export const proxy: GatewayPeer = {
   isSubscribed: (text) => text.startsWith('{"type":"subscribed"'),
   isDelivery: (text) => text.startsWith('{"type":"message"'),
 };
-
-/** Resolves when Redis takes commands. */
-async function answering(server: ChildProcess, path: string): Promise<void> {
-  let failure: Error | null = null;
-  server.once('error', (error: NodeJS.ErrnoException) => {
-    failure =
-      error.code === 'ENOENT'
-        ? new Error(
-            'there is no redis-server: "apt-get install redis-server", or leave this peer out with --only jsp',
-          )
-        : error;
-  });
-  for (let i = 0; i < START_LOOKS; i++) {
-    if (failure !== null) throw failure;
-    const probe = new Redis({ path, lazyConnect: true, retryStrategy: () => null });
-    probe.on('error', () => {});
-    const isUp = await probe.ping().then(
-      () => true,
-      () => false,
-    );
-    probe.disconnect();
-    if (isUp) return;
-    await sleep(START_LOOK_MS);
-  }
-  server.kill();
-  throw new Error('redis-server does not answer');
-}
 
 async function serve(path: string): Promise<void> {
   const redis = new Redis({ path, enableAutoPipelining: true });
@@ -182,7 +142,5 @@ for i, topic in ipairs(KEYS) do
 end
 return ids`;
 const AS_TEXT = { binary: false } as const;
-const START_LOOKS = 100;
-const START_LOOK_MS = 50;
 
 if (process.argv[2] === ROLE) await serve(process.argv[3]);

@@ -2,7 +2,7 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer, connect as dial } from 'node:net';
+import { connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { startBroker } from '../../src/broker/index.ts';
 import { startMqtt } from '../../src/gateway/index.ts';
 import { generateIdentity } from '../../src/index.ts';
+import { freePort } from '../peers/free-port.ts';
 
 export interface MqttServer {
   readonly name: string;
@@ -104,15 +105,6 @@ async function answering(child: ChildProcess, port: number): Promise<void> {
     if (isThere) return;
     await sleep(50);
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function serve(): Promise<void> {

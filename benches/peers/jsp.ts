@@ -13,6 +13,7 @@ const PEER: Pick<BrokerPeer, 'connect'> = {
     const client = await connectClient(address);
     return {
       publish: (topic, payload) => void client.publish(topic, payload),
+      publishStored: (topic, payload) => client.publish(topic, payload, { qos: 1 }),
       async flood(topic, payload) {
         for (;;) {
           while (client.publish(topic, payload));
@@ -38,11 +39,11 @@ export const jsp = peerWith(0, 'jsp');
 export const jspWorkers = [peerWith(1, 'jsp 1 worker'), peerWith(2, 'jsp 2 workers')];
 
 function peerWith(workers: number, name: string): BrokerPeer {
-  return { ...PEER, name, startBroker: () => startedBroker(workers) };
+  return { ...PEER, name, startBroker: (store) => startedBroker(workers, store) };
 }
 
-async function startedBroker(workers: number): Promise<RunningBroker> {
-  const child = fork(fileURLToPath(import.meta.url), [BROKER_ROLE, `${workers}`]);
+async function startedBroker(workers: number, store?: string): Promise<RunningBroker> {
+  const child = fork(fileURLToPath(import.meta.url), [BROKER_ROLE, `${workers}`, ...(store ? [store] : [])]);
   const [address] = (await once(child, 'message')) as [string];
   return {
     address,
@@ -59,6 +60,7 @@ if (process.argv[2] === BROKER_ROLE) {
     identity: generateIdentity(),
     port: 0,
     workers: Number(process.argv[3]),
+    ...(process.argv[4] === undefined ? {} : { store: { directory: process.argv[4] } }),
   });
   process.on('disconnect', () => process.exit());
   process.send?.(broker.url);

@@ -1,35 +1,37 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer, connect as dial } from 'node:net';
+import { connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jetstream, jetstreamManager, StorageType } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
-import type { BrokerPeer } from '../broker/peer.ts';
+import { type BrokerPeer, STORED_TOPICS } from '../broker/peer.ts';
+import { freePort } from './free-port.ts';
 import { selfSigned } from './self-signed.ts';
 
-/** `nats-server` over TLS 1.3 with its own client: core NATS, nothing stored. The cipher is the one that the two agree on. */
+/** `nats-server` over TLS 1.3 with its own client: core NATS, and JetStream where messages are stored. The cipher is the one that the two agree on. */
 export const nats: BrokerPeer = {
   name: 'nats tls',
-  async startBroker() {
+  async startBroker(store) {
     const folder = mkdtempSync(join(tmpdir(), 'jsp-bench-nats-'));
     const { key, cert } = selfSigned('localhost');
     writeFileSync(join(folder, 'key.pem'), key);
     writeFileSync(join(folder, 'cert.pem'), cert);
     const port = await freePort();
-    writeFileSync(join(folder, 'nats.conf'), configuration(folder, port));
-    // Debian puts it where not everybody's PATH leads.
-    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
-    const server = spawn('nats-server', ['-c', join(folder, 'nats.conf')], { stdio: 'ignore', env });
+    writeFileSync(join(folder, 'nats.conf'), configuration(folder, port, store));
+    const server = spawn('nats-server', ['-c', join(folder, 'nats.conf')], { stdio: 'ignore', env: ENV });
     try {
       await started(server, port);
     } catch (error) {
       rmSync(folder, { recursive: true, force: true });
       throw error;
     }
+    const address = `tls://127.0.0.1:${port}`;
+    if (store !== undefined) await makeStream(address);
     return {
-      address: `tls://127.0.0.1:${port}`,
+      address,
       pid: server.pid as number,
       async stop() {
         server.kill();
@@ -39,10 +41,11 @@ export const nats: BrokerPeer = {
     };
   },
   async connect(address) {
-    const options = { servers: address, tls: { rejectUnauthorized: false } };
-    const connection = await connect(options);
+    const connection = await connect({ servers: address, ...ANY_CERTIFICATE });
+    const stream = jetstream(connection);
     return {
       publish: (topic, payload) => connection.publish(topic, payload),
+      publishStored: (topic, payload) => stream.publish(topic, payload),
       async flood(topic, payload) {
         for (;;) {
           for (let i = 0; i < FLOOD_BATCH; i++) connection.publish(topic, payload);
@@ -64,20 +67,20 @@ export const nats: BrokerPeer = {
   },
 };
 
-function configuration(folder: string, port: number): string {
+/** A stream in files. Whether a message is on the disk when it is acknowledged is a setting of the server. */
+async function makeStream(address: string): Promise<void> {
+  const connection = await connect({ servers: address, ...ANY_CERTIFICATE });
+  const { streams } = await jetstreamManager(connection);
+  await streams.add({ name: 'bench', subjects: [`${STORED_TOPICS}>`], storage: StorageType.File });
+  await connection.close();
+}
+
+function configuration(folder: string, port: number, store?: string): string {
   return `
+${store === undefined ? '' : `jetstream { store_dir: "${store}"${syncs() ? ', sync_interval: always' : ''} }`}
 listen: "127.0.0.1:${port}"
 tls { cert_file: "${join(folder, 'cert.pem')}", key_file: "${join(folder, 'key.pem')}" }
 `;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Resolves when the server accepts connections. */
@@ -109,6 +112,17 @@ async function started(server: ChildProcess, port: number): Promise<void> {
   throw new Error('nats-server does not listen');
 }
 
+/** Whether the server that is there can sync for each message. One before 2.10 cannot: what it acknowledges is on the disk two minutes later. */
+function syncs(): boolean {
+  const [, major, minor] =
+    /v(\d+)\.(\d+)/.exec(spawnSync('nats-server', ['--version'], { env: ENV }).stdout?.toString() ?? '') ??
+    [];
+  return Number(major) > 2 || Number(minor) >= 10;
+}
+
+/** Debian puts the server where not everybody's PATH leads. */
+const ENV = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
+const ANY_CERTIFICATE = { tls: { rejectUnauthorized: false } };
 /** Larger ones are no faster, and wait longer. */
 const FLOOD_BATCH = 2_000;
 const START_LOOKS = 100;
