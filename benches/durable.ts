@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatTable, median, quantilesOf } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
-import { PEERS as BROKERS, STORED_TOPICS, type StorePeer, USUAL_PEERS } from './broker/peer.ts';
+import { PEERS as BROKERS, type StorePeer, USUAL_PEERS } from './broker/peer.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
 import { redisStreams } from './peers/redis.ts';
 import { byTurns, onlyOption } from './turns.ts';
@@ -84,8 +84,8 @@ async function main(): Promise<void> {
 }
 
 async function runOnce(peer: StorePeer, settings: Settings): Promise<Figures> {
-  const store = mkdtempSync(join(settings.directory, 'jsp-durable-'));
-  const broker = await peer.startBroker(store);
+  const directory = mkdtempSync(join(settings.directory, 'jsp-durable-'));
+  const broker = await peer.startBroker({ directory, topic: TOPIC });
   const order: Order = { ...settings, peer: peer.name, address: broker.address };
   const publishers = fork(fileURLToPath(import.meta.url), [PUBLISHERS, JSON.stringify(order)]);
   try {
@@ -97,7 +97,7 @@ async function runOnce(peer: StorePeer, settings: Settings): Promise<Figures> {
   } finally {
     publishers.disconnect();
     await broker.stop();
-    rmSync(store, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -160,7 +160,7 @@ const PEERS: readonly StorePeer[] = [...BROKERS, redisStreams];
 const DISK = { name: 'disk' };
 const ALL = [...PEERS, DISK];
 const PUBLISHERS = 'publishers';
-const TOPIC = `${STORED_TOPICS}bench`;
+const TOPIC = 'bench.stored';
 
 if (process.argv[2] === PUBLISHERS) {
   process.on('disconnect', () => process.exit());

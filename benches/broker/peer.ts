@@ -7,17 +7,25 @@ export interface BrokerPeer {
   /**
    * Starts a broker in a process of its own. Throws with what to install when there is none.
    *
-   * @param store - an empty folder, where it keeps messages, each on the disk before it is acknowledged; without one nothing is kept on a disk
+   * @param store - without one nothing is kept on a disk
    */
-  startBroker(store?: string): Promise<RunningBroker>;
+  startBroker(store?: Store): Promise<RunningBroker>;
   connect(address: string): Promise<BrokerConnection>;
 }
 
 /** The part of one that stores messages. */
 export interface StorePeer {
   readonly name: string;
-  startBroker(store: string): Promise<RunningBroker>;
+  startBroker(store: Store): Promise<RunningBroker>;
   connect(address: string): Promise<StoreConnection>;
+}
+
+/** Where a broker has messages on the disk before it acknowledges them. */
+export interface Store {
+  /** An empty folder. */
+  readonly directory: string;
+  /** Whose messages are stored, whoever is subscribed. */
+  readonly topic: string;
 }
 
 export interface RunningBroker {
@@ -28,7 +36,7 @@ export interface RunningBroker {
 }
 
 export interface StoreConnection {
-  /** Resolves when the broker has stored the message, on the disk where it has a folder. `topic` is one of {@link STORED_TOPICS}. */
+  /** Resolves when the broker has stored the message. `topic` is that of its {@link Store}. */
   publishStored(topic: string, payload: Uint8Array): Promise<unknown>;
   close(): Promise<void>;
 }
@@ -47,9 +55,6 @@ export interface BrokerConnection extends StoreConnection {
   /** Resolves when the broker has all that was published. */
   flush(): Promise<void>;
 }
-
-/** What topics begin with whose messages a broker with a folder stores, whoever is subscribed. */
-export const STORED_TOPICS = 'stored.';
 
 export const PEERS: readonly BrokerPeer[] = [jsp, nats, ...jspWorkers];
 /** Those that are measured where nobody says otherwise. */

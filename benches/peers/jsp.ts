@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { startBroker } from '../../src/broker/index.ts';
 import { connectClient } from '../../src/client/index.ts';
 import { generateIdentity } from '../../src/index.ts';
-import type { BrokerPeer, RunningBroker } from '../broker/peer.ts';
+import type { BrokerPeer, RunningBroker, Store } from '../broker/peer.ts';
 
 const BROKER_ROLE = 'jsp-broker';
 
@@ -42,8 +42,12 @@ function peerWith(workers: number, name: string): BrokerPeer {
   return { ...PEER, name, startBroker: (store) => startedBroker(workers, store) };
 }
 
-async function startedBroker(workers: number, store?: string): Promise<RunningBroker> {
-  const child = fork(fileURLToPath(import.meta.url), [BROKER_ROLE, `${workers}`, ...(store ? [store] : [])]);
+async function startedBroker(workers: number, store?: Store): Promise<RunningBroker> {
+  const child = fork(fileURLToPath(import.meta.url), [
+    BROKER_ROLE,
+    `${workers}`,
+    ...(store ? [store.directory] : []),
+  ]);
   const [address] = (await once(child, 'message')) as [string];
   return {
     address,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstream, jetstreamManager, StorageType } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
-import { type BrokerPeer, STORED_TOPICS } from '../broker/peer.ts';
+import type { BrokerPeer, Store } from '../broker/peer.ts';
 import { freePort } from './free-port.ts';
 import { selfSigned } from './self-signed.ts';
 
@@ -29,7 +29,7 @@ export const nats: BrokerPeer = {
       throw error;
     }
     const address = `tls://127.0.0.1:${port}`;
-    if (store !== undefined) await makeStream(address);
+    if (store !== undefined) await makeStream(address, store.topic);
     return {
       address,
       pid: server.pid as number,
@@ -68,16 +68,16 @@ export const nats: BrokerPeer = {
 };
 
 /** A stream in files. Whether a message is on the disk when it is acknowledged is a setting of the server. */
-async function makeStream(address: string): Promise<void> {
+async function makeStream(address: string, topic: string): Promise<void> {
   const connection = await connect({ servers: address, ...ANY_CERTIFICATE });
   const { streams } = await jetstreamManager(connection);
-  await streams.add({ name: 'bench', subjects: [`${STORED_TOPICS}>`], storage: StorageType.File });
+  await streams.add({ name: 'bench', subjects: [topic], storage: StorageType.File });
   await connection.close();
 }
 
-function configuration(folder: string, port: number, store?: string): string {
+function configuration(folder: string, port: number, store?: Store): string {
   return `
-${store === undefined ? '' : `jetstream { store_dir: "${store}"${syncs() ? ', sync_interval: always' : ''} }`}
+${store === undefined ? '' : `jetstream { store_dir: "${store.directory}"${syncs() ? ', sync_interval: always' : ''} }`}
 listen: "127.0.0.1:${port}"
 tls { cert_file: "${join(folder, 'cert.pem')}", key_file: "${join(folder, 'key.pem')}" }
 `;

@@ -15,19 +15,19 @@ type RedisAddress =
 /** Streams of Redis over TLS, with each command on the disk before it is answered. */
 export const redisStreams: StorePeer = {
   name: 'redis tls',
-  async startBroker(store) {
+  async startBroker({ directory }) {
     const { key, cert } = selfSigned('localhost');
-    writeFileSync(join(store, 'key.pem'), key);
-    writeFileSync(join(store, 'cert.pem'), cert);
+    writeFileSync(join(directory, 'key.pem'), key);
+    writeFileSync(join(directory, 'cert.pem'), cert);
     const port = await freePort();
     const address = `rediss://127.0.0.1:${port}`;
     const server = await startRedis(optionsOf(address), {
       port: '0',
       'tls-port': `${port}`,
-      'tls-key-file': join(store, 'key.pem'),
-      'tls-cert-file': join(store, 'cert.pem'),
+      'tls-key-file': join(directory, 'key.pem'),
+      'tls-cert-file': join(directory, 'cert.pem'),
       'tls-auth-clients': 'no',
-      dir: store,
+      dir: directory,
       save: '',
       appendonly: 'yes',
       appendfsync: 'always',
