@@ -70,11 +70,11 @@ export type { Stream } from './transport/stream.ts';
 export { generateIdentity, type IdentityOptions } from './transport/system-crypto.ts';
 export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';
 export type { WorkerContext, WorkerModule, WorkersListenOptions } from './transport/workers/options.ts';
+export type { WorkerMetrics } from './transport/workers/sums.ts';
 export type { ThreadOptions } from './transport/workers/threads.ts';
 export {
   listen,
   type WorkerEvent,
-  type WorkerMetrics,
   type WorkersListener,
   type WorkersMetrics,
 } from './transport/workers/workers-listener.ts';

@@ -6,6 +6,7 @@ import { type Listener, lastWords, listenAs, useTicketKeys } from '../listen.ts'
 import { sentError } from './messages.ts';
 import { optionsIn, type WorkerContext, type WorkerModule, type WorkerOrders } from './options.ts';
 import { Seat } from './seat.ts';
+import type { WorkerMetrics } from './sums.ts';
 import type { WorkerQuestion, WorkerTidings } from './workers-listener.ts';
 
 /** What a worker's module may export. */
@@ -33,8 +34,11 @@ await seat.work(async () => {
   const listener = await listenAs(seat.count > 1 ? seat.fellows : null, optionsIn(orders, module));
   listener.on('connection', (connection) => module.default(connection, context));
   report(listener);
-  // [WRK-9] In its last moments the thread can still send. Where it is terminated there are none.
-  process.on('exit', () => lastWords(listener));
+  // [WRK-9] [WRK-11] In its last moments the thread can still send. Where it is terminated there are none.
+  process.on('exit', () => {
+    lastWords(listener);
+    seat.tell({ event: 'counted', metrics: metricsOf(listener) });
+  });
   const { host, port, url } = listener;
   // Asked to close while it goes away, it stops once.
   let stopped: Promise<void> | null = null;
@@ -88,7 +92,7 @@ async function answerTo(
 ): Promise<unknown> {
   switch (question.ask) {
     case 'metrics':
-      return { ...listener.metrics(), ...seat.fellows.counters };
+      return metricsOf(listener);
     case 'close':
       await listener.close(question.options);
       return stop();
@@ -96,6 +100,10 @@ async function answerTo(
       await listener.goAway(question.options);
       return stop();
   }
+}
+
+function metricsOf(listener: Listener): WorkerMetrics {
+  return { ...listener.metrics(), ...seat.fellows.counters };
 }
 
 function heed(tidings: WorkerTidings, listener: Listener): void {

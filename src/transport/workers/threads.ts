@@ -7,7 +7,13 @@
  */
 
 import { randomFillSync } from 'node:crypto';
-import { MessageChannel, type MessagePort, Worker, type WorkerOptions } from 'node:worker_threads';
+import {
+  MessageChannel,
+  type MessagePort,
+  receiveMessageOnPort,
+  Worker,
+  type WorkerOptions,
+} from 'node:worker_threads';
 import { JspError } from '../../base/errors.ts';
 import { type Channel, type CommonGround, NO_SEAT } from './fellows.ts';
 import { type Order, type Report, receivedError, type SeatData } from './messages.ts';
@@ -269,6 +275,7 @@ export class WorkerThreads {
   }
 
   private onExit(number: number, thread: Thread, code: number): void {
+    this.hearOut(number, thread);
     const error = ended(number, thread.failure ?? new Error(`it ended by process.exit(${code})`));
     this.forget(thread, error);
     const position = this.positions[number];
@@ -290,8 +297,15 @@ export class WorkerThreads {
     this.owner.onEnded(number, error, waitMs);
   }
 
+  /** What it reported in its last moments may still wait here. */
+  private hearOut(number: number, thread: Thread): void {
+    for (let last = receiveMessageOnPort(thread.control); last !== undefined; ) {
+      this.onReport(number, thread, last.message as Report);
+      last = receiveMessageOnPort(thread.control);
+    }
+  }
+
   private forget(thread: Thread, error: JspError): void {
-    // What it reported last may still be on its way here; what it would have answered is not.
     thread.control.close();
     for (const { reject } of thread.questions.values()) reject(error);
     thread.questions.clear();

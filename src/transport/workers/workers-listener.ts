@@ -7,21 +7,19 @@
 import { extname } from 'node:path';
 import { JspError } from '../../base/errors.ts';
 import { checkOptions } from '../../base/options.ts';
-import { EndpointCounters, TICKET_KEY_BYTES, type TicketKeys } from '../../protocol/endpoint/index.ts';
+import { TICKET_KEY_BYTES, type TicketKeys } from '../../protocol/endpoint/index.ts';
 import { bindServerSocket } from '../../udp/bind-socket.ts';
-import { addCounters, type SocketMetrics, socketCounters } from '../../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../../udp/impaired-socket.ts';
 import { abortError, onAbort } from '../abort.ts';
 import { type TokenKeys, tokenKeys } from '../address-tokens.ts';
 import type { ClientRefusal } from '../authorize.ts';
 import { CLOSE_OPTIONS, type CloseOptions } from '../connection.ts';
 import { announcedUrl, GO_AWAY_OPTIONS, type GoAwayOptions } from '../go-away.ts';
-import { type Listener, type ListenerMetrics, type ListenOptions, listen as listenAlone } from '../listen.ts';
+import { type Listener, type ListenOptions, listen as listenAlone } from '../listen.ts';
 import { IsolatedEmitter } from '../listeners.ts';
 import { systemRandom } from '../system-crypto.ts';
 import { LIFETIME_MS } from '../tickets.ts';
 import { DEFAULT_PORT } from '../url.ts';
-import type { HandOverCounters } from './fellows.ts';
 import { receivedError, type SentError } from './messages.ts';
 import {
   checkOptionsAlone,
@@ -30,6 +28,7 @@ import {
   type WorkersListenOptions,
   workersOf,
 } from './options.ts';
+import { type WorkerMetrics, WorkerSums } from './sums.ts';
 import { WorkerThreads } from './threads.ts';
 
 /** What became of a worker. */
@@ -47,12 +46,12 @@ export interface WorkerEvent {
   readonly restartsInMs: number | null;
 }
 
-/** What one worker counted since it was started. */
-export interface WorkerMetrics extends ListenerMetrics, HandOverCounters {}
-
-/** What all workers counted together, each since it was started. */
+/**
+ * What all workers counted together since the server began. Of a worker that is stuck it is what it told last; of threads that have ended the counters stay, but for what one
+ * that was ended from outside counted since it was asked last. [WRK-11]
+ */
 export interface WorkersMetrics extends WorkerMetrics {
-  /** Each by itself, by its number; null for one that is not there now, is stuck, or does not answer within 5 s. Those are not in the sums. */
+  /** Each by itself since it was started, by its number; null for one that is not there now, is stuck, or does not answer within 5 s. */
   readonly workers: readonly (WorkerMetrics | null)[];
 }
 
@@ -85,7 +84,9 @@ type WorkerReport =
       readonly refusal: Omit<ClientRefusal, 'error'>;
       readonly error: SentError | undefined;
     }
-  | { readonly event: 'authorizedKeys'; readonly error: SentError | null };
+  | { readonly event: 'authorizedKeys'; readonly error: SentError | null }
+  /** The last that it says. */
+  | { readonly event: 'counted'; readonly metrics: WorkerMetrics };
 
 interface Place {
   readonly url: string;
@@ -101,6 +102,7 @@ let startOf: (listener: WorkersListener) => Promise<void>;
 export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
   private readonly options: WorkersListenOptions;
   private readonly threads: WorkerThreads;
+  private readonly sums: WorkerSums;
   private place: Place = { url: '', host: '', port: 0 };
   private ticketKeys: TicketKeys | null = null;
   private tokenKeys: TokenKeys | undefined;
@@ -121,6 +123,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
     this.options = options;
     this.tokenKeys = options.tokenKeys;
     this.impairment = options.impairment;
+    this.sums = new WorkerSums(count);
     this.threads = new WorkerThreads(
       THREAD,
       count,
@@ -128,7 +131,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
         dataFor: () => this.orders(count),
         portFor: (number) => options.portFor?.(number) ?? null,
         onReady: (number) => this.onReady(number),
-        onTold: (_, message) => this.onTold(message as WorkerReport),
+        onTold: (worker, message) => this.onTold(worker, message as WorkerReport),
         onEnded: (worker, error, restartsInMs) =>
           this.onEnded({ worker, error, restartsInMs, state: 'ended' }),
         onStuck: (worker, isStuck) => this.onStuck(worker, isStuck),
@@ -155,12 +158,12 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
     return this.threads.count;
   }
 
-  /** What all workers counted, each since it was started, and each of them by itself. */
+  /** What all workers counted, and each of them by itself. */
   async metrics(): Promise<WorkersMetrics> {
     const each = await Promise.all(
       Array.from({ length: this.workers }, (_, number) => this.metricsOf(number)),
     );
-    return { ...sumOf(each.filter((metrics) => metrics !== null)), workers: each };
+    return { ...this.sums.total, workers: each };
   }
 
   /**
@@ -290,6 +293,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
   }
 
   private onEnded(event: WorkerEvent): void {
+    this.sums.onEnded(event.worker);
     if (this.tell('worker', event)) return;
     const { cause, message } = event.error as JspError;
     const detail = cause instanceof Error ? cause.stack : undefined;
@@ -304,7 +308,8 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
     if (isStuck && this.isEnding) void this.threads.dismiss(worker);
   }
 
-  private onTold(report: WorkerReport): void {
+  private onTold(worker: number, report: WorkerReport): void {
+    if (report.event === 'counted') return this.sums.heard(worker, report.metrics);
     const error = report.error == null ? null : receivedError(report.error);
     if (report.event === 'authorizedKeys') this.tell('authorizedKeys', error as JspError | null);
     else this.tell('refused', error === null ? report.refusal : { ...report.refusal, error });
@@ -318,7 +323,10 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
     const late = new Promise<null>((resolve) => {
       timer = setTimeout(resolve, ANSWER_MS, null).unref();
     });
-    const answer = this.threads.ask(number, { ask: 'metrics' }) as Promise<WorkerMetrics>;
+    const answer = this.threads.ask(number, { ask: 'metrics' }).then((metrics) => {
+      this.sums.heard(number, metrics as WorkerMetrics);
+      return metrics as WorkerMetrics;
+    });
     const metrics = await Promise.race([answer.catch(() => null), late]);
     clearTimeout(timer);
     return metrics;
@@ -351,6 +359,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
   private async finish(ends: readonly Promise<void>[]): Promise<void> {
     const results = await Promise.allSettled(ends);
     await this.threads.end();
+    for (let number = 0; number < this.workers; number++) this.sums.onEnded(number);
     if (this.ticketTimer !== null) clearInterval(this.ticketTimer);
     this.closed = true;
     this.tell('close');
@@ -403,20 +412,6 @@ async function listenWithWorkers(given: WorkersListenOptions): Promise<WorkersLi
   return listener;
 }
 
-function sumOf(all: readonly WorkerMetrics[]): WorkerMetrics {
-  const sum: Record<string, number> = { ...new EndpointCounters(), ...NOTHING };
-  const socket = { ...socketCounters(), receiveBufferBytes: 0, sendBufferBytes: 0 };
-  for (const metrics of all) {
-    for (const [name, value] of Object.entries(metrics)) {
-      if (typeof value === 'number') sum[name] += value;
-    }
-    const { path: _, ...counters } = metrics.socket;
-    addCounters(socket, counters);
-  }
-  const path = all[0]?.socket.path ?? 'custom';
-  return { ...sum, socket: { ...socket, path } satisfies SocketMetrics } as unknown as WorkerMetrics;
-}
-
 function newKey(): Uint8Array {
   const key = new Uint8Array(TICKET_KEY_BYTES);
   systemRandom.fill(key);
@@ -427,12 +422,3 @@ function newKey(): Uint8Array {
 const THREAD = new URL(`./thread${extname(import.meta.url)}`, import.meta.url);
 /** For so long figures of a worker are waited for, which counts as stuck then. [WRK-10] */
 const ANSWER_MS = 5_000;
-/** What the figures of a worker have beside the counters of its endpoint. */
-const NOTHING: Omit<WorkerMetrics, keyof EndpointCounters | 'socket'> = {
-  memoryBytes: 0,
-  memoryReservedBytes: 0,
-  memoryBytesMax: 0,
-  handedOver: 0,
-  handOversDropped: 0,
-  takenOver: 0,
-};

@@ -117,7 +117,7 @@ describe('a server of several workers', () => {
 
 describe('the end of a worker', () => {
   test.each(['throw', 'reject', 'exit'])(
-    'by %s ends its clients and nobody else’s, and another takes its place [WRK-9]',
+    'by %s ends its clients and nobody else’s, and another takes its place; what it counted stays [WRK-9] [WRK-11]',
     async (way) => {
       const listener = await serveWorkers();
       const [mine, others] = await clientsOfAll(listener);
@@ -137,6 +137,11 @@ describe('the end of a worker', () => {
       expect(error?.message).toContain(way === 'exit' ? 'process.exit(3)' : 'by the test');
       expect((await started).worker).toBe(0);
       for (const client of others ?? []) expect(await ask(client, 'who')).toBe(`1 of ${WORKERS}`);
+      const { handshakesCompleted, connectionsOpen } = await listener.metrics();
+      expect({ handshakesCompleted, connectionsOpen }).toEqual({
+        handshakesCompleted: mine.length + (others?.length ?? 0),
+        connectionsOpen: others?.length ?? 0,
+      });
       await clientsOfAll(listener);
       for (const client of others ?? []) expect(await ask(client, 'who')).toBe(`1 of ${WORKERS}`);
     },
@@ -168,15 +173,18 @@ describe('the end of a worker', () => {
     expect(waits).toEqual([0, 100, 200, 400]);
   });
 
-  test('that is stuck is told, and so is that it turns again; it can be ended [WRK-10]', async () => {
+  test('that is stuck is told, and so is that it turns again; it can be ended, and what it told last stays [WRK-10] [WRK-11]', async () => {
     const gate = new SharedArrayBuffer(4);
     const listener = await serveWorkers({ data: { gate } });
     const [[client], others] = await clientsOfAll(listener, { heartbeatMs: 0, idleTimeoutMs: 0 });
+    const before = await listener.metrics();
     const stuck = workerEvent(listener, 'stuck');
     client.openStream().send('block');
     expect((await stuck).worker).toBe(0);
     if (others !== undefined) expect(await ask(others[0], 'who')).toBe(`1 of ${WORKERS}`);
-    expect((await listener.metrics()).workers[0]).toBeNull();
+    const meanwhile = await listener.metrics();
+    expect(meanwhile.workers[0]).toBeNull();
+    expect(meanwhile.handshakesCompleted).toBe(before.handshakesCompleted);
     const turning = workerEvent(listener, 'turning');
     Atomics.notify(new Int32Array(gate), 0);
     expect((await turning).worker).toBe(0);
@@ -186,6 +194,10 @@ describe('the end of a worker', () => {
     const started = workerEvent(listener, 'started');
     await listener.restart(0);
     expect((await started).worker).toBe(0);
+    expect((await listener.metrics()).handshakesCompleted).toBe(before.handshakesCompleted);
+    await listener.close();
+    const after = await listener.metrics();
+    expect([after.handshakesCompleted, after.connectionsOpen]).toEqual([before.handshakesCompleted, 0]);
   });
 });
 
