@@ -15,6 +15,8 @@ const MOCKING = [
 const APART = [
   'test/transport/live.test.ts',
   'test/transport/throwing-listeners.test.ts',
+  // It hears of all connections of its process, and of those that another file has left open.
+  'test/transport/diagnostics.test.ts',
   'test/client/compression.test.ts',
   'test/client/failed-dials.test.ts',
   'test/protocol/connection/memory.test.ts',

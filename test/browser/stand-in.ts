@@ -6,7 +6,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import {
   type AdminVerbs,
   type ClientFigures,
@@ -24,6 +23,7 @@ import {
   type StatusReport,
   type TopicFigures,
 } from '../../src/broker/operations/snapshot.ts';
+import { ownPort } from '../own-port.ts';
 
 /** What the gateway sends with the page: nothing of another host, no script and no style but its own. */
 const POLICY =
@@ -66,8 +66,8 @@ export class StandIn {
 
   async start(): Promise<void> {
     const server = createServer((request, response) => void this.answer(request, response));
+    if (this.port === 0) this.port = await ownPort();
     await once(server.listen(this.port, '127.0.0.1'), 'listening');
-    this.port = (server.address() as AddressInfo).port;
     this.server = server;
   }
 

@@ -6,8 +6,9 @@ import type { ClusterReport } from '../../src/broker/operations/snapshot.ts';
 import { nodeTable } from '../../src/cli/cluster.ts';
 import { generateIdentity } from '../../src/index.ts';
 import { Brokers } from '../broker/backplane/nats/brokers.ts';
-import { freePort, NatsServer, natsProgram } from '../broker/backplane/nats-server.ts';
+import { NatsServer, natsProgram } from '../broker/backplane/nats-server.ts';
 import { emptyFolder } from '../empty-folder.ts';
+import { ownPort } from '../own-port.ts';
 import { Jsp, jsp } from './jsp.ts';
 
 const program = natsProgram();
@@ -87,7 +88,7 @@ describe.skipIf(program === null)('jsp cluster status', () => {
   });
 
   test('is not there where NATS is not: jsp broker says what to do, and ends', async () => {
-    const port = await freePort();
+    const port = await ownPort();
     const url = `nats://127.0.0.1:${port}`;
     const { err, exitCode } = await jsp(['broker', '--port', '0', '--backplane', url]);
     expect(exitCode).toBe(1);

@@ -46,14 +46,12 @@ describe('jsp pub and jsp sub', () => {
     expect((await heard.until(2)).texts).toEqual(['open', 'open']);
     const [log] = readdirSync(logs);
     const events = readFileSync(join(logs, log), 'utf8').split('\n');
-    const untilAnswer = events.slice(
-      0,
-      events.findIndex((event) => event.includes('packet_received')),
+    // Those behind it are other packets: of a handshake that is repeated because the answer is late, or finished.
+    const first = events.filter(
+      (event) => event.includes('packet_sent') && event.includes('"datagram_id":0'),
     );
-    const sent = untilAnswer.filter((event) => event.includes('packet_sent'));
-    expect(sent.map((event) => /"packet_type":"(\w+)"/.exec(event)?.[1])).toEqual(['initial', '0RTT']);
-    expect(sent.every((event) => event.includes('"datagram_id":0'))).toBe(true);
-    expect(sent[1]).toContain('"frame_type":"messages"');
+    expect(first.map((event) => /"packet_type":"(\w+)"/.exec(event)?.[1])).toEqual(['initial', '0RTT']);
+    expect(first[1]).toContain('"frame_type":"messages"');
     const stored = await jsp([...args, '--qos', '1']);
     expect([stored.exitCode, stored.err]).toEqual([2, expect.stringContaining('ERR_JSP_USAGE')]);
   });

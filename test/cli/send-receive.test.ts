@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
 import { outbox } from '../files/receiving.ts';
+import { ownPort } from '../own-port.ts';
 import { Jsp, type JspOptions, jsp, MAIN } from './jsp.ts';
 import { Relay } from './relay.ts';
 
@@ -47,6 +48,7 @@ describe('jsp send and jsp receive', () => {
     );
     expect(readdirSync(join(inbox, 'photos')).sort()).toEqual(['a.jpg', 'empty', 'none']);
     expect(process.err).toContain(`jsp send FILE... --to ${url}`);
+    await process.until(({ out }) => out.split('\n').length === 5);
     expect(process.out.split('\n').slice(1, -1).sort()).toEqual(['notes.txt', 'photos/a.jpg', 'photos/none']);
     process.process.kill('SIGTERM');
     expect((await process.ended).exitCode).toBe(0);
@@ -56,7 +58,7 @@ describe('jsp send and jsp receive', () => {
   test('find each other in one folder, and a receiver that is started anew has the same URL', async () => {
     const cwd = emptyFolder();
     writeFileSync(join(cwd, 'a.txt'), 'a');
-    const first = await receiver([], { cwd });
+    const first = await receiver(['--port', `${await ownPort()}`], { cwd });
     expect((await jsp(['send', 'a.txt'], { cwd })).exitCode).toBe(0);
     first.process.process.kill('SIGKILL');
     await first.process.ended;
@@ -194,7 +196,7 @@ describe('a transfer', () => {
   test('goes on when the receiver is killed twice and the sender once, and little is sent again', async () => {
     const content = randomBytes(16 * MIB);
     const file = join(outbox({ 'large.bin': content }), 'large.bin');
-    const first = await receiver();
+    const first = await receiver(['--port', `${await ownPort()}`]);
     const relay = await Relay.open(Number(new URL(first.url).port));
     const to = via(relay, first.url);
     const restart = async () => {

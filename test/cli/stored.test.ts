@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ownPort } from '../own-port.ts';
 import { Jsp, jsp, jspTogether, startBroker, startSub } from './jsp.ts';
 import { NearBroker } from './near-broker.ts';
 
@@ -129,8 +130,8 @@ describe('jsp reply', () => {
 });
 
 test('jsp sub and jsp pub go on when the broker is killed and started again, and say so', async () => {
-  const first = await startBroker();
-  const port = new URL(first.url.replace('jsp:', 'http:')).port;
+  const port = `${await ownPort()}`;
+  const first = await startBroker(undefined, '--port', port);
   const sub = await startSub(first.url, 'a');
   const input = new PassThrough();
   const pub = new Jsp(['pub', 'a', '--lines', '--url', first.url], { input });

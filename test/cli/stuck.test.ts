@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { connectClient } from '../../src/client/index.ts';
+import { ownPort } from '../own-port.ts';
 import { Jsp, startBroker, startSub } from './jsp.ts';
 
 /** A subscriber of everything that reads nothing. */
@@ -17,19 +18,20 @@ describe('jsp pub when nobody takes what it publishes', () => {
   test('gives up after --timeout without progress, and says what it has waited for', async () => {
     const { url } = await startBroker();
     await deaf(url);
-    const { exitCode, err } = await new Jsp(['pub', 't', '--lines', '--timeout', '2.2', '--url', url], {
+    const { exitCode, err } = await new Jsp(['pub', 't', '--lines', '--timeout', '3', '--url', url], {
       input: LINES,
     }).ended;
     expect(exitCode).toBe(1);
     expect(err).toMatch(/waiting: the broker has not taken \d+ messages; a subscriber whose queue is full/);
-    expect(err).toMatch(/^jsp: gave up after 2\.2 s without progress: .* \(ERR_JSP_CLOSE_INCOMPLETE\)$/m);
+    expect(err).toMatch(/^jsp: gave up after 3 s without progress: .* \(ERR_JSP_CLOSE_INCOMPLETE\)$/m);
   });
 
   test('ends well when the broker gives the subscriber up after --stall', async () => {
     const { url } = await startBroker(undefined, '--stall', '1');
     const subscription = await deaf(url);
     const pub = await new Jsp(['pub', 't', '--lines', '--url', url], { input: LINES }).ended;
-    expect([pub.exitCode, pub.err]).toEqual([0, '']);
+    // Where the machine is slow it may have said that it waits.
+    expect([pub.exitCode, pub.err.replace(/^waiting: .*\n/, '')]).toEqual([0, '']);
     expect(await subscription.closed).toMatchObject({ code: 'ERR_JSP_BROKER' });
   });
 });
@@ -51,8 +53,8 @@ describe('jsp pub and sub with --no-reconnect when the broker ends', () => {
   });
 
   test('end within a second of a restart of a broker that was killed, and say why', async () => {
-    const first = await startBroker();
-    const port = new URL(first.url.replace('jsp:', 'http:')).port;
+    const port = `${await ownPort()}`;
+    const first = await startBroker(undefined, '--port', port);
     const sub = await startSub(first.url, 'a', '--no-reconnect');
     const input = new PassThrough();
     const pub = new Jsp(['pub', 'a', '--lines', '--no-reconnect', '--url', first.url], { input });

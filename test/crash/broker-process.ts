@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ownPort } from '../own-port.ts';
 import { ProgramFolder } from '../program-folder.ts';
 
 /** A durable broker as a process of its own, the built command, with one store and one port through all its lives. */
@@ -11,7 +12,7 @@ export class BrokerProcess {
   notes = '';
   private readonly folder = new ProgramFolder('jsp-crash-');
   private readonly options: readonly string[];
-  private port = '0';
+  private port = 0;
   private process: ChildProcess | null = null;
   private ended: Promise<void> = Promise.resolve();
 
@@ -33,7 +34,8 @@ export class BrokerProcess {
   /** Starts it, and resolves when it can be connected to. */
   async start(): Promise<void> {
     const { path } = this.folder;
-    const args = ['broker', '--port', this.port, '--state', join(path, 'state')];
+    if (this.port === 0) this.port = await ownPort();
+    const args = ['broker', '--port', `${this.port}`, '--state', join(path, 'state')];
     args.push(...this.options);
     const child = spawn(process.execPath, [MAIN, ...args], {
       cwd: path,
@@ -45,7 +47,7 @@ export class BrokerProcess {
     child.stderr.on('data', (chunk: Buffer) => {
       this.notes += chunk.toString();
     });
-    const url = await new Promise<string>((resolve, reject) => {
+    this.url = await new Promise<string>((resolve, reject) => {
       let out = '';
       child.stdout.on('data', (chunk: Buffer) => {
         out += chunk.toString();
@@ -55,8 +57,6 @@ export class BrokerProcess {
         reject(new Error(`the broker ended with ${code ?? signal} before it listened: ${this.notes}`)),
       );
     });
-    this.url = url;
-    this.port = url.slice(url.lastIndexOf(':') + 1);
   }
 
   /** Kills it as `kill -9` does, or asks it to end. Resolves when it has ended. */

@@ -1,7 +1,8 @@
 /** Two data centres: a server of NATS with JetStream here, a leaf of it there, brokers at both, and between the two a way that can be cut. */
 
-import { freePort, NatsServer } from '../broker/backplane/nats-server.ts';
+import { NatsServer } from '../broker/backplane/nats-server.ts';
 import { TcpWay } from '../broker/backplane/tcp-way.ts';
+import { ownPort } from '../own-port.ts';
 import { BrokerProcess } from './broker-process.ts';
 
 export class DatacentreProcesses {
@@ -22,7 +23,7 @@ export class DatacentreProcesses {
 
   /** @param program - the server of NATS */
   static async start(program: string): Promise<DatacentreProcesses> {
-    const port = await freePort();
+    const port = await ownPort();
     const way = await TcpWay.to(port);
     // Or the leaf hears of the port behind the way.
     const leafnodes = `listen: "127.0.0.1:${port}", advertise: "127.0.0.1:${way.port}"`;

@@ -11,7 +11,7 @@ import {
 } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
 import { localAddresses, reachableAddress } from '../../src/udp/addresses.ts';
-import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
+import { ownPort } from '../own-port.ts';
 import { bindOnlyByDgram } from '../udp/twin-sockets.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
@@ -111,11 +111,10 @@ describe('a listener', () => {
 describe('a client', () => {
   test('comes from the address and port that it was told to use', async () => {
     const listener = await serve(echo);
-    const free = await bindDgramSocket({ host: '127.0.0.1' });
-    await free.close();
+    const localPort = await ownPort();
     const accepted = next<Connection>(listener, 'connection');
-    await join(listener, { localHost: '127.0.0.1', localPort: free.localPort });
-    expect(await accepted).toMatchObject({ remoteHost: '127.0.0.1', remotePort: free.localPort });
+    await join(listener, { localHost: '127.0.0.1', localPort });
+    expect(await accepted).toMatchObject({ remoteHost: '127.0.0.1', remotePort: localPort });
     const other = next<Connection>(listener, 'connection');
     await join(listener, { localHost: '127.0.0.2' });
     expect((await other).remoteHost).toBe('127.0.0.2');

@@ -12,6 +12,7 @@ import {
   type Stream,
 } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
+import { ownPort } from '../own-port.ts';
 import { bytesOf } from '../protocol/connection/pair.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
@@ -399,7 +400,7 @@ describe('`await using`', () => {
 
 describe('closing a listener', () => {
   test('closes its connections as `close` does, and frees the port', async () => {
-    const listener = await listen({ identity: generateIdentity(), port: 0 });
+    const listener = await listen({ identity: generateIdentity(), port: await ownPort() });
     let accepted = 0;
     listener.on('connection', (connection) => {
       accepted++;

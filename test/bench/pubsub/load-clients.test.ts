@@ -7,8 +7,9 @@ import type { LoadClient } from '../../../src/bench/pubsub/load-client.ts';
 import { connectLoadClient } from '../../../src/bench/pubsub/open-client.ts';
 import { startBroker } from '../../../src/broker/server.ts';
 import { generateIdentity } from '../../../src/index.ts';
-import { freePort, NatsServer, natsProgram } from '../../broker/backplane/nats-server.ts';
+import { NatsServer, natsProgram } from '../../broker/backplane/nats-server.ts';
 import { jsp, jspTogether } from '../../cli/jsp.ts';
+import { ownPort } from '../../own-port.ts';
 import { ProgramFolder } from '../../program-folder.ts';
 import { systemProgram } from '../../system-program.ts';
 
@@ -33,7 +34,7 @@ beforeAll(async () => {
     [0, 3],
   );
   if (program === null) return;
-  const port = await freePort();
+  const port = await ownPort();
   const mosquitto = spawn(program, ['-p', `${port}`], { stdio: ['ignore', 'ignore', 'pipe'] });
   const folder = new ProgramFolder('jsp-mosquitto-');
   folder.runs(mosquitto);
@@ -133,7 +134,7 @@ test('jsp bench pubsub --broker measures another broker, and says what cannot be
   expect(said.map(({ exitCode }) => exitCode)).toEqual([2, 2, 2]);
   for (const [i, word] of ['mqtts://', 'one broker', '--overflow'].entries())
     expect(said[i].err).toContain(word);
-  const nowhere = `nats://me:secret@127.0.0.1:${await freePort()}`;
+  const nowhere = `nats://me:secret@127.0.0.1:${await ownPort()}`;
   await expect(connectLoadClient(nowhere, LOAD)).rejects.toMatchObject({
     code: 'ERR_JSP_SOCKET',
     message: expect.not.stringContaining('secret'),

@@ -2,8 +2,8 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { ownPort } from '../../own-port.ts';
 import { ProgramFolder } from '../../program-folder.ts';
 import { systemProgram } from '../../system-program.ts';
 
@@ -15,7 +15,7 @@ export function natsProgram(): string | null {
 export interface NatsServerOptions {
   /** Further lines of its configuration file. */
   readonly config?: string | undefined;
-  /** Default: a free one. */
+  /** Default: one of its own. */
   readonly port?: number | undefined;
   /** False: it keeps nothing, and has what is kept from another server. */
   readonly keepsStreams?: boolean | undefined;
@@ -54,14 +54,14 @@ export class NatsServer {
 
   /** A server that runs. */
   static async start(program: string, options: NatsServerOptions = {}): Promise<NatsServer> {
-    const server = new NatsServer(program, options.port ?? (await freePort()), options);
+    const server = new NatsServer(program, options.port ?? (await ownPort()), options);
     await server.start();
     return server;
   }
 
   /** Servers that are one cluster. */
   static async startCluster(program: string, count: number): Promise<NatsServer[]> {
-    const ports = await Promise.all(Array.from({ length: count }, freePort));
+    const ports = await Promise.all(Array.from({ length: count }, ownPort));
     const routes = ports.map((port) => `"nats://127.0.0.1:${port}"`).join(', ');
     return await Promise.all(
       ports.map((port, i) => {
@@ -116,15 +116,6 @@ export class NatsServer {
     await this.stop();
     await this.folder.remove();
   }
-}
-
-/** A TCP port on the loopback interface that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
 const READY = 'Server is ready';

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import type { ClientRefusal, WorkersListenOptions } from '../../../src/index.ts';
 import { LISTEN_OPTIONS } from '../../../src/transport/listen.ts';
+import { ownPort } from '../../own-port.ts';
 import {
   ask,
   clientsOfAll,
@@ -204,7 +205,7 @@ describe('the end of a worker', () => {
 describe('closing', () => {
   test('closes the connections of all workers, calls their stop, and ends their threads [WRK-8]', async () => {
     const stops = new SharedArrayBuffer(4);
-    const listener = await serveWorkers({ data: { stops } });
+    const listener = await serveWorkers({ port: await ownPort(), data: { stops } });
     const clients = (await clientsOfAll(listener)).flat();
     const closed = once(listener, 'close');
     await listener.close({ code: 0, reason: 'over' });

@@ -6,7 +6,8 @@ import { NatsLine } from '../../../../src/broker/backplane/nats/line.ts';
 import { loadNats, type NatsModules } from '../../../../src/broker/backplane/nats/modules.ts';
 import type { BackplaneOptions } from '../../../../src/broker/backplane/options.ts';
 import { CERTIFICATES } from '../../../cli/certificates.ts';
-import { freePort, NatsServer, natsProgram } from '../nats-server.ts';
+import { ownPort } from '../../../own-port.ts';
+import { NatsServer, natsProgram } from '../nats-server.ts';
 import { TcpWay } from '../tcp-way.ts';
 import { until } from './brokers.ts';
 
@@ -62,7 +63,7 @@ describe.skipIf(program === null)('a line to NATS', () => {
     [
       'by the next URL where the first one fails',
       async () => ({
-        urls: [`nats://127.0.0.1:${await freePort()}`, guarded.url],
+        urls: [`nats://127.0.0.1:${await ownPort()}`, guarded.url],
         user: 'jsp',
         password: 's3cret@',
       }),
@@ -87,7 +88,7 @@ describe.skipIf(program === null)('a line to NATS', () => {
     ],
     [
       'no server',
-      async () => ({ urls: [`nats://127.0.0.1:${await freePort()}`] }),
+      async () => ({ urls: [`nats://127.0.0.1:${await ownPort()}`] }),
       /start it \(nats-server -js\)/,
     ],
     [

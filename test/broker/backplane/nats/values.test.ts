@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { decodeChange, encodeChange } from '../../../../src/broker/backplane/nats/value-form.ts';
 import type { Broker } from '../../../../src/broker/index.ts';
-import { freePort, NatsServer, natsProgram } from '../nats-server.ts';
+import { ownPort } from '../../../own-port.ts';
+import { NatsServer, natsProgram } from '../nats-server.ts';
 import { TcpWay } from '../tcp-way.ts';
 import { Brokers, until } from './brokers.ts';
 
@@ -77,7 +78,7 @@ describe.skipIf(program === null)('last values of brokers on NATS', () => {
   }, 30_000);
 
   test('that a cut between servers of NATS has swallowed come when it is over, though nothing is kept behind them, also to who subscribes before [CLU-40] [CLU-42] [CLU-44]', async () => {
-    const port = await freePort();
+    const port = await ownPort();
     const way = await TcpWay.to(port);
     const leafnodes = `listen: "127.0.0.1:${port}", advertise: "127.0.0.1:${way.port}"`;
     const hub = await NatsServer.start(program as string, {
