@@ -81,7 +81,7 @@ export class AlertWatch {
     this.timer = this.clock.setTimer(now + this.states.intervalMs * MILLISECOND, this.look);
     const sample = this.sampleOf(this.core, now);
     this.lookedAt = now;
-    const atMs = (now - this.core.seat.startedAt) / MILLISECOND;
+    const atMs = (now - this.core.entry.startedAt) / MILLISECOND;
     for (const alert of this.states.look(sample, atMs)) {
       if (this.timer !== null) this.tell(alert); // who hears of one may end the connection
     }

@@ -140,8 +140,8 @@ export interface ConnectionOptions {
   readonly initial: PacketNumberSpace;
 }
 
-/** The place of a connection in the tables of its endpoint. */
-export class Seat implements PutOffItem {
+/** What the tables of an endpoint have of a connection. */
+export class TableEntry implements PutOffItem {
   readonly connection: Connection;
   deadline: Micros = NEVER;
   dueAt: Micros = NEVER;
@@ -164,7 +164,7 @@ export class Seat implements PutOffItem {
 export class Connection {
   /** Whatever the driver wants to find again with an event. */
   owner: unknown = null;
-  readonly seat: Seat;
+  readonly entry: TableEntry;
   readonly role: 'client' | 'server';
   readonly counters = new ConnectionCounters();
   readonly ids: ConnectionIds;
@@ -208,7 +208,7 @@ export class Connection {
   constructor(options: ConnectionOptions, surroundings: ConnectionSurroundings, now: Micros) {
     const { config, isLoopback, role } = options;
     const isServer = role === 'server';
-    this.seat = new Seat(this, now);
+    this.entry = new TableEntry(this, now);
     this.role = role;
     this.config = config;
     this.events = surroundings.events;
@@ -395,7 +395,7 @@ export class Connection {
 
   /** Something changed that may be worth a packet: the endpoint will ask. */
   touch(): void {
-    if (!this.seat.isReady) this.touched(this);
+    if (!this.entry.isReady) this.touched(this);
   }
 
   nextTimeout(now: Micros): Micros {

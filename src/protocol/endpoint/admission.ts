@@ -342,7 +342,7 @@ export class HalfOpenTable {
    */
   overdue(silentSince: Micros): Connection | null {
     for (const connection of this.networks.keys()) {
-      if (connection.seat.startedAt >= silentSince) return null;
+      if (connection.entry.startedAt >= silentSince) return null;
       if (!connection.path.validation.isValidated && connection.receiver.lastOpenedAt < silentSince)
         return connection;
     }

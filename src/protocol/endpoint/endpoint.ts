@@ -13,7 +13,7 @@ import {
   type ConnectionOptions,
   type ConnectionSurroundings,
   type EndpointEvent,
-  type Seat,
+  type TableEntry,
 } from '../connection/connection.ts';
 import type { IssuedId } from '../connection/connection-ids.ts';
 import { STATELESS_RESET } from '../connection/lifecycle.ts';
@@ -115,7 +115,7 @@ export class Endpoint {
   /** Connections by the destination id of the client's first packet, as long as they live. */
   private readonly byFirstPacket = new FirstIdTable<Connection>();
   private readonly resets = new ResetWatch();
-  private readonly deadlines = new PutOffDeadlines<Seat>();
+  private readonly deadlines = new PutOffDeadlines<TableEntry>();
   private readonly ready: ReadyConnections;
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
@@ -293,10 +293,10 @@ export class Endpoint {
   timeout(now: Micros, hasSlept = false): void {
     if (hasSlept) for (const connection of this.byId.values()) connection.onResumed(now);
     for (;;) {
-      const seat = this.deadlines.peek();
-      if (seat === undefined || seat.dueAt > now) return;
-      this.deadlines.remove(seat);
-      const { connection } = seat;
+      const entry = this.deadlines.peek();
+      if (entry === undefined || entry.dueAt > now) return;
+      this.deadlines.remove(entry);
+      const { connection } = entry;
       if (connection.lifecycle.isOver(now)) {
         this.forget(connection, now);
         continue;
@@ -720,7 +720,7 @@ export class Endpoint {
     if (connection.assembler.transmit(this.builder, batch, now)) return true;
     const next = connection.nextTimeout(now);
     assert(next >= 0, 'a deadline is a time');
-    this.deadlines.set(connection.seat, next);
+    this.deadlines.set(connection.entry, next);
     return false;
   }
 
@@ -776,7 +776,7 @@ export class Endpoint {
   private forget(connection: Connection, now: Micros): void {
     if (!this.byId.forget(connection)) return;
     connection.ids.local.forget();
-    this.deadlines.remove(connection.seat);
+    this.deadlines.remove(connection.entry);
     this.countConnections();
     this.resets.remove(connection);
     this.halfOpen?.remove(connection); // [CON-3] a handshake that failed takes memory until now

@@ -31,8 +31,8 @@ export class ReadyConnections {
   }
 
   add(connection: Connection): void {
-    if (connection.seat.isReady || isForgotten(connection)) return;
-    connection.seat.isReady = true;
+    if (connection.entry.isReady || isForgotten(connection)) return;
+    connection.entry.isReady = true;
     this.ring.push(connection);
   }
 
@@ -84,7 +84,7 @@ export class ReadyConnections {
   }
 
   private takeFirst(): void {
-    (this.ring.shift() as Connection).seat.isReady = false;
+    (this.ring.shift() as Connection).entry.isReady = false;
   }
 }
 
