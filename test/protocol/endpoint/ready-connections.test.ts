@@ -16,7 +16,7 @@ function crowd(count: number, hasMessages: (i: number) => boolean) {
       },
     };
     const lifecycle = { state: ConnectionState.CONFIRMED };
-    return { i, seat: { isReady: false }, lifecycle, streams: { packer } } as unknown as Connection & {
+    return { i, entry: { isReady: false }, lifecycle, streams: { packer } } as unknown as Connection & {
       i: number;
     };
   });
