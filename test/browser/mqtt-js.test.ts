@@ -67,11 +67,11 @@ describe.skipIf(chromiumPath() === null)('mqtt.js in a real browser', () => {
        return granted.map(({ qos }) => qos);`,
       );
       expect(granted).toEqual([1]);
-      await expect.poll(() => heard.length, { timeout: 30_000 }).toBe(2);
+      await expect.poll(() => heard.length).toBe(2);
       expect(heard).toEqual([`${base}/in/text é`, `${base}/in/large ${'x'.repeat(300_000)}`]);
       native.publish(`${base}/out/a`, 'volatile');
       await native.publish(`${base}/out/b`, 'stored', { qos: 1 });
-      await expect.poll(() => run(open, 'return heard.length'), { timeout: 30_000 }).toBe(2);
+      await expect.poll(() => run(open, 'return heard.length')).toBe(2);
       expect((await run(open, 'return heard.sort()')) as string[]).toEqual([
         `${base}/out/a volatile 0`,
         `${base}/out/b stored 1`,

@@ -278,5 +278,5 @@ async function startExamples(): Promise<{ chat: string; map: string }> {
 
 /** What is looked at again until it is so; on a busy machine that takes its time. */
 function eventually<T>(look: () => T) {
-  return expect.poll(look, { timeout: 30_000 });
+  return expect.poll(look);
 }

@@ -13,7 +13,7 @@ import { Lab } from '../../src/testing/index.ts';
 import { localAddresses, reachableAddress } from '../../src/udp/addresses.ts';
 import { ownPort } from '../own-port.ts';
 import { bindOnlyByDgram } from '../udp/twin-sockets.ts';
-import { echo, join, next, serve, take } from './served.ts';
+import { echo, growPackets, join, next, serve, take } from './served.ts';
 
 const addresses = localAddresses();
 const ipv4 = addresses.filter((host) => addressFamily(host) === 4);
@@ -73,9 +73,7 @@ describe('a listener', () => {
       const connection = await connect(urlAt(listener, '127.0.0.1'));
       const server = await accepted;
       expect(server.remoteHost).toBe('127.0.0.1');
-      const stream = connection.openStream();
-      for (let i = 0; i < 100; i++) stream.send(new Uint8Array(50_000));
-      await take(stream, 100);
+      await growPackets(connection, server);
       expect(server.metrics().mtu).toBe(32_768);
       expect(connection.metrics().mtu).toBe(32_768);
       await connection.close();
@@ -87,9 +85,7 @@ describe('a listener', () => {
     expect(listener.host).toBe('::1');
     const connection = await join(listener);
     expect(connection.remoteHost).toBe('::1');
-    const stream = connection.openStream();
-    for (let i = 0; i < 100; i++) stream.send(new Uint8Array(50_000));
-    expect(await take(stream, 100)).toHaveLength(100);
+    await growPackets(connection);
     expect(connection.metrics().mtu).toBe(32_768);
   });
 

@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import { connect, generateIdentity, parseServerUrl } from '../../src/index.ts';
+import { ownPort } from '../own-port.ts';
 import { echo, serve, take } from './served.ts';
 
 /** What names resolve to in these tests. */
@@ -27,7 +28,7 @@ describe('a name', () => {
   test('with several addresses is tried at all of them, and the one that answers is connected to', async () => {
     const listener = await serve(echo);
     const url = named(listener.url, 'two.test', '::1', '127.0.0.1');
-    const connection = await connect(url, { handshakeTimeoutMs: 5_000 });
+    const connection = await connect(url, { handshakeTimeoutMs: 60_000 });
     expect(connection.remoteHost).toBe('127.0.0.1');
     const stream = connection.openStream();
     stream.send('hello');
@@ -68,12 +69,9 @@ describe('a name', () => {
 
   test('is tried only at addresses of the family of localHost, and from a fixed local port too', async () => {
     const listener = await serve(echo);
-    const free = createSocket('udp4').bind(0, '127.0.0.1');
-    await once(free, 'listening');
-    const { port: localPort } = free.address();
-    await new Promise<void>((resolve) => free.close(resolve));
+    const localPort = await ownPort();
     const url = named(listener.url, 'both.test', '::1', '127.0.0.1', '127.0.0.9');
-    const connection = await connect(url, { localHost: '127.0.0.1', localPort, handshakeTimeoutMs: 5_000 });
+    const connection = await connect(url, { localHost: '127.0.0.1', localPort, handshakeTimeoutMs: 60_000 });
     expect(connection.remoteHost).toBe('127.0.0.1');
     await connection.close();
   });

@@ -43,8 +43,9 @@ describe('rebind, over real sockets', () => {
     const transfer = echoes(server, client, 300);
     const ports = new Set([server.remotePort]);
     for (let i = 0; i < 3; i++) {
+      const moved = once(server, 'path');
       await client.rebind();
-      await once(server, 'path');
+      await moved;
       ports.add(server.remotePort);
     }
     await transfer.done;

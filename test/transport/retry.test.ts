@@ -3,6 +3,7 @@ import { MemoryTokens } from '../../src/transport/address-tokens.ts';
 import { type ConnectOptions, connect } from '../../src/transport/connect.ts';
 import { type Listener, type ListenOptions, listen } from '../../src/transport/listen.ts';
 import { generateIdentity } from '../../src/transport/system-crypto.ts';
+import { ownPort } from '../own-port.ts';
 
 const IDENTITY = generateIdentity();
 
@@ -68,9 +69,9 @@ describe('the keys of tokens [HS-31]', () => {
 
   test('are those of the identity, so that a server that is started anew takes the tokens of its predecessor', async () => {
     const tokens = new MemoryTokens();
-    const first = await serve({ retry: 'always' });
+    const port = await ownPort();
+    const first = await serve({ retry: 'always', port });
     await echo(first.url, { tokens });
-    const { port } = first;
     await first.close({ timeoutMs: 0 });
     const second = await serve({ retry: 'always', port });
     await echo(second.url, { tokens });

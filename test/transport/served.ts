@@ -47,6 +47,15 @@ export async function take(stream: Stream, count: number): Promise<Buffer[]> {
   return messages;
 }
 
+/** Has a server that echoes send and get large messages until packets in both directions are as large as the path of this machine carries. */
+export async function growPackets(connection: Connection, other: Connection = connection): Promise<void> {
+  const stream = connection.openStream();
+  while (Math.min(connection.metrics().mtu, other.metrics().mtu) < LOOPBACK_MTU) {
+    for (let i = 0; i < 20; i++) stream.send(new Uint8Array(50_000));
+    await take(stream, 20);
+  }
+}
+
 /** The next time `emitter` emits `name`: what comes with it. */
 export function next<T>(
   emitter: { once(name: string, listener: (value: T) => void): unknown },
@@ -58,3 +67,6 @@ export function next<T>(
 afterEach(async () => {
   for (const { close } of open.splice(0).reverse()) await close();
 });
+
+/** To which packets grow where a path is known to be within the machine. */
+const LOOPBACK_MTU = 32_768;

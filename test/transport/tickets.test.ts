@@ -10,6 +10,7 @@ import {
   type ListenOptions,
   listen,
 } from '../../src/index.ts';
+import { ownPort } from '../own-port.ts';
 
 const identity = generateIdentity();
 const SHARED = { current: new Uint8Array(32).fill(7) };
@@ -72,11 +73,11 @@ test('a client with a ticket is back at once, and what it marked as early is hea
 });
 
 test('a ticket that was used, is of a server that is gone, or of another process with its keys brings no early data, and all is heard once [HS-53] [HS-58]', async () => {
-  const first = await serve({ tickets: { keys: SHARED } });
+  const port = await ownPort();
+  const first = await serve({ port, tickets: { keys: SHARED } });
   const used = await ticketOf(first.listener.url);
   const fresh = await ticketOf(first.listener.url);
   await (await connect(first.listener.url, { ticket: used })).close();
-  const { port } = first.listener;
   for (const [ticket, isResumed] of [
     [used, false],
     [fresh, true],
@@ -137,13 +138,13 @@ test('a server that gives no tickets takes none [HS-55]', async () => {
 
 test('a captured first datagram is heard once over real sockets: not again by its server, nor by one that was started anew or shares its keys [HS-53]', async () => {
   const tickets = { keys: SHARED };
-  const first = await serve({ tickets });
+  const port = await ownPort();
+  const first = await serve({ port, tickets });
   const ticket = await ticketOf(first.listener.url);
   const wire = createSocket('udp4');
   wire.bind(0, '127.0.0.1');
   await once(wire, 'listening');
   const captured = once(wire, 'message');
-  const { port } = first.listener;
   // What stands between them keeps the datagram, and is the only one who sends it.
   const url = first.listener.url.replace(/:\d+$/, `:${wire.address().port}`);
   const client = await connect(url, { ticket, earlyData: true });

@@ -152,5 +152,5 @@ async function connected(options: WebClientOptions = {}, url = gateway.url): Pro
 
 /** What is looked at again until it is so; on a busy machine that takes its time. */
 function eventually<T>(look: () => T) {
-  return expect.poll(look, { timeout: 30_000 });
+  return expect.poll(look);
 }

@@ -88,7 +88,7 @@ async function through(url: string, load: PubsubLoad): Promise<number[][]> {
   await Promise.all(acknowledged);
   expect(await publisher.flush(AbortSignal.timeout(10_000))).toBe(0);
   const expected = load.shared ? 600 : 1_200;
-  await expect.poll(() => came[0].length + came[1].length, { timeout: 10_000 }).toBe(expected);
+  await expect.poll(() => came[0].length + came[1].length).toBe(expected);
   for (const client of clients) await client.close();
   expect(failures).toEqual([]);
   return came;

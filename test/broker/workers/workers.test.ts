@@ -65,9 +65,7 @@ describe('a broker with workers', () => {
     const { transport, workers } = broker.metrics();
     expect(workers?.length).toBe(WORKERS);
     expect(workers?.reduce((sum, { connections }) => sum + connections, 0)).toBe(clients.length);
-    await expect
-      .poll(() => broker.metrics().transport.connectionsOpen, { timeout: 5_000 })
-      .toBe(clients.length);
+    await expect.poll(() => broker.metrics().transport.connectionsOpen).toBe(clients.length);
     expect(transport.socket.errorCodes).toEqual({});
   });
 
@@ -112,9 +110,7 @@ describe('a broker with workers', () => {
         rows: { principal: string; address: string; link: { rttMs: number } | null }[];
       };
     };
-    await expect
-      .poll(async () => JSON.stringify(await seen()), { timeout: 15_000 })
-      .toMatch(/"address":"127.0.0.1".*"rttMs":/);
+    await expect.poll(async () => JSON.stringify(await seen())).toMatch(/"address":"127.0.0.1".*"rttMs":/);
     expect(JSON.stringify(await seen())).toContain('robot');
   });
 
@@ -174,8 +170,8 @@ describe('a broker with workers', () => {
     }
     const [event] = await ended;
     expect(event).toMatchObject({ worker: 0, state: 'ended', error: { code: 'ERR_JSP_WORKER_FAILED' } });
-    for (const each of got) await expect.poll(() => each.size, { timeout: 60_000 }).toBe(acknowledged.length);
-    await expect.poll(() => broker.metrics().clients, { timeout: 60_000 }).toBe(subscribers.length + 1);
+    for (const each of got) await expect.poll(() => each.size).toBe(acknowledged.length);
+    await expect.poll(() => broker.metrics().clients).toBe(subscribers.length + 1);
   }, 120_000);
 
   test('says what it cannot be told beside workers [BRK-137]', async () => {

@@ -40,7 +40,7 @@ export class Brokers {
 }
 
 /** Resolves when `is` says so. */
-export async function until(is: () => boolean, what: string, ms = 5_000): Promise<void> {
+export async function until(is: () => boolean, what: string, ms = 60_000): Promise<void> {
   const end = performance.now() + ms;
   while (!is()) {
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`);

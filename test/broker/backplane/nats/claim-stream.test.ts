@@ -111,11 +111,11 @@ describe.runIf(program !== null)('claims on NATS', () => {
   test('wait to be read until NATS can be reached again, and are not known to be written meanwhile', async () => {
     const first = await write('s/late', 'one', 0);
     await server.stop();
-    await expect.poll(() => line.isUp, { timeout: 5_000 }).toBe(false);
+    await expect.poll(() => line.isUp).toBe(false);
     const reading = read('s/late');
     expect(await write('s/late', 'two', first)).toBe(WriteFault.UNKNOWN);
     await server.start();
-    await expect.poll(() => line.isUp, { timeout: 5_000 }).toBe(true);
+    await expect.poll(() => line.isUp).toBe(true);
     stream.resume();
     let found = await reading;
     while (found === null) found = await read('s/late'); // JetStream is not there yet

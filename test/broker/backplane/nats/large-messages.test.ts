@@ -45,12 +45,12 @@ describe.skipIf(program === null)('a message that is larger than NATS takes', ()
   /** What was published before is delivered, at both nodes. */
   async function settled(): Promise<void> {
     await publisher.publish('t/end', 'x');
-    await until(() => got.here.includes('t/end') && got.there.includes('t/end'), 'the last has come', 10_000);
+    await until(() => got.here.includes('t/end') && got.there.includes('t/end'), 'the last has come');
   }
 
   test('reaches, with QoS 0, its own node alone, and its publisher is told; what follows comes everywhere [CLU-5]', async () => {
     await publisher.publish('t/large', large);
-    await until(() => got.here.length > 0, 'its own node has it', 10_000);
+    await until(() => got.here.length > 0, 'its own node has it');
     await settled();
     expect(got).toEqual({ here: ['t/large', 't/end'], there: ['t/end'] });
     await until(() => told.length > 0, 'the notice');
@@ -89,7 +89,7 @@ describe.skipIf(program === null)('a message that is larger than NATS takes', ()
     await publisher.publish('t/large', large);
     await publisher.publish('t/stored', large, { qos: 1, class: 'durable' });
     await settled();
-    await until(() => got.there.length >= 3, 'the large ones have come', 10_000);
+    await until(() => got.there.length >= 3, 'the large ones have come');
     expect(new Set(got.there)).toEqual(new Set(['t/large', 't/stored', 't/end']));
     await restart(SMALL);
     await expect(publisher.publish('t/2', large, { qos: 1, class: 'durable' })).rejects.toMatchObject({

@@ -126,7 +126,7 @@ describe.skipIf(program === null)('a line to NATS', () => {
       await until(() => told.length === 1, 'it is down');
       expect([line.isUp, await line.settled()]).toEqual([false, false]);
       await guarded.start();
-      await until(() => told.length === 2, 'it is up again', 10_000);
+      await until(() => told.length === 2, 'it is up again');
       expect([told, await line.settled()]).toEqual([['down', 'up'], true]);
     } finally {
       await way.close();
@@ -148,6 +148,6 @@ describe.skipIf(program === null)('a line to NATS', () => {
     } finally {
       process.kill(guarded.pid, 'SIGCONT');
     }
-    await until(() => line.hasRoom, 'it has taken what was sent', 15_000);
+    await until(() => line.hasRoom, 'it has taken what was sent');
   });
 });

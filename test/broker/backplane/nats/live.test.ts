@@ -97,16 +97,12 @@ describe.skipIf(program === null)('live messages between brokers on NATS', () =>
     const late = await taken(first, 'y'); // answered all the same
     await until(() => here.length === 4, 'those who are here have all');
     await server.start();
-    await until(() => nodes.every(connected), 'all are back', 15_000);
-    await until(
-      () => {
-        first.publish('x/1', 'after');
-        clients[2].publish('y', 'z');
-        return there.length >= 3 && late.length > 0;
-      },
-      'others get them again',
-      15_000,
-    );
+    await until(() => nodes.every(connected), 'all are back');
+    await until(() => {
+      first.publish('x/1', 'after');
+      clients[2].publish('y', 'z');
+      return there.length >= 3 && late.length > 0;
+    }, 'others get them again');
     expect(there.slice(0, 3)).toEqual(['before', '3 cluster', 'after']);
   }, 40_000);
 

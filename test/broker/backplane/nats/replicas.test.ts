@@ -84,7 +84,7 @@ describe.skipIf(program === null)('a broker whose store is to be kept by three s
     await leader.stop();
     try {
       for (let i = 20; i < 40; i++) await publish(`${i}`);
-      await until(() => new Set(got).size === 40, 'all have come', 30_000);
+      await until(() => new Set(got).size === 40, 'all have come');
       expect([...new Set(got)]).toEqual(Array.from({ length: 40 }, (_, i) => `${i}`));
     } finally {
       await leader.start();

@@ -71,7 +71,7 @@ describe.skipIf(program === null)('last values of brokers on NATS', () => {
       'all values',
       15_000,
     );
-    await until(() => b.metrics().retainedMessages === 41, 'all values', 15_000);
+    await until(() => b.metrics().retainedMessages === 41, 'all values');
     const late = await brokers.start('c');
     expect(await valuesOf(late, 'kept', 1)).toEqual(['kept=after 19']);
     expect(await valuesOf(b, 'kept', 1)).toEqual(['kept=after 19']);
@@ -100,7 +100,7 @@ describe.skipIf(program === null)('last values of brokers on NATS', () => {
       const values: string[] = [];
       await subscriber.subscribe('#', ({ topic }) => void values.push(topic));
       way.mend();
-      await until(() => b.metrics().retainedMessages === 2, 'the value of meanwhile', 20_000);
+      await until(() => b.metrics().retainedMessages === 2, 'the value of meanwhile');
       await until(() => values.length === 2, 'both values at a subscriber');
       expect(values).toEqual(['before', 'meanwhile']);
     } finally {
