@@ -193,11 +193,15 @@ export class PendingRequests {
       if (signal?.aborted) throw abortError(signal);
       const id = this.nextId();
       send(id);
+      this.pending ??= new Map();
+      if (signal === undefined) {
+        this.pending.set(id, { resolve, reject });
+        return;
+      }
       const forget = onAbort(signal, () => {
         this.take(id);
-        reject(abortError(signal as AbortSignal));
+        reject(abortError(signal));
       });
-      this.pending ??= new Map();
       this.pending.set(id, {
         resolve: (answer) => {
           forget();

@@ -11,6 +11,8 @@ export interface SubscriptionHost {
   readonly texts: DeliveryTexts;
   sendFrame(frame: Buffer): void;
   tell(message: object): void;
+  /** The same, of a text of JSON. */
+  tellText(message: string): void;
   refuse(id: Name | null, code: string, message: string, more?: object): void;
   /** It is over. */
   forget(sub: Name): void;
@@ -29,10 +31,13 @@ export class LiveSubscription implements SubscriptionSink {
   }
 
   onSubscribed(begun: Begun | null): void {
-    const { id, name: sub } = this;
-    if (begun === null) return this.conversation.tell({ type: 'subscribed', id, sub });
+    const of = `"id":${JSON.stringify(this.id)},"sub":${JSON.stringify(this.name)}`;
+    if (begun === null) return this.conversation.tellText(`{"type":"subscribed",${of}}`);
     const { epoch, offset, head, recovered, missed } = begun;
-    this.conversation.tell({ type: 'subscribed', id, sub, epoch, offset, head, recovered, missed });
+    // Put together here, as the welcome is.
+    this.conversation.tellText(
+      `{"type":"subscribed",${of},"epoch":${epoch},"offset":${offset},"head":${head},"recovered":${recovered},"missed":${missed}}`,
+    );
   }
 
   onRefused(error: JspError, filter: string): void {

@@ -22,6 +22,7 @@ import {
   encodeHello,
   encodeLeave,
   encodeRenew,
+  type Hello,
   type Notice,
   type Welcome,
 } from '../pubsub/session-commands.ts';
@@ -96,9 +97,17 @@ export class Session {
       connection.destroy(ReasonCode.NO_ERROR);
     });
     try {
-      const hello = {
-        ...{ version: BROKER_PROTOCOL_VERSION, aliases: 0, capabilities: 0 },
-        ...{ session: name, expiryMs, cleanStart, ...proof },
+      const { method, credentials } = proof;
+      // No member is spread into it: an object that begins so costs fifty times as much.
+      const hello: Hello = {
+        version: BROKER_PROTOCOL_VERSION,
+        cleanStart,
+        aliases: 0,
+        capabilities: 0,
+        expiryMs,
+        method,
+        session: name,
+        credentials,
       };
       const welcome = decodeWelcome(await control.ask((id) => encodeHello(id, hello)));
       if (welcome === null)

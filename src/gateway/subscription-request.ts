@@ -31,7 +31,7 @@ export function parsePosition(text: string): Position | null {
 }
 
 /** Where a subscription begins that reads a log. */
-export interface Start {
+interface Start {
   readonly kind: StartKind;
   /** The first offset that is wanted, or a time. */
   readonly value: number;
@@ -41,14 +41,13 @@ export interface Start {
 /** A subscription as it is asked for, through whichever door. */
 export interface SubscriptionRequest {
   readonly filters: readonly string[];
-  /** Flags and options of its SUBSCRIBEs, but for where it begins. */
+  /** Flags and options of its SUBSCRIBEs. */
   readonly flags: number;
   readonly options: SubscribeOptionValues;
   readonly queueMessages: number;
   readonly queueBytes: number;
   /** QoS 1. */
   readonly readsLog: boolean;
-  readonly start: Start;
   /** Where it begins when the position that it was to go on behind is not known any more. */
   readonly reset: (typeof RESETS)[number];
   /** Its caller settles each message. */
@@ -111,22 +110,29 @@ export function subscriptionRequest(wishes: SubscriptionWishes): SubscriptionReq
   // Who goes on, or reads history, has had the last values, or gets them in their place.
   const retained = wishes.retained ?? (start.kind === StartKind.NEW ? 'send' : 'none');
   if (retained === 'none') flags |= SubscribeFlag.NO_RETAINED;
-  const options: SubscribeOptionValues = {
-    rateMax: wishes.maxRate,
-    deliveryClass: wishes.class === undefined ? undefined : deliveryClassNamed(wishes.class),
-    keyOrder: wishes.keyOrder === true ? true : undefined,
-    retained: retained === 'ifNew' ? RetainedHandling.IF_NEW : undefined,
-  };
-  if (readsLog) {
-    options.name = durable;
-    options.expiryMs = wishes.expiryMs;
-    options.unackedMax = isExplicit ? (wishes.window ?? WINDOW) : GIVEN_AT_ONCE_MAX;
-    // What is given to the socket is settled then: until then nothing is late. [GW-53]
-    options.ackWaitMs = isExplicit ? wishes.ackWaitMs : U32_MAX;
-    options.backoffMs = wishes.backoffMs;
-    options.deliveriesMax = wishes.maxDeliveries;
-    options.deadLetter = wishes.deadLetter;
-  }
+  const rateMax = wishes.maxRate;
+  const deliveryClass = wishes.class === undefined ? undefined : deliveryClassNamed(wishes.class);
+  const keyOrder = wishes.keyOrder === true ? true : undefined;
+  const handling = retained === 'ifNew' ? RetainedHandling.IF_NEW : undefined;
+  const options: SubscribeOptionValues = !readsLog
+    ? { rateMax, deliveryClass, keyOrder, retained: handling }
+    : {
+        name: durable,
+        start: start.kind,
+        startValue: start.value,
+        epoch: start.epoch,
+        unackedMax: isExplicit ? (wishes.window ?? WINDOW) : GIVEN_AT_ONCE_MAX,
+        // What is given to the socket is settled then: until then nothing is late. [GW-53]
+        ackWaitMs: isExplicit ? wishes.ackWaitMs : U32_MAX,
+        backoffMs: wishes.backoffMs,
+        deliveriesMax: wishes.maxDeliveries,
+        deadLetter: wishes.deadLetter,
+        rateMax,
+        expiryMs: wishes.expiryMs,
+        keyOrder,
+        retained: handling,
+        deliveryClass,
+      };
   return {
     filters,
     flags,
@@ -134,7 +140,6 @@ export function subscriptionRequest(wishes: SubscriptionWishes): SubscriptionReq
     queueMessages: wishes.queueMessages ?? 0,
     queueBytes: wishes.queueBytes ?? 0,
     readsLog,
-    start,
     reset: wishes.reset ?? 'new',
     isExplicit,
   };

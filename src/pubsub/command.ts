@@ -175,9 +175,13 @@ export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode];
 
 /** The table's name for a code, or its number in hex. */
 export function reasonCodeName(code: number): string {
-  for (const [name, value] of Object.entries(ReasonCode)) if (value === code) return name;
-  return `0x${code.toString(16)}`;
+  return NAMES_OF_CODES.get(code) ?? `0x${code.toString(16)}`;
 }
+
+/** By code: every connection that goes asks for one. */
+const NAMES_OF_CODES: ReadonlyMap<number, string> = new Map(
+  Object.entries(ReasonCode).map(([name, code]) => [code, name]),
+);
 
 /** Which side reads: each takes only what the other may send. PUBLISH goes both ways. */
 export const Side = { BROKER: 0, CLIENT: 1 } as const;

@@ -73,6 +73,7 @@ export class Router<T> {
       this.version++;
       return;
     }
+    if (this.routes.isEmpty) return;
     const topic = Buffer.from(filter);
     const route = this.routes.lookup(topic, 0, topic.length);
     if (route !== undefined) route.version = STALE;

@@ -84,36 +84,35 @@ export interface SubscribeOptionValues {
 }
 
 export function encodeSubscribeOptions(options: SubscribeOptionValues): Buffer {
-  const parts: Buffer[] = [];
-  const add = (type: number, value: Uint8Array) => {
-    const head = Buffer.allocUnsafe(3);
-    head[0] = type;
-    head.writeUInt16BE(value.length, 1);
-    parts.push(head, Buffer.from(value));
-  };
-  if (options.name !== undefined) add(SubscribeOption.NAME, Buffer.from(options.name));
+  const { name, deadLetter, log, backoffMs = NO_BACKOFFS } = options;
+  const textBytes = bytesOf(name) + bytesOf(deadLetter) + bytesOf(log);
+  const out = Buffer.allocUnsafe(FIXED_BYTES + textBytes + 4 * backoffMs.length);
+  let at = writeText(out, 0, SubscribeOption.NAME, name);
   if (options.start !== undefined) {
-    add(SubscribeOption.START, Buffer.concat([Buffer.of(options.start), uint64(options.startValue ?? 0)]));
+    at = writeHead(out, at, SubscribeOption.START, 9);
+    out[at] = options.start;
+    at = writeUint64(out, at + 1, options.startValue ?? 0);
   }
-  if (options.epoch !== undefined) add(SubscribeOption.EPOCH, uint64(options.epoch));
-  for (const [name, type, bytes] of NUMBERS) {
-    const value = options[name];
-    if (value === undefined) continue;
-    const out = Buffer.allocUnsafe(bytes);
-    out.writeUIntBE(value, 0, bytes);
-    add(type, out);
+  if (options.epoch !== undefined) {
+    at = writeUint64(out, writeHead(out, at, SubscribeOption.EPOCH, 8), options.epoch);
   }
+  at = writeNumber(out, at, SubscribeOption.UNACKED_MAX, options.unackedMax, 4);
+  at = writeNumber(out, at, SubscribeOption.ACK_WAIT_MS, options.ackWaitMs, 4);
+  at = writeNumber(out, at, SubscribeOption.DELIVERIES_MAX, options.deliveriesMax, 2);
+  at = writeNumber(out, at, SubscribeOption.RATE_MAX, options.rateMax, 4);
+  at = writeNumber(out, at, SubscribeOption.EXPIRY_MS, options.expiryMs, 4);
+  at = writeNumber(out, at, SubscribeOption.RETAINED, options.retained, 1);
+  at = writeNumber(out, at, SubscribeOption.CLASS, options.deliveryClass, 1);
+  at = writeNumber(out, at, SubscribeOption.AS_PUBLISHED, options.asPublished, 1);
   if (options.backoffMs !== undefined) {
-    const out = Buffer.allocUnsafe(4 * options.backoffMs.length);
-    options.backoffMs.forEach((ms, i) => {
-      out.writeUInt32BE(ms, 4 * i);
-    });
-    add(SubscribeOption.BACKOFF_MS, out);
+    at = writeHead(out, at, SubscribeOption.BACKOFF_MS, 4 * backoffMs.length);
+    for (const ms of backoffMs) at = out.writeUInt32BE(ms, at);
   }
-  if (options.deadLetter !== undefined) add(SubscribeOption.DEAD_LETTER, Buffer.from(options.deadLetter));
-  if (options.log !== undefined) add(SubscribeOption.LOG, Buffer.from(options.log));
-  for (const [name, type] of FLAGS) if (options[name] === true) add(type, NO_VALUE);
-  return Buffer.concat(parts);
+  at = writeText(out, at, SubscribeOption.DEAD_LETTER, deadLetter);
+  at = writeText(out, at, SubscribeOption.LOG, log);
+  if (options.keyOrder === true) at = writeHead(out, at, SubscribeOption.KEY_ORDER, 0);
+  if (options.ofSession === true) at = writeHead(out, at, SubscribeOption.OF_SESSION, 0);
+  return out.subarray(0, at);
 }
 
 /** The options in bytes[start, end of bytes), or null when they are malformed or one is unknown. */
@@ -122,9 +121,9 @@ export function decodeSubscribeOptions(command: Uint8Array, start: number): Subs
   const options: SubscribeOptionValues = {};
   let seen = 0;
   for (let at = start; at < bytes.length; ) {
-    if (at + 3 > bytes.length) return null;
+    if (at + OPTION_HEAD_BYTES > bytes.length) return null;
     const type = bytes[at];
-    const from = at + 3;
+    const from = at + OPTION_HEAD_BYTES;
     at = from + bytes.readUInt16BE(at + 1);
     if (at > bytes.length || type > SubscribeOption.OF_SESSION || (seen & (1 << type)) !== 0) return null;
     seen |= 1 << type;
@@ -133,15 +132,8 @@ export function decodeSubscribeOptions(command: Uint8Array, start: number): Subs
   return options;
 }
 
+/** A `switch`, and no table to look through: who connects subscribes, and many do at once. */
 function decodeOption(options: SubscribeOptionValues, type: number, value: Buffer): boolean {
-  for (const [name, itsType, bytes] of NUMBERS) {
-    if (type !== itsType) continue;
-    if (value.length !== bytes) return false;
-    const number = value.readUIntBE(0, bytes);
-    if (number > (LARGEST[type] ?? Number.POSITIVE_INFINITY)) return false;
-    (options as Record<string, unknown>)[name] = number;
-    return true;
-  }
   switch (type) {
     case SubscribeOption.NAME:
       options.name = value.toString();
@@ -164,46 +156,90 @@ function decodeOption(options: SubscribeOptionValues, type: number, value: Buffe
     case SubscribeOption.LOG:
       options.log = value.toString();
       return value.length >= 1 && value.length <= LOG_NAME_BYTES_MAX && isName(value);
+    case SubscribeOption.KEY_ORDER:
+      options.keyOrder = true;
+      return value.length === 0;
+    case SubscribeOption.OF_SESSION:
+      options.ofSession = true;
+      return value.length === 0;
+    case SubscribeOption.UNACKED_MAX:
+      options.unackedMax = numberIn(value, 4);
+      return options.unackedMax >= 0;
+    case SubscribeOption.ACK_WAIT_MS:
+      options.ackWaitMs = numberIn(value, 4);
+      return options.ackWaitMs >= 0;
+    case SubscribeOption.DELIVERIES_MAX:
+      options.deliveriesMax = numberIn(value, 2);
+      return options.deliveriesMax >= 0;
+    case SubscribeOption.RATE_MAX:
+      options.rateMax = numberIn(value, 4);
+      return options.rateMax >= 0;
+    case SubscribeOption.EXPIRY_MS:
+      options.expiryMs = numberIn(value, 4);
+      return options.expiryMs >= 0;
+    case SubscribeOption.RETAINED:
+      options.retained = numberIn(value, 1) as RetainedHandling;
+      return options.retained >= 0 && options.retained <= RetainedHandling.AGAIN;
+    case SubscribeOption.CLASS:
+      options.deliveryClass = numberIn(value, 1) as DeliveryClass;
+      return options.deliveryClass >= 0 && options.deliveryClass <= DeliveryClass.DURABLE;
+    case SubscribeOption.AS_PUBLISHED:
+      options.asPublished = numberIn(value, 1);
+      return options.asPublished >= 0 && options.asPublished <= AS_PUBLISHED_MAX;
+    default:
+      return false;
   }
-  for (const [name, itsType] of FLAGS) {
-    if (type !== itsType) continue;
-    options[name] = true;
-    return value.length === 0;
-  }
-  return false;
+}
+
+/** Negative: it is not of so many bytes. */
+function numberIn(value: Buffer, bytes: number): number {
+  return value.length === bytes ? value.readUIntBE(0, bytes) : -1;
 }
 
 function isName(value: Buffer): boolean {
   return isUtf8(value) && !/\p{Cc}/u.test(value.toString());
 }
 
-function uint64(value: number): Buffer {
-  const out = Buffer.allocUnsafe(8);
-  out.writeBigUInt64BE(BigInt(value));
-  return out;
+function bytesOf(text: string | undefined): number {
+  return text === undefined ? 0 : Buffer.byteLength(text);
 }
 
-const NUMBERS = [
-  ['unackedMax', SubscribeOption.UNACKED_MAX, 4],
-  ['ackWaitMs', SubscribeOption.ACK_WAIT_MS, 4],
-  ['deliveriesMax', SubscribeOption.DELIVERIES_MAX, 2],
-  ['rateMax', SubscribeOption.RATE_MAX, 4],
-  ['expiryMs', SubscribeOption.EXPIRY_MS, 4],
-  ['retained', SubscribeOption.RETAINED, 1],
-  ['deliveryClass', SubscribeOption.CLASS, 1],
-  ['asPublished', SubscribeOption.AS_PUBLISHED, 1],
-] as const;
-/** Those without a value. */
-const FLAGS = [
-  ['keyOrder', SubscribeOption.KEY_ORDER],
-  ['ofSession', SubscribeOption.OF_SESSION],
-] as const;
-const NO_VALUE = Buffer.alloc(0);
-const LARGEST: Partial<Record<number, number>> = {
-  [SubscribeOption.RETAINED]: RetainedHandling.AGAIN,
-  [SubscribeOption.CLASS]: DeliveryClass.DURABLE,
-  [SubscribeOption.AS_PUBLISHED]: 3,
-};
+// Each returns where the next one goes.
+
+function writeHead(out: Buffer, at: number, type: number, bytes: number): number {
+  out[at] = type;
+  return out.writeUInt16BE(bytes, at + 1);
+}
+
+function writeText(out: Buffer, at: number, type: number, text: string | undefined): number {
+  if (text === undefined) return at;
+  const start = at + OPTION_HEAD_BYTES;
+  const bytes = out.write(text, start);
+  writeHead(out, at, type, bytes);
+  return start + bytes;
+}
+
+/** @throws {RangeError} where it is no whole number of so many bytes */
+function writeNumber(
+  out: Buffer,
+  at: number,
+  type: number,
+  value: number | undefined,
+  bytes: number,
+): number {
+  return value === undefined ? at : out.writeUIntBE(value, writeHead(out, at, type, bytes), bytes);
+}
+
+/** @throws {RangeError} where it is no whole number from 0 */
+function writeUint64(out: Buffer, at: number, value: number): number {
+  return out.writeBigUInt64BE(BigInt(value), at);
+}
+
+const OPTION_HEAD_BYTES = 3;
+/** More than all options but the texts and back-offs have together: 3 bytes each, and their values. */
+const FIXED_BYTES = 16 * OPTION_HEAD_BYTES + 9 + 8 + 5 * 4 + 2 + 3;
+const NO_BACKOFFS: readonly number[] = [];
+const AS_PUBLISHED_MAX = AsPublished.RETAIN | AsPublished.QOS;
 export const DURABLE_NAME_BYTES_MAX = 256;
 export const BACKOFFS_MAX = 16;
 const LOG_NAME_BYTES_MAX = 64;

@@ -96,6 +96,7 @@ export class TopicTable<T> {
   private readonly values: (T | undefined)[];
   private readonly setMask: number;
   private turn = 0;
+  private hasStored = false;
   /** Where the topic is that was looked up last, and is likely to be next; -1: nowhere. */
   private last = -1;
 
@@ -105,6 +106,11 @@ export class TopicTable<T> {
     this.keys = new Array<Uint8Array | null>(capacity).fill(null);
     this.values = new Array<T | undefined>(capacity).fill(undefined);
     this.setMask = capacity / WAYS - 1;
+  }
+
+  /** Nothing was ever stored. */
+  get isEmpty(): boolean {
+    return !this.hasStored;
   }
 
   /** The value of the topic in bytes[start, end), or undefined. */
@@ -138,6 +144,7 @@ export class TopicTable<T> {
       }
     }
     if (place < 0) place = first + (this.turn++ & (WAYS - 1));
+    this.hasStored = true;
     this.hashes[place] = hash;
     this.keys[place] = Uint8Array.prototype.slice.call(bytes, start, end); // Buffer's own slice would be a view
     this.values[place] = value;
@@ -148,17 +155,31 @@ function assertText(what: string, name: unknown): void {
   if (typeof name !== 'string') throw new TypeError(`${what} must be a string, not ${typeof name}`);
 }
 
+/** Goes over it once, without making strings of its levels: all who come subscribe, and many at once. */
 function nameFault(name: string, wildcards: boolean): string | null {
   if (name.length === 0) return 'is empty';
   if (isTooLong(name)) return `is longer than ${TOPIC_BYTES_MAX} bytes`;
-  if (LONE_SURROGATE.test(name)) return 'is not well-formed Unicode';
-  const levels = name.split('/');
-  if (levels.length > TOPIC_LEVELS_MAX) return `has more than ${TOPIC_LEVELS_MAX} levels`;
-  for (let i = 0; i < levels.length; i++) {
-    const fault = levelFault(levels[i], wildcards, i === levels.length - 1);
-    if (fault !== null) return fault;
+  let levels = 1;
+  let fault: string | null = null;
+  let isAscii = true;
+  for (let i = 0, start = 0; i < name.length; i++) {
+    const unit = name.charCodeAt(i);
+    if (unit === SLASH) {
+      levels++;
+      start = i + 1;
+    } else if (unit >= 0x80) {
+      isAscii = false;
+      if (unit <= 0x9f) fault ??= 'has a control character';
+    } else if (unit < 0x20 || unit === 0x7f) fault ??= 'has a control character';
+    else if (unit === PLUS || unit === HASH) {
+      const isWhole = i === start && (i + 1 === name.length || name.charCodeAt(i + 1) === SLASH);
+      if (!wildcards) fault ??= 'has a + or #, which only filters may have';
+      else if (!isWhole) fault ??= 'has a + or # beside other characters';
+      else if (unit === HASH && i + 1 < name.length) fault ??= 'has a # before its last level';
+    }
   }
-  return null;
+  if (!isAscii && LONE_SURROGATE.test(name)) return 'is not well-formed Unicode';
+  return levels > TOPIC_LEVELS_MAX ? `has more than ${TOPIC_LEVELS_MAX} levels` : fault;
 }
 
 /** Counts bytes where there may be too many: a UTF-16 unit is at most three. */
@@ -172,19 +193,6 @@ function shareFault(filter: string): string | null {
   const [, group, ...inner] = filter.split('/');
   if (group === undefined || group === '' || inner.join('/') === '') return 'is not $share/group/filter';
   return group === '+' || group === '#' ? 'has a wildcard as its group' : null;
-}
-
-function levelFault(level: string, wildcards: boolean, last: boolean): string | null {
-  if (wildcards && level === '+') return null;
-  if (wildcards && level === '#') return last ? null : 'has a # before its last level';
-  for (let i = 0; i < level.length; i++) {
-    const unit = level.charCodeAt(i);
-    if (unit < 0x20 || (unit >= 0x7f && unit <= 0x9f)) return 'has a control character';
-    if (unit === PLUS || unit === HASH) {
-      return wildcards ? 'has a + or # beside other characters' : 'has a + or #, which only filters may have';
-    }
-  }
-  return null;
 }
 
 function quote(name: string): string {
@@ -216,5 +224,6 @@ const SYSTEM = '$sys';
 const INBOX = '$inbox';
 const INBOX_TOPIC = /^\$inbox\/[^/]+\//;
 const LONE_SURROGATE = /\p{Surrogate}/u;
+const SLASH = 0x2f;
 const PLUS = 0x2b;
 const HASH = 0x23;

@@ -53,6 +53,7 @@ export class LogRouting {
  * @param logs - the default log first
  */
 export function logOfFilter(logs: readonly LogPort[], filter: string): LogPort | null {
+  if (logs.length === 1) return logs[0];
   const levels = levelsOf(filter);
   for (let i = 1; i < logs.length; i++) {
     const theirs = logs[i].filters.map(levelsOf);
