@@ -10,6 +10,7 @@ import { type Broker, startBroker } from '../../src/broker/index.ts';
 import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { type Gateway, startGateway } from '../../src/gateway/index.ts';
 import { generateIdentity } from '../../src/index.ts';
+import { NEVER_LATE } from '../gateway/gateway-server.ts';
 import { chromiumPath, type OpenPage, useBrowser } from './chromium.ts';
 
 const BUNDLE = createRequire(import.meta.url).resolve('mqtt/dist/mqtt.min');
@@ -34,7 +35,7 @@ describe.skipIf(chromiumPath() === null)('mqtt.js in a real browser', () => {
     await once(pages.listen(0, '127.0.0.1'), 'listening');
     page = `http://127.0.0.1:${(pages.address() as AddressInfo).port}`;
     broker = await startBroker({ identity: generateIdentity(), port: 0 });
-    gateway = await startGateway({ broker, port: 0, origins: [page] });
+    gateway = await startGateway({ broker, port: 0, limits: NEVER_LATE, origins: [page] });
     gateway.on('fault', (fault) => faults.push(fault));
     native = await connectClient(broker.url);
   });

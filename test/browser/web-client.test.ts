@@ -14,6 +14,8 @@ import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { type Gateway, startGateway } from '../../src/gateway/index.ts';
 import { generateIdentity, type Identity } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
+import { NEVER_LATE } from '../gateway/gateway-server.ts';
+import { ownPort } from '../own-port.ts';
 import { programOf } from '../typescript-program.ts';
 import { chromiumPath, keepScreenshot, type OpenPage, useBrowser } from './chromium.ts';
 
@@ -25,7 +27,7 @@ describe.skipIf(chromiumPath() === null)('in a real browser', () => {
 
   beforeAll(async () => {
     broker = await startBroker({ identity: generateIdentity(), port: 0 });
-    gateway = await startGateway({ broker, port: 0 });
+    gateway = await startGateway({ broker, port: 0, limits: NEVER_LATE });
     native = await connectClient(broker.url);
   });
   afterAll(async () => {
@@ -123,7 +125,7 @@ describe.skipIf(chromiumPath() === null)('in a real browser', () => {
         return client.state;
       })().catch((error) => error.code)`);
     expect(await connect(origin(gateway.url))).toBe('ERR_JSP_CONNECTION_REFUSED');
-    const open = await startGateway({ broker, port: 0, origins: [origin(foreign)] });
+    const open = await startGateway({ broker, port: 0, limits: NEVER_LATE, origins: [origin(foreign)] });
     onTestFinished(() => open.close());
     expect(await connect(origin(open.url))).toBe('online');
   });
@@ -199,17 +201,14 @@ async function startStored() {
   let gateway: Gateway;
   const start = async (port: number, httpPort: number): Promise<void> => {
     broker = await startBroker({ identity, port, store: { directory } });
-    gateway = await startGateway({ broker, port: httpPort });
+    gateway = await startGateway({ broker, port: httpPort, limits: NEVER_LATE });
   };
   const stop = async (): Promise<void> => {
     await gateway.close({ drainMs: 0 });
     await broker.close();
   };
-  await start(0, 0);
-  const ports = [
-    Number(new URL(broker!.url.replace('jsp:', 'http:')).port),
-    Number(new URL(gateway!.url).port),
-  ] as const;
+  const ports = [await ownPort(), await ownPort()] as const;
+  await start(...ports);
   onTestFinished(stop);
   return { gateway: gateway!, stop, start: () => start(...ports) };
 }

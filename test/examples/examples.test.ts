@@ -7,6 +7,7 @@ import { startBroker } from '../../src/broker/index.ts';
 import { startGateway } from '../../src/gateway/index.ts';
 import { generateIdentity } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
+import { NEVER_LATE } from '../gateway/gateway-server.ts';
 import { programOf } from '../typescript-program.ts';
 
 /** Those that take their time, and little else of the machine: they run beside the others. */
@@ -169,7 +170,7 @@ test('a service answers, and says why it does not', async () => {
 
 test('curl gets messages in, one by one and many at once, and the last value out; what is sent twice is stored once', async () => {
   const broker = await startBroker({ identity: generateIdentity(), port: 0 });
-  const gateway = await startGateway({ broker, port: 0 });
+  const gateway = await startGateway({ broker, port: 0, limits: NEVER_LATE });
   const script = fileURLToPath(new URL('../../examples/http-ingestion.sh', import.meta.url));
   const output = await outputOf(spawn('sh', [script, new URL(gateway.url).origin]));
   await gateway.close();

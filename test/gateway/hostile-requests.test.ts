@@ -147,7 +147,7 @@ describe('a bulk', () => {
     const before = process.cpuUsage();
     expect(await bulk(lines, '', { 'content-type': 'application/x-ndjson' })).toMatchObject({ status: 413 });
     const { user } = process.cpuUsage(before);
-    expect(user).toBeLessThan(1_000_000); // to read all of them takes half a minute
+    expect(user).toBeLessThan(5_000_000); // to read all of them takes half a minute
   });
 });
 

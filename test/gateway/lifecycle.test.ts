@@ -12,8 +12,9 @@ import { startGateway } from '../../src/gateway/index.ts';
 import { generateIdentity } from '../../src/transport/system-crypto.ts';
 import { type Clock, systemClock } from '../../src/udp/clock.ts';
 import { emptyFolder } from '../empty-folder.ts';
+import { ownPort } from '../own-port.ts';
 import { ONE, TWO } from './certificates.ts';
-import { gatewayInMemory } from './gateway-server.ts';
+import { gatewayInMemory, NEVER_LATE } from './gateway-server.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -127,9 +128,10 @@ describe('a gateway for a broker elsewhere', () => {
   test('does the same, and says so while that cannot be reached [GW-5]', async () => {
     const identity = generateIdentity();
     const start = (port: number) => startBroker({ identity, port });
-    let broker = await start(0);
-    const { url, port } = broker;
-    const gateway = await startGateway({ broker: [url], port: 0 });
+    const port = await ownPort();
+    let broker = await start(port);
+    const { url } = broker;
+    const gateway = await startGateway({ broker: [url], port: 0, limits: NEVER_LATE });
     const publish = async () => {
       const answer = await fetch(`${gateway.url}/v1/topics/a?retain=true`, { method: 'POST', body: 'x' });
       return [answer.status, ((await answer.json()) as { code?: string; result?: string }).code ?? 'ok'];
@@ -153,17 +155,22 @@ describe('a gateway for a broker elsewhere', () => {
 
   test('finds out by itself whether that is there, for those who send nobody until it is [GW-5]', async () => {
     const identity = generateIdentity();
-    const first = await startBroker({ identity, port: 0 });
-    const { url, port } = first;
+    const port = await ownPort();
+    const first = await startBroker({ identity, port });
+    const { url } = first;
     await first.close();
-    let ahead = 0;
-    const clock: Clock = Object.assign(Object.create(systemClock), { now: () => systemClock.now() + ahead });
-    const gateway = await startGateway({ broker: [url], port: 0, clock });
+    let [ahead, stoodAt] = [0, 0];
+    const clock: Clock = Object.assign(Object.create(systemClock), {
+      now: () => (stoodAt > 0 ? stoodAt : systemClock.now() + ahead),
+    });
+    const gateway = await startGateway({ broker: [url], port: 0, limits: NEVER_LATE, clock });
     const ready = async () => (await fetch(`${gateway.url}/readyz`)).status;
     expect(await Promise.all([ready(), ready()])).toEqual([503, 503]);
+    stoodAt = clock.now(); // as if it took no time to start a broker
     const broker = await startBroker({ identity, port });
     expect(await ready()).toBe(503); // it has tried just now
     ahead += SECOND;
+    stoodAt = 0;
     expect(await ready()).toBe(200);
     await gateway.close();
     await broker.close();

@@ -15,7 +15,8 @@ const rules = [
   { allow: ['publish', 'subscribe'], topics: ['open/#', 'own/${client}/#'] },
   { deny: ['subscribe'], topics: ['open/secret/#'] },
 ] as const;
-const BRIEF_MS = 1_000;
+/** Long enough to connect by two doors, on a machine that does much else. */
+const BRIEF_MS = 4_000;
 
 let server: TestGateway;
 beforeAll(async () => {
@@ -112,8 +113,11 @@ describe('a WebSocket client with credentials [GW-52]', () => {
 test('who publishes faster than his credentials allow is told when to come again, and stays [GW-55]', async () => {
   const client = await opened();
   client.say({ type: 'auth', token: eager.text });
-  for (const id of [1, 2]) await client.ask({ type: 'publish', id, topic: 'open/a', text: '' });
-  const refused = await client.ask({ type: 'publish', id: 3, topic: 'open/a', text: '' }, 'error');
+  await client.hear('welcome');
+  // In one breath: a second later one more is allowed.
+  for (const id of [1, 2, 3]) client.say({ type: 'publish', id, topic: 'open/a', text: '' });
+  for (const id of [1, 2]) await client.hear('result', id);
+  const refused = await client.hear('error', 3);
   expect(refused).toMatchObject({ code: 'LIMITED', retryAfterMs: expect.any(Number) });
   expect(refused.retryAfterMs).toBeGreaterThan(0);
   expect(refused.retryAfterMs).toBeLessThanOrEqual(1_000);

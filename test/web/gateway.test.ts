@@ -9,6 +9,7 @@ import { connectClient, type WebClient } from '../../src/web/client.ts';
 import type { WebClientOptions } from '../../src/web/client-options.ts';
 import type { Message } from '../../src/web/message.ts';
 import { jsonCodec } from '../../src/web/payload.ts';
+import { NEVER_LATE } from '../gateway/gateway-server.ts';
 
 let broker: Broker;
 let gateway: Gateway;
@@ -16,7 +17,7 @@ let native: BrokerClient;
 
 beforeAll(async () => {
   broker = await startBroker({ identity: generateIdentity(), port: 0 });
-  gateway = await startGateway({ broker, port: 0 });
+  gateway = await startGateway({ broker, port: 0, limits: NEVER_LATE });
   native = await connectNative(broker.url);
 });
 afterAll(async () => {
@@ -125,7 +126,7 @@ test('[WEB-3] where the broker asks who they are, pages say it, and do no more t
       ],
     },
   });
-  const door = await startGateway({ broker: locked, port: 0 });
+  const door = await startGateway({ broker: locked, port: 0, limits: NEVER_LATE });
   onTestFinished(async () => {
     await door.close();
     await locked.close();

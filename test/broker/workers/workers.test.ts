@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { Broker, BrokerOptions } from '../../../src/broker/index.ts';
 import type { BrokerClientOptions } from '../../../src/client/index.ts';
 import { reusePortFault } from '../../../src/udp/bind-socket.ts';
+import { NEVER_LATE } from '../../gateway/gateway-server.ts';
 
 const built = async <T>(module: string) =>
   (await import(new URL(`../../../dist/${module}`, import.meta.url).href)) as T;
@@ -119,7 +120,7 @@ describe('a broker with workers', () => {
     const clients = await clientsOfAll(broker);
     const got: string[] = [];
     for (const client of clients) await client.subscribe('#', ({ topic }) => void got.push(topic));
-    const gateway = await startGateway({ broker, port: 0 });
+    const gateway = await startGateway({ broker, port: 0, limits: NEVER_LATE });
     open.push({ close: () => gateway.close({ drainMs: 0 }) });
     const { status } = await fetch(`${gateway.url}/v1/topics/by/http`, { method: 'POST', body: 'x' });
     expect(status).toBeLessThan(300);

@@ -14,6 +14,7 @@ import { type MqttOptions, startGateway, startMqtt } from '../../../src/gateway/
 import { PacketReader } from '../../../src/gateway/mqtt/packet-reader.ts';
 import { emptyFolder } from '../../empty-folder.ts';
 import { ONE } from '../certificates.ts';
+import { NEVER_LATE } from '../gateway-server.ts';
 import { MqttPeer } from './mqtt-peer.ts';
 import { mqttInMemory, StandingClock, type TestMqtt, turns, until } from './mqtt-server.ts';
 
@@ -87,7 +88,7 @@ describe('the way in', () => {
   });
 
   test('by the WebSocket /mqtt of the gateway takes packets in any frames, and no texts [MQT-2]', async () => {
-    const gateway = await startGateway({ broker: server.broker, port: 0 });
+    const gateway = await startGateway({ broker: server.broker, port: 0, limits: NEVER_LATE });
     const url = `ws://127.0.0.1:${gateway.port}/mqtt`;
     for (const subprotocol of ['mqtt', 'mqttv3.1']) {
       const webSocket = new WebSocket(url, subprotocol);
@@ -440,7 +441,7 @@ test('figures of clients are told, and the list of clients knows by which door t
 });
 
 test('figures of clients by WebSocket are shown until their gateway closes, though the broker lives on [MQT-24]', async () => {
-  const gateway = await startGateway({ broker: server.broker, port: 0, clock });
+  const gateway = await startGateway({ broker: server.broker, port: 0, limits: NEVER_LATE, clock });
   const shown = (): number => server.broker.operations.snapshot().mqtt?.packetsIn ?? 0;
   const webSocket = new WebSocket(`ws://127.0.0.1:${gateway.port}/mqtt`, 'mqtt');
   await new MqttPeer(createWebSocketStream(webSocket) as Duplex).connect({ clientId: 'shown' });

@@ -9,6 +9,7 @@ import { type BrokerClient, connectClient, type Message } from '../../../src/cli
 import { startGateway } from '../../../src/gateway/index.ts';
 import { emptyFolder } from '../../empty-folder.ts';
 import { ONE } from '../certificates.ts';
+import { NEVER_LATE } from '../gateway-server.ts';
 import { hasMosquitto, MosquittoProgram, mosquittoPub } from './mosquitto-program.ts';
 import { mqttInMemory, type TestMqtt, until } from './mqtt-server.ts';
 
@@ -57,7 +58,7 @@ describe.skipIf(!hasMosquitto())('the programs of Mosquitto', () => {
   });
 
   test('mosquitto_sub hears what a jsp client and an HTTP request publish, of each version and QoS', async () => {
-    const gateway = await startGateway({ broker: server.broker, port: 0 });
+    const gateway = await startGateway({ broker: server.broker, port: 0, limits: NEVER_LATE });
     const subs: MosquittoProgram[] = [];
     for (const version of VERSIONS) {
       for (const qos of ['0', '1', '2']) {
