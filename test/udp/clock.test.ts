@@ -38,11 +38,12 @@ describe('system clock', () => {
   test('soon is after what runs now, and before timers', async () => {
     const order: string[] = [];
     const both = new Promise<void>((done) => {
-      systemClock.setTimer(systemClock.now() + 5 * MILLISECOND, () => {
+      // Not so soon that it is due by the end of this tick, should the process have to wait meanwhile.
+      systemClock.setTimer(systemClock.now() + 100 * MILLISECOND, () => {
         order.push('timer');
         done();
       });
-      setTimeout(() => {}, 20);
+      setTimeout(() => {}, 200);
     });
     systemClock.soon(() => order.push('soon'));
     order.push('now');

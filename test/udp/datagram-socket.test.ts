@@ -6,6 +6,7 @@ import { addressFamily } from '../../src/base/ip-address.ts';
 import { TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { localAddresses } from '../../src/udp/addresses.ts';
 import type { DatagramSocket, SocketOptions } from '../../src/udp/datagram-socket.ts';
+import { ownPort } from '../own-port.ts';
 import { type Bind, batchOf, collect, has6, put, twins } from './twin-sockets.ts';
 
 const open: DatagramSocket[] = [];
@@ -167,7 +168,7 @@ describe.each(twins)('a %s socket', (name, bindTwin) => {
   });
 
   test.runIf(has6)('on IPv6 only leaves the port of IPv4 to others', async () => {
-    const six = await bind({ host: '::', ipv6Only: true });
+    const six = await bind({ host: '::', port: await ownPort(), ipv6Only: true });
     const four = await bind({ host: '0.0.0.0', port: six.localPort });
     const client = await bind({ connectTo: { host: '127.0.0.1', port: four.localPort } });
     const arrived = collect(four, 1);
