@@ -78,7 +78,7 @@ async function run(workload: Workload, options: WorkloadOptions) {
   const sent: Counts = { ...sender.counts() };
   const isSettled = () =>
     receiver.counts().messages >= sent.messages && (sender.latencies === null || sender.latencies.count > 0);
-  for (let i = 0; i < 200 && !isSettled(); i++) await sleep(5);
+  for (let i = 0; i < 10_000 && !isSettled(); i++) await sleep(5);
   const received: Counts = { ...receiver.counts() };
   const p50 = (sender.latencies && percentilesOf(sender.latencies)?.p50) ?? 0;
   await Promise.all([sender.close(), receiver.close()]);

@@ -243,7 +243,7 @@ describe('a transfer that broke off', () => {
         return open;
       },
       [join(folder, 'a')],
-      { retryMs: 250, onProgress: () => open?.destroy(9, 'first') },
+      { retryMs: 1_500, onProgress: () => open?.destroy(9, 'first') },
     );
     await expect(sending).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
     expect(connections).toBeGreaterThan(2);

@@ -197,7 +197,7 @@ describe.skipIf(process.platform === 'win32')(
         current = answer;
         const reader = await ProcessReader.open(process.pid, directory);
         told.push(
-          await reader.ask(1, answer === answers[0] ? 20 : 5_000).then(
+          await reader.ask(1, answer === answers[0] ? 20 : 60_000).then(
             () => 'answered',
             ({ code, message }) => `${code} ${message}`,
           ),

@@ -100,7 +100,8 @@ describe.skipIf(!hasMosquitto())('the programs of Mosquitto', () => {
       'properties/out',
     );
     jsp.publish('properties/out', 'y', { contentType: 'text/y', ttlMs: 59_500, headers: { b: 'ü' } });
-    expect(await sub.messages(1)).toEqual(['text/y|60|b:ü|y']);
+    // In whole seconds, of which some may have passed.
+    expect((await sub.messages(1))[0]).toMatch(/^text\/y\|(60|[1-5]\d)\|b:ü\|y$/);
   });
 
   test('megabytes go both ways, byte for byte', async () => {
@@ -148,7 +149,7 @@ describe.skipIf(!hasMosquitto())('the programs of Mosquitto', () => {
       '-m',
       'hello',
       '-W',
-      '10',
+      '100',
     ];
     const { out, code } = await new MosquittoProgram('mosquitto_rr', ask).ended;
     expect([code, out]).toEqual([0, 'HELLO\n']);

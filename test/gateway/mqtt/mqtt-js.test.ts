@@ -143,13 +143,16 @@ test('of MQTT 5, what a message has beside its payload goes both ways', async ()
   expect(heard[0].headers).toMatchObject({ a: 'é' });
   await client.subscribeAsync('js/back', { qos: 1, properties: { subscriptionIdentifier: 7 } });
   const message = heardOnce(client, 'message');
-  await jsp.publish('js/back', 'y', { qos: 1, contentType: 'text/y', ttlMs: 10_000, headers: { c: 'ü' } });
+  await jsp.publish('js/back', 'y', { qos: 1, contentType: 'text/y', ttlMs: 100_000, headers: { c: 'ü' } });
   const [, , packet] = (await message) as [string, Buffer, { properties: Record<string, unknown> }];
   expect(packet.properties).toMatchObject({
     contentType: 'text/y',
-    messageExpiryInterval: 10,
+    messageExpiryInterval: expect.any(Number),
     subscriptionIdentifier: 7,
   });
+  // In whole seconds, of which some may have passed.
+  expect(packet.properties.messageExpiryInterval).toBeGreaterThan(50);
+  expect(packet.properties.messageExpiryInterval).toBeLessThanOrEqual(100);
   expect({ ...(packet.properties.userProperties as object) }).toEqual({ c: 'ü' });
   await subscription.unsubscribe();
 });
