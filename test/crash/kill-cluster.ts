@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterProcesses } from './cluster-process.ts';
-import type { CrashReport } from './load.ts';
+import { BUSY, type CrashReport } from './load.ts';
 import { type RoundsOptions, roundsOf } from './rounds.ts';
 
 /** What befalls a cluster: it is done and, after a while, undone. */
@@ -39,7 +39,7 @@ export async function killCluster({
     resumeMsMax: 30_000,
   };
   try {
-    return await roundsOf(struck, options);
+    return await roundsOf(struck, { ...options, pace: { ...BUSY, ...options.pace, takesRefusals: true } });
   } finally {
     await cluster.remove();
   }

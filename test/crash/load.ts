@@ -11,6 +11,8 @@ export interface CrashReport {
   readonly acknowledged: number;
   readonly delivered: number;
   readonly redelivered: number;
+  /** Not taken, and told so. */
+  readonly refused: number;
   readonly resumed: number;
   readonly seconds: number;
 }
@@ -19,7 +21,7 @@ export interface LoadPace {
   /** Messages between two pauses. */
   readonly burst: number;
   readonly pauseMs: number;
-  /** What a broker refuses is not published again, and no fault: for how long the log of a cluster may be out of reach. */
+  /** What a broker refuses with STORE_FAILED is not published again, and no fault: the log of a cluster was out of reach for so long that it had to be told [CLU-34]. */
   readonly takesRefusals?: boolean;
 }
 
@@ -68,6 +70,10 @@ export class LoadPublisher {
     await this.client.close();
   }
 
+  toString(): string {
+    return `${this.name} awaits ${this.outstanding} answers and ${this.backlog} deliveries, was refused ${this.refused}`;
+  }
+
   /** What the subscriber has not handled: a test waits for it in the end. */
   private get backlog(): number {
     return this.model.publications.size - this.model.refused - this.model.shelves[0].handled.size;
@@ -92,7 +98,7 @@ export class LoadPublisher {
           this.model.stored(publication, this.model.soleEpoch, offset ?? undefined);
         })
         .catch((error) => {
-          if (!takesRefusals) throw error;
+          if (!takesRefusals || error.code !== 'ERR_JSP_STORE_FAILED') throw error;
           this.onRefusal(error);
         })
         .finally(() => {
@@ -126,7 +132,17 @@ export function reportOf(model: Model, rounds: number, resumed: number, startedA
   const { deliveries: delivered, redeliveries: redelivered, publications } = model;
   const acknowledged = [...publications.values()].filter(({ storedAtMs }) => storedAtMs !== null).length;
   const seconds = (performance.now() - startedAtMs) / 1_000;
-  return { rounds, published: publications.size, acknowledged, delivered, redelivered, resumed, seconds };
+  const { size: published } = publications;
+  return {
+    rounds,
+    published,
+    acknowledged,
+    delivered,
+    redelivered,
+    refused: model.refused,
+    resumed,
+    seconds,
+  };
 }
 
 /** A broker whose process is killed, and whose machine is not, loses no record: its log goes on as it was. */
@@ -160,5 +176,5 @@ const OUTSTANDING_MAX = 256;
 const BACKLOG_MAX = 3_000;
 const PAYLOAD_BYTES = 128;
 const REFUSED_PAUSE_MS = 100;
-const BUSY: LoadPace = { burst: 32, pauseMs: 1 };
+export const BUSY: LoadPace = { burst: 32, pauseMs: 1 };
 const COMPLETE_MS_MAX = 30_000;

@@ -86,7 +86,12 @@ export async function roundsOf(
       const before = model.deliveries;
       const end = performance.now() + struck.resumeMsMax;
       while (model.deliveries === before && failures.length === 0) {
-        if (performance.now() > end) throw new Violation(`nothing came for ${struck.resumeMsMax} ms`);
+        if (performance.now() > end) {
+          const missing = `${model.missing().length} acknowledged messages have not come`;
+          throw new Violation(
+            `nothing came for ${struck.resumeMsMax} ms: ${missing}; ${publishers.join('; ')}`,
+          );
+        }
         await sleep(5);
       }
       if (failures.length > 0) throw failures[0];

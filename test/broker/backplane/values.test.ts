@@ -99,6 +99,37 @@ describe('last values in a cluster', () => {
     expect(core.metrics().retainedMessages).toBe(1);
   });
 
+  test('that a node which is cut off has kept do not come back over what was published elsewhere meanwhile, nor stay there [CLU-45]', () => {
+    const cluster = new FakeCluster({}, 'a', 'b');
+    const { values } = cluster.node('a').backplane;
+    const publisher = cluster.node('a').connect().open();
+    retain(publisher, 'x', 'before');
+    cluster.settle();
+    values.cut(true);
+    retain(publisher, 'x', 'old');
+    retain(publisher, 'y', 'kept');
+    cluster.settle();
+    expect(valuesOf(cluster, cluster.node('a'))).toEqual(['x!old', 'y!kept']);
+    retain(cluster.node('b').connect().open(), 'x', 'new');
+    cluster.settle();
+    values.cut(false);
+    cluster.settle();
+    for (const node of cluster.nodes.values()) expect(valuesOf(cluster, node)).toEqual(['x!new', 'y!kept']);
+  });
+
+  test('are the same on a node whose change another one has replaced before it was heard of [CLU-40]', () => {
+    const cluster = new FakeCluster({}, 'a', 'b');
+    const { values } = cluster.node('a').backplane;
+    values.hears = false;
+    retain(cluster.node('a').connect().open(), 'x', 'ours');
+    cluster.settle();
+    retain(cluster.node('b').connect().open(), 'x', 'theirs');
+    cluster.settle();
+    values.readAnew();
+    cluster.settle();
+    for (const node of cluster.nodes.values()) expect(valuesOf(cluster, node)).toEqual(['x!theirs']);
+  });
+
   test('are complete before a subscription is answered, within 10 s [CLU-41]', () => {
     const cluster = new FakeCluster({}, 'a');
     retain(cluster.node('a').connect().open(), 'x', '1');

@@ -60,6 +60,14 @@ test('clients that know the node alone which is cut off are let in without their
   expectBack(totals, 2);
 });
 
+test.each([500_348, 500_926])(
+  'a last value does not come back over a newer one, with the node that was cut off between its log and the value (seed %i) [CLU-45]',
+  async (seed) => {
+    const totals = (await runClusterSeed(seed)).toObject() as Record<string, number>;
+    expect(totals.runs).toBe(1);
+  },
+);
+
 test.each([502_894, 502_908])(
   'a process that takes up a session elsewhere loses nothing to what the node that was cut off stores later (seed %i) [CLT-9]',
   async (seed) => {

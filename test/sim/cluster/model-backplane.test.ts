@@ -42,6 +42,8 @@ class Nodes {
       nodeGone: say('nodeGone'),
       valueChanged: ({ topic, record, number }) =>
         say('value')(topic, record === null ? '-' : Buffer.from(record), number),
+      valuePlaced: say('valuePlaced'),
+      valueOutdone: say('valueOutdone'),
       valuesReread: say('valuesReread'),
       valuesComplete: say('valuesComplete'),
       valuesStored: say('valuesStored'),
@@ -230,18 +232,24 @@ test('a node that is cut off gives up what it had before its lease is over; then
   expect(nodes.take(b, 'claimAsked')).toEqual(['claimAsked d/x a 0']);
 });
 
+const put = (node: ModelNode, topic: string, text: string | null, ifRevision = 0) =>
+  node.values.put({
+    ...{ topic, record: text === null ? null : Buffer.from(text), place: null },
+    ...{ revision: ifRevision, isConditional: ifRevision > 0 },
+  });
+
 test('all nodes hear of changes of values in one order, those that were away, and those that come later', () => {
   const nodes = new Nodes();
   const [a, b] = ['a', 'b'].map((name) => nodes.add(name));
   nodes.run(10);
-  a.values.put('t', Buffer.from('1'), 0);
-  b.values.put('t', Buffer.from('2'), 0);
+  put(a, 't', '1');
+  put(b, 't', '2');
   nodes.run(10);
   nodes.nats.cut('b', 10, 10);
   nodes.run(100);
-  a.values.put('u', Buffer.from('3'), 0);
-  b.values.put('v', Buffer.from('4'), 0);
-  b.values.put('v', null, 999);
+  put(a, 'u', '3');
+  put(b, 'v', '4');
+  put(b, 'v', null, 999);
   nodes.run(100);
   nodes.nats.mend('b');
   nodes.run(1_000);

@@ -263,6 +263,7 @@ export class ModelNode
     if (this.isOver) return;
     this.later((events) => events.disconnected());
     this.store.disconnected();
+    this.values.disconnected();
     this.nats.after(this.nats.random.between(...RECONNECT_MS), () => this.connect());
   }
 

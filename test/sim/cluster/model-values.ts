@@ -1,39 +1,39 @@
 /** The last values of a cluster over the model of NATS: a stream with one change a topic, which each node reads from its beginning, and goes on where it was when its connection comes back. */
 
-import type { ValueChange, ValuePort } from '../../../src/broker/core/backplane/value-port.ts';
+import { MILLISECOND } from '../../../src/base/time.ts';
+import {
+  type NumberedChange,
+  OwnChanges,
+  type ValueEngine,
+} from '../../../src/broker/backplane/values/own-changes.ts';
+import type { MadeChange, ValueChange, ValuePort } from '../../../src/broker/core/backplane/value-port.ts';
 import type { ModelNode } from './model-backplane.ts';
 import type { NatsConnection } from './model-nats.ts';
 
-/** A change as it goes to the server, with the life of the node that makes it. */
-interface Put {
-  readonly topic: string;
-  readonly record: Uint8Array | null;
-  readonly ifRevision: number;
-  readonly node: string;
-  readonly life: number;
-  readonly number: number;
-}
+/** A change as the stream has it, with the life of the node that has made it. */
+type StoredChange = ValueChange & { readonly life: number };
 
 /** At the server. */
 export class ModelValueStream {
   /** The latest of each topic, in their order. */
-  private readonly latest = new Map<string, ValueChange & { readonly life: number }>();
+  private readonly latest = new Map<string, StoredChange>();
   private readonly readers = new Set<NatsConnection>();
   /** Of the latest change. */
   revision = 0;
-  /** By life of a node: its last change, so that none is made twice. */
-  private readonly lastOf = new Map<number, number>();
 
-  put(put: Put): void {
-    const { topic, record, ifRevision, node, life, number } = put;
-    if (number <= (this.lastOf.get(life) ?? 0)) return;
-    this.lastOf.set(life, number);
-    const isConditional = ifRevision !== 0;
-    if (isConditional && (this.latest.get(topic)?.revision ?? 0) !== ifRevision) return;
-    const change = { topic, record, revision: ++this.revision, node, number, isConditional, life };
+  /** Returns its revision; null: the latest change of the topic is not that after which it was made. */
+  put(change: Omit<StoredChange, 'revision'>, after: number): number | null {
+    const { topic } = change;
+    if ((this.latest.get(topic)?.revision ?? 0) !== after) return null;
+    const stored = { ...change, revision: ++this.revision };
     this.latest.delete(topic);
-    this.latest.set(topic, change);
-    for (const reader of this.readers) this.tell(reader, change);
+    this.latest.set(topic, stored);
+    for (const reader of this.readers) this.tell(reader, stored);
+    return stored.revision;
+  }
+
+  latestOf(topic: string): StoredChange | null {
+    return this.latest.get(topic) ?? null;
   }
 
   /** From now on this connection hears of all changes behind `revision`, and when it has those that there were. */
@@ -51,35 +51,43 @@ export class ModelValueStream {
     return values;
   }
 
-  private tell(reader: NatsConnection, { life, ...change }: ValueChange & { readonly life: number }): void {
+  private tell(reader: NatsConnection, { life, ...change }: StoredChange): void {
     reader.down((to) => to.valueChanged(change, life));
   }
 }
 
 /** At a node. */
-export class ModelValues implements ValuePort {
+export class ModelValues implements ValuePort, ValueEngine {
   isComplete = false;
-  written = 0;
-  synced = 0;
   current = 0;
   readonly recordBytesMax = 1024 * 1024;
   private readonly node: ModelNode;
   /** Of the process, whatever it has given up meanwhile. */
   private readonly life: number;
-  private underway: Put[] = [];
+  private readonly own: OwnChanges;
   private heard = 0;
 
   constructor(node: ModelNode, life: number) {
     this.node = node;
     this.life = life;
+    this.own = new OwnChanges(this, {
+      placed: (topic, number, revision) =>
+        node.later((events) => events.valuePlaced(topic, number, revision)),
+      outdone: (topic, number, latest) => node.later((events) => events.valueOutdone(topic, number, latest)),
+      synced: () => node.later((events) => events.valuesStored()),
+    });
   }
 
-  put(topic: string, record: Uint8Array | null, ifRevision: number): number {
-    const number = ++this.written;
-    const put = { topic, record, ifRevision, node: this.node.node, life: this.life, number };
-    this.underway.push(put);
-    this.send(put);
-    return number;
+  get written(): number {
+    return this.own.written;
+  }
+
+  get synced(): number {
+    return this.own.synced;
+  }
+
+  put(change: MadeChange): number {
+    return this.own.put(change);
   }
 
   mark(): number {
@@ -87,13 +95,18 @@ export class ModelValues implements ValuePort {
   }
 
   connected(): void {
-    for (const put of this.underway) this.send(put);
+    this.own.up();
     this.node.connection?.up((connection) => this.node.nats.values.read(connection, this.heard));
+  }
+
+  disconnected(): void {
+    this.own.down();
   }
 
   changed(change: ValueChange, life: number): void {
     this.heard = change.revision;
     const number = life === this.life ? change.number : 0;
+    this.own.heard(change.topic, change.revision, number);
     this.node.later((events) => {
       this.current = Math.max(this.current, change.revision);
       events.valueChanged({ ...change, number });
@@ -109,16 +122,43 @@ export class ModelValues implements ValuePort {
     });
   }
 
-  private send(put: Put): void {
-    this.node.connection?.up((connection) => {
-      this.node.nats.traffic++;
-      this.node.nats.values.put(put);
+  // ---- what its own changes ask ----
+
+  get isReady(): boolean {
+    return this.node.connection !== null;
+  }
+
+  get nowMs(): number {
+    return this.node.nats.clock.now() / MILLISECOND;
+  }
+
+  store(
+    { topic, number, record, place, isConditional }: NumberedChange,
+    revision: number,
+    attempt: number,
+  ): number {
+    const { node } = this;
+    const change = { topic, record, place, node: node.node, number, isConditional, life: this.life };
+    node.connection?.up((connection) => {
+      node.nats.traffic++;
+      const placed = node.nats.values.put(change, revision);
       connection.down(() => {
-        if (put.number <= this.synced) return;
-        this.synced = put.number;
-        this.underway = this.underway.filter(({ number }) => number > put.number);
-        this.node.later((events) => events.valuesStored());
+        if (placed === null) this.own.overtaken(number, attempt);
+        else this.own.stored(number, placed);
       });
+    });
+    return 1 + (record?.length ?? 0);
+  }
+
+  look(topic: string, number: number, attempt: number): void {
+    const { node } = this;
+    node.connection?.up((connection) => {
+      node.nats.traffic++;
+      const latest = node.nats.values.latestOf(topic);
+      const isOwn = latest?.life === this.life;
+      connection.down(() =>
+        this.own.looked(number, attempt, latest && { ...latest, number: isOwn ? latest.number : 0 }),
+      );
     });
   }
 }

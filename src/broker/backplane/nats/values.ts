@@ -2,14 +2,16 @@
  * Last values of all nodes, as a stream of JetStream with one message a subject: its order is that of the changes, and what a node has not heard of it reads from where it was.
  * [CLU-40] [CLU-44]
  *
- * A change of this node is sent again until JetStream has answered, or the change itself has come back. One that a later change of the same topic replaces before it was sent is not
- * sent at all; so what waits while NATS cannot be reached is no more than there are values.
+ * A change of this node names the one that it takes the place of, and JetStream takes it only if that is the latest of its topic ({@link OwnChanges}, which decides what happens else). It is
+ * sent again until JetStream has answered, or the change itself has come back. One that a later change of the same topic replaces before it was sent is not sent at all; so what waits while
+ * NATS cannot be reached is no more than there are values.
  */
 
 import type { ConsumerMessages, JetStreamManager, StreamConfig } from '@nats-io/jetstream';
 import type { Msg } from '@nats-io/transport-node';
 import { JspError } from '../../../base/errors.ts';
-import type { ValuePort } from '../../core/backplane/value-port.ts';
+import type { MadeChange, ValueChange, ValuePort } from '../../core/backplane/value-port.ts';
+import { type NumberedChange, OwnChanges, type ValueEngine } from '../values/own-changes.ts';
 import type { NatsLine } from './line.ts';
 import type { NatsModules } from './modules.ts';
 import type { News } from './news.ts';
@@ -34,16 +36,6 @@ export interface ValueSurroundings {
   onTrouble(message: string): void;
 }
 
-/** A change of this node that JetStream has not answered for. */
-interface Put {
-  readonly number: number;
-  readonly topic: string;
-  readonly body: Uint8Array;
-  readonly ifRevision: number;
-  /** Monotonic, ms; null: it waits. */
-  sentMs: number | null;
-}
-
 /** The stream had more than was heard of here when it was asked. */
 interface Behind {
   /** Of the check. */
@@ -61,20 +53,15 @@ interface Marker {
   readonly atMs: number;
 }
 
-export class NatsValues implements ValuePort {
+export class NatsValues implements ValuePort, ValueEngine {
   isComplete = false;
-  written = 0;
-  synced = 0;
   current = 0;
   private readonly around: ValueSurroundings;
   private readonly manager: JetStreamManager;
   private readonly stream: string;
   private readonly prefix: string;
   private readonly inbox: string;
-  /** Changes in their order, and the latest of each topic. */
-  private readonly puts = new Map<number, Put>();
-  private readonly latest = new Map<string, Put>();
-  private sentBytes = 0;
+  private readonly own: OwnChanges;
   private markers: Marker[] = [];
   private messages: ConsumerMessages | null = null;
   /** How often reading has begun. */
@@ -99,8 +86,14 @@ export class NatsValues implements ValuePort {
     this.stream = valuesStream(cluster);
     this.prefix = `jsp.${cluster}.r.`;
     this.inbox = modules.transport.createInbox();
-    line.subscribe(`${this.inbox}.*`, (message) => this.onAnswer(message));
-    this.timer = setInterval(() => this.look(), LOOK_MS);
+    const { news } = around;
+    this.own = new OwnChanges(this, {
+      placed: (topic, number, revision) => news.push((events) => events.valuePlaced(topic, number, revision)),
+      outdone: (topic, number, latest) => news.push((events) => events.valueOutdone(topic, number, latest)),
+      synced: () => news.push((events) => events.valuesStored()),
+    });
+    line.subscribe(`${this.inbox}.*.*`, (message) => this.onAnswer(message));
+    this.timer = setInterval(() => this.tick(), LOOK_MS);
     this.timer.unref();
   }
 
@@ -132,17 +125,16 @@ export class NatsValues implements ValuePort {
     return this.around.line.nats.info?.max_payload ?? PAYLOAD_BYTES_MAX;
   }
 
-  put(topic: string, record: Uint8Array | null, ifRevision: number): number {
-    const { node, run } = this.around;
-    const number = ++this.written;
-    const body = encodeChange({ node, run, number, isConditional: ifRevision > 0, record });
-    const put: Put = { number, topic, body, ifRevision, sentMs: null };
-    const before = this.latest.get(topic);
-    if (before?.sentMs === null) this.puts.delete(before.number);
-    this.puts.set(number, put);
-    this.latest.set(topic, put);
-    this.send();
-    return number;
+  get written(): number {
+    return this.own.written;
+  }
+
+  get synced(): number {
+    return this.own.synced;
+  }
+
+  put(change: MadeChange): number {
+    return this.own.put(change);
   }
 
   /** The next time that the stream is asked it says of all that is stored by now. */
@@ -155,8 +147,7 @@ export class NatsValues implements ValuePort {
     const now = this.around.nowMs();
     if (!isUp) {
       this.downSinceMs ??= now;
-      this.sentBytes = 0;
-      for (const put of this.puts.values()) put.sentMs = null; // whether it is there is not known
+      this.own.down();
       return;
     }
     const downMs = this.downSinceMs === null ? 0 : now - this.downSinceMs;
@@ -170,92 +161,94 @@ export class NatsValues implements ValuePort {
     this.stopReading();
     clearInterval(this.timer);
     const { nowMs, line } = this.around;
-    for (const endMs = nowMs() + CLOSE_MS; this.puts.size > 0 && line.isUp && nowMs() < endMs; ) {
+    for (const endMs = nowMs() + CLOSE_MS; !this.own.isEmpty && line.isUp && nowMs() < endMs; ) {
       await new Promise((resolve) => setTimeout(resolve, CLOSE_LOOK_MS));
     }
   }
 
-  /** Sends what waits, as far as it may. */
-  private send(): void {
-    const { line, nowMs } = this.around;
-    for (const put of this.puts.values()) {
-      if (!line.isUp || !line.hasRoom || this.sentBytes >= SENT_BYTES_MAX) return;
-      if (put.sentMs !== null) continue;
-      if (this.latest.get(put.topic) !== put) {
-        this.settle(put.number); // it is replaced already, and would come behind what has replaced it
-        continue;
-      }
-      if (put.body.length > this.payloadBytesMax - HEADERS_BYTES_MAX) {
-        // NATS took it before it was started anew. It would be tried for ever, and whoever waits behind it with it.
-        this.around.onTrouble('a last value was not kept: NATS takes none so large any more');
-        this.settle(put.number);
-        continue;
-      }
-      put.sentMs = nowMs();
-      this.sentBytes += put.body.length;
-      this.publish(put);
-    }
+  // ---- what its own changes ask ----
+
+  get isReady(): boolean {
+    const { line } = this.around;
+    return line.isUp && line.hasRoom;
   }
 
-  private publish({ number, topic, body, ifRevision }: Put): void {
-    const { line, modules, run } = this.around;
+  get nowMs(): number {
+    return this.around.nowMs();
+  }
+
+  store(
+    { topic, number, record, place, isConditional }: NumberedChange,
+    revision: number,
+    attempt: number,
+  ): number {
+    const { line, modules, node, run, onTrouble } = this.around;
+    const body = encodeChange({ node, run, number, isConditional, place, record });
+    if (body.length > this.payloadBytesMax - HEADERS_BYTES_MAX) {
+      // NATS took it before it was started anew. It would be tried for ever, and whoever waits behind it with it.
+      onTrouble('a last value was not kept: NATS takes none so large any more');
+      return 0;
+    }
     const headers = modules.transport.headers();
-    headers.set('Nats-Msg-Id', `${run}:${number}`);
-    if (ifRevision > 0) headers.set('Nats-Expected-Last-Subject-Sequence', `${ifRevision}`);
+    headers.set('Nats-Expected-Last-Subject-Sequence', `${revision}`);
+    const reply = `${this.inbox}.${number}.${attempt}`;
     try {
-      line.nats.publish(this.prefix + subjectOf(topic), body, { headers, reply: `${this.inbox}.${number}` });
+      line.nats.publish(this.prefix + subjectOf(topic), body, { headers, reply });
       line.count(body.length);
     } catch {
       // the line has just gone down, and it waits
     }
+    return body.length;
+  }
+
+  look(topic: string, number: number, attempt: number): void {
+    void this.latestOf(topic)
+      .then((latest) => this.around.line.attempt(() => this.own.looked(number, attempt, latest)))
+      .catch(ignore); // it is asked again
+  }
+
+  private async latestOf(topic: string): Promise<ValueChange | null> {
+    const last_by_subj = this.prefix + subjectOf(topic);
+    const message = await this.manager.streams.getMessage(this.stream, { last_by_subj });
+    if (message === null) return null;
+    const { run, node } = this.around;
+    const { seq: revision } = message;
+    const change = decodeChange(message.data);
+    if (change === null)
+      return { topic, record: null, place: null, revision, node, number: 0, isConditional: true }; // of somebody else, and nothing to this one
+    return { ...change, topic, revision, number: change.run === run ? change.number : 0 };
   }
 
   private onAnswer(message: Msg): void {
-    const number = Number(message.subject.slice(this.inbox.length + 1));
+    const [number, attempt] = message.subject
+      .slice(this.inbox.length + 1)
+      .split('.')
+      .map(Number);
     if ((message.headers?.code ?? 0) !== 0) return; // nobody keeps the stream now: it is sent again
-    let answer: { error?: { err_code?: number; description?: string } };
+    let answer: { seq?: number; error?: { err_code?: number; description?: string } };
     try {
       answer = message.json();
     } catch {
       return;
     }
-    const { error } = answer;
-    if (error === undefined || error.err_code === WRONG_LAST_SEQUENCE) this.settle(number);
+    const { error, seq } = answer;
+    if (error === undefined) {
+      if (seq !== undefined && seq > 0) this.own.stored(number, seq);
+    } else if (error.err_code === WRONG_LAST_SEQUENCE) this.own.overtaken(number, attempt);
     else if (PASSING.has(error.err_code ?? 0)) this.around.onTrouble(`last values: ${error.description}`);
     else {
       this.around.onTrouble(`a last value was not kept: ${error.description}`);
-      this.settle(number);
+      this.own.refused(number, attempt);
     }
-  }
-
-  /** Nothing more is to be done for a change. */
-  private settle(number: number): void {
-    const put = this.puts.get(number);
-    if (put === undefined) return;
-    this.puts.delete(number);
-    if (put.sentMs !== null) this.sentBytes = Math.max(0, this.sentBytes - put.body.length);
-    if (this.latest.get(put.topic) === put) this.latest.delete(put.topic);
-    const [first] = this.puts.keys();
-    const synced = (first ?? this.written + 1) - 1;
-    if (synced > this.synced) {
-      this.synced = synced;
-      this.around.news.push((events) => events.valuesStored());
-    }
-    if (put.sentMs !== null) this.send();
   }
 
   /** What was not answered is sent again, and markers go that everybody has heard of. */
-  private look(): void {
+  private tick(): void {
     const { line, nowMs, wallMs } = this.around;
     if (!line.isUp) return;
     const now = nowMs();
     if (now - this.checkedMs >= CHECK_MS) void this.check(now).catch(ignore); // the next one tries again
-    for (const put of this.puts.values()) {
-      if (put.sentMs === null || now - put.sentMs < ANSWER_MS) continue;
-      put.sentMs = null;
-      this.sentBytes = Math.max(0, this.sentBytes - put.body.length);
-    }
-    this.send();
+    this.own.tick();
     const due = this.markers.filter(({ atMs }, i) => wallMs() - atMs > MARKER_MS || i >= MARKERS_MAX);
     if (due.length === 0) return;
     this.markers = this.markers.filter((marker) => !due.includes(marker));
@@ -315,7 +308,7 @@ export class NatsValues implements ValuePort {
 
   /** The line is up again. */
   private takeUp(isLong: boolean): void {
-    this.send();
+    this.own.up();
     this.stopReading();
     if (isLong) {
       // What says that something was taken away meanwhile may be gone: everything is read anew.
@@ -379,6 +372,7 @@ export class NatsValues implements ValuePort {
         this.around.line.attempt(() =>
           this.take(message.subject, message.data, message.seq, message.time.getTime()),
         );
+        this.own.passed(message.seq);
         if (message.seq >= this.completeAt || message.info.pending === 0) this.heardAll();
         if (this.behind !== null && this.heard >= this.behind.last) {
           this.tellCurrent(this.behind.number);
@@ -402,6 +396,7 @@ export class NatsValues implements ValuePort {
   /** Nothing more is to come of what the stream had when reading began. */
   private heardAll(): void {
     this.heard = Math.max(this.heard, this.completeAt);
+    this.own.passed(this.heard);
     if (!this.isCompleteDue) return;
     this.isCompleteDue = false;
     this.around.news.push((events) => {
@@ -415,13 +410,15 @@ export class NatsValues implements ValuePort {
     const topic = subject.startsWith(this.prefix) ? topicOf(subject.slice(this.prefix.length)) : null;
     const change: PlacedChange | null = decodeChange(body);
     if (topic === null || change === null) return; // of somebody else, or a later version
-    const { node, record, isConditional } = change;
+    const { node, record, isConditional, place } = change;
     const number = change.run === run ? change.number : 0;
     if (record === null && (number > 0 || this.around.wallMs() - atMs > MARKER_MS)) {
       this.markers.push({ revision, atMs });
     }
-    if (number > 0) this.settle(number);
-    news.push((events) => events.valueChanged({ topic, record, revision, node, number, isConditional }));
+    this.own.heard(topic, revision, number);
+    news.push((events) =>
+      events.valueChanged({ topic, record, place, revision, node, number, isConditional }),
+    );
   }
 }
 
@@ -434,10 +431,6 @@ const LOOK_MS = 1_000;
 /** The stream is asked so often how far it goes; when nothing of what it has more has come for so long, it is lost. */
 const CHECK_MS = 2_000;
 const STILL_MS = 1_500;
-/** A change that JetStream has not answered for so long is sent again, with the id that it had. */
-const ANSWER_MS = 3_000;
-/** Bytes of changes that are on their way. */
-const SENT_BYTES_MAX = 8 * 1_024 * 1_024;
 /** So long it is kept that a topic has nothing any more, for nodes that are cut off; one that was for longer than half of it reads everything anew. */
 const MARKER_MS = 3_600_000;
 const REREAD_MS = MARKER_MS / 2;

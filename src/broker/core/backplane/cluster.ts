@@ -4,7 +4,7 @@ import type { ClusterFigures } from '../output.ts';
 import type { BackplaneEvents, BackplanePort, ClaimEntries } from './backplane-port.ts';
 import { Interest } from './interest.ts';
 import { LiveMessages, type LiveSurroundings } from './live.ts';
-import type { ValueChange } from './value-port.ts';
+import type { LatestChange, ValueChange } from './value-port.ts';
 
 export class Cluster implements BackplaneEvents {
   readonly port: BackplanePort;
@@ -94,6 +94,14 @@ export class Cluster implements BackplaneEvents {
 
   valueChanged(change: ValueChange): void {
     this.hear((listener) => listener.valueChanged?.(change));
+  }
+
+  valuePlaced(topic: string, number: number, revision: number): void {
+    this.hear((listener) => listener.valuePlaced?.(topic, number, revision));
+  }
+
+  valueOutdone(topic: string, number: number, latest: LatestChange): void {
+    this.hear((listener) => listener.valueOutdone?.(topic, number, latest));
   }
 
   valuesReread(): void {

@@ -3,7 +3,8 @@
  * keep is taken over in that order. [CLU-40]
  *
  *     SETTLED ── kept or taken away here ──> PENDING: its place is not known yet, and what others have done to the topic was before it, or is told again behind it
- *     PENDING ── told of as a change of this node ──> SETTLED
+ *     PENDING ── it has its place ──> SETTLED
+ *     PENDING ── outdone: something later was there before it ──> SETTLED, with that [CLU-45]
  *
  * Of a value whose owner has left all nodes know, and any of them may take it away: only in the place of that very change, so that it is done, and published, once. [CLU-43]
  */
@@ -14,7 +15,7 @@ import type { RetainedValue, RetainedValues } from '../retained/retained-values.
 import type { KeptValue, ValueKeeper } from '../retained/value-keeper.ts';
 import { type Time, Timer } from '../timers.ts';
 import type { BackplaneEvents, BackplanePort } from './backplane-port.ts';
-import type { ValueChange } from './value-port.ts';
+import type { LatestChange, LogPlace, MadeChange, ValueChange } from './value-port.ts';
 
 /** What is told to the rest of the broker. */
 export interface ValuesOwner extends Time {
@@ -68,24 +69,23 @@ export class ReplicatedValues implements ValueKeeper, Awaited, Partial<Backplane
     return [];
   }
 
-  put(topic: string, record: Uint8Array): void {
-    this.change(topic, record);
+  put(topic: string, record: Uint8Array, place: LogPlace | null, revision: number): void {
+    this.change({ topic, record, place, revision, isConditional: false });
   }
 
-  remove(topic: string): void {
-    this.change(topic, null);
+  remove(topic: string, place: LogPlace | null, revision: number): void {
+    this.change({ topic, record: null, place, revision, isConditional: false });
   }
 
   /** The node that has kept it clears up behind itself; a node that reads it later does not take it. */
-  expire({ topic, revision, ownership }: KeptValue): void {
-    if (revision > 0 && ownership?.node == null && !this.pending.has(topic)) {
-      this.port.values.put(topic, null, revision);
-    }
+  expire(value: KeptValue): void {
+    const { topic, revision, ownership } = value;
+    if (revision > 0 && ownership?.node == null && !this.pending.has(topic)) this.takeAway(value);
   }
 
-  leave({ topic, revision }: KeptValue): boolean {
-    if (this.pending.has(topic)) this.leaving.set(topic, 0);
-    else this.leaving.set(topic, this.port.values.put(topic, null, revision));
+  leave(value: KeptValue): boolean {
+    const { topic } = value;
+    this.leaving.set(topic, this.pending.has(topic) ? 0 : this.takeAway(value));
     return false;
   }
 
@@ -106,18 +106,30 @@ export class ReplicatedValues implements ValueKeeper, Awaited, Partial<Backplane
   valueChanged(change: ValueChange): void {
     const { topic, number, revision } = change;
     this.untold?.delete(topic);
-    const { retained } = this.owner;
-    const awaited = this.pending.get(topic);
-    if (awaited !== undefined) {
-      if (number === awaited) this.settle(topic, revision);
-      return; // ours is behind it in the order
+    if (this.pending.has(topic)) return; // ours is behind it in the order, or it is told again
+    if (number > 0) {
+      this.placed(topic, number, revision); // it is known already, but for what was not answered
+      return;
     }
-    if (change.record !== null && retained.get(topic)?.revision === revision) return; // told once more
-    const left = this.leaving.get(topic);
+    const { retained } = this.owner;
+    const known = retained.get(topic)?.revision ?? 0;
+    if (known >= revision) return; // told once more
     this.leaving.delete(topic);
-    if (number > 0 && number === left) retained.left(topic);
-    else if (change.record !== null) this.take(change, change.record);
+    if (change.record !== null) this.take(change, change.record);
     else if (!this.isAlive(topic, change)) retained.remove(topic);
+  }
+
+  valuePlaced(topic: string, number: number, revision: number): void {
+    if (this.pending.get(topic) === number) this.pending.delete(topic);
+    if (!this.pending.has(topic)) this.placed(topic, number, revision);
+  }
+
+  valueOutdone(topic: string, number: number, latest: LatestChange): void {
+    if (this.pending.get(topic) !== number) return; // a later one of this node is on its way
+    this.pending.delete(topic);
+    if (latest === 'to come') return;
+    if (latest !== null) this.valueChanged({ ...latest, number: 0 });
+    else this.owner.retained.remove(topic);
   }
 
   valuesReread(): void {
@@ -150,23 +162,35 @@ export class ReplicatedValues implements ValueKeeper, Awaited, Partial<Backplane
     }
   }
 
-  private change(topic: string, record: Uint8Array | null): void {
-    this.leaving.delete(topic);
-    this.pending.set(topic, this.port.values.put(topic, record, 0));
+  private change(change: MadeChange): void {
+    this.leaving.delete(change.topic);
+    this.pending.set(change.topic, this.port.values.put(change));
   }
 
-  private settle(topic: string, revision: number): void {
-    this.pending.delete(topic);
-    const value = this.owner.retained.get(topic);
-    if (value === null) return;
+  /** Only that very value, so that it is done, and published, once; it is as old as that. */
+  private takeAway({ topic, revision, place }: KeptValue): number {
+    return this.port.values.put({ topic, record: null, place, revision, isConditional: true });
+  }
+
+  /** A change of this node is the latest of its topic, and none is on its way. */
+  private placed(topic: string, number: number, revision: number): void {
+    const left = this.leaving.get(topic);
+    const { retained } = this.owner;
+    if (number === left) {
+      this.leaving.delete(topic);
+      retained.left(topic);
+      return;
+    }
+    const value = retained.get(topic);
+    if (value === null || value.revision > revision) return;
     value.revision = revision;
-    if (this.leaving.get(topic) === 0) this.leave(value);
+    if (left === 0) this.leave(value);
   }
 
-  private take({ topic, revision, node }: ValueChange, record: Uint8Array): void {
+  private take({ topic, revision, node, place }: ValueChange, record: Uint8Array): void {
     const { retained } = this.owner;
     const by = node === this.port.node ? NOBODY : node; // in an earlier life
-    const value = retained.take(topic, record, revision, by);
+    const value = retained.take(topic, record, { revision, place }, by);
     if (value === null) return;
     this.owner.valueArrived(value);
     if (value.ownership !== null && this.isComplete && !this.hasNode(by)) {
@@ -178,12 +202,12 @@ export class ReplicatedValues implements ValueKeeper, Awaited, Partial<Backplane
    * Others held this node for gone, and have taken away what a client of it owns that is connected: it is put back, and published, for so was that it was gone. False: it
    * is gone indeed. [CLU-43]
    */
-  private isAlive(topic: string, { isConditional, number }: ValueChange): boolean {
+  private isAlive(topic: string, { isConditional, revision }: ValueChange): boolean {
     const { retained } = this.owner;
     const value = retained.get(topic);
     const client = value?.ownership?.owner?.client ?? null;
-    if (!isConditional || number > 0 || value === null || client === null || client.closed) return false;
-    this.change(topic, value.record);
+    if (!isConditional || value === null || client === null || client.closed) return false;
+    this.put(topic, value.record, value.place, revision);
     retained.publishAgain(value);
     return true;
   }

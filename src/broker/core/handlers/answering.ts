@@ -3,6 +3,7 @@
 import { PublishResult } from '../../../pubsub/acknowledgement.ts';
 import { PublishFlag, ReasonCode, topicEndOf, uint32 } from '../../../pubsub/command.ts';
 import { findNumber, PropertyType } from '../../../pubsub/properties.ts';
+import type { LogPlace } from '../backplane/value-port.ts';
 import type { Channel } from '../delivery/client.ts';
 import { keyOfMessage } from '../publishing/message-ids.ts';
 import type { Publisher } from '../publishing/publishers.ts';
@@ -41,11 +42,12 @@ export function keepAgain(
   channel: Channel,
   message: Uint8Array,
   session: Session = broker.sessionOf(channel),
+  place: LogPlace | null = null,
 ): number {
   const { retained, publishers } = broker;
   if ((message[1] & PublishFlag.RETAIN) === 0) return 0;
   if (!retained.isKept(message) && !hasLeft(session, message) && mayPublish(broker, channel, message)) {
-    if (retained.hasRoomFor(message)) retained.keep(session, message, channel.priority);
+    if (retained.hasRoomFor(message)) retained.keep(session, message, channel.priority, place);
     else broker.counters.retainedRefused++;
   }
   return publishers.awaitState(publisherOf(broker, channel));

@@ -8,7 +8,7 @@
  *   4. it is offered at once to the subscriptions that read no log;
  *   5. its publisher is told what has become of it when it is safe (`Receipts`).
  *
- * Where its log is kept elsewhere, the last two steps wait until that has it ({@link awaitPlacement}).
+ * Where its log is kept elsewhere, the last two steps wait until that has it ({@link awaitPlacement}). All of it is one file, for it is one way, read from above to below.
  */
 
 import { NEVER } from '../../../base/time.ts';
@@ -37,6 +37,7 @@ import {
 import type { FilterEntry } from '../../../pubsub/router.ts';
 import { NoticeCode } from '../../../pubsub/session-commands.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
+import { placeOf } from '../backplane/value-port.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import { withTimeLeft } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
@@ -231,7 +232,7 @@ function goOut(
   entries: Entries,
 ): void {
   const { publisher, id, log, terms } = publication;
-  const refused = offer(broker, channel, publication, entries);
+  const refused = offer(broker, channel, publication, entries, 0);
   if (id === 0) return;
   publisher.take(id);
   const written = publication.keeper !== null ? broker.publishers.awaitState(publisher) : 0;
@@ -248,16 +249,17 @@ function goOut(
   }
 }
 
-/** Offers a message to those who read no log, and keeps it where it is a last value. Returns how many queues did not take it; `fanOut` has counted the others. */
+/** Offers a message to those who read no log, and keeps it where it is a last value. Returns how many queues did not take it; `fanOut` has counted the others. @param offset - in the log of a cluster; 0: in none */
 function offer(
   broker: BrokerState,
   channel: Channel,
   { message, id, terms, log, keeper, takenAtMs }: Publication,
   entries: Entries,
+  offset: number,
 ): number {
   const { counters, fanOut } = broker;
   if (broker.retained.replays > 0) broker.retained.onLive(message);
-  if (keeper !== null) broker.retained.keep(keeper, message, channel.priority); // [BRK-29] the last value of its topic
+  if (keeper !== null) broker.retained.keep(keeper, message, channel.priority, placeOf(log, offset)); // [BRK-29]
   const deadlineMs = takenAtMs + terms.ttlMs;
   const hasWaited = takenAtMs < broker.nowMs;
   if (hasWaited && deadlineMs <= broker.nowMs) {
@@ -302,7 +304,8 @@ function awaitPlacement(broker: BrokerState, channel: Channel, publication: Publ
       receipt.offset = offset;
       receipt.until = offset + 1;
       // Under a name of its own another one may have published it, and its value be long gone.
-      if (keeper !== null && key === null) receipt.written = keepAgain(broker, channel, message, keeper);
+      if (keeper !== null && key === null)
+        receipt.written = keepAgain(broker, channel, message, keeper, placeOf(log, offset));
     } else onPlaced(broker, channel, publication, receipt, offset);
     publisher.receipts.settle();
   });
@@ -327,9 +330,9 @@ function onPlaced(
     return;
   }
   if (offset > 0) broker.counters.messagesStored++;
-  const isLeft = keeper !== null && hasLeft(keeper, message);
   const entries = broker.router.route(message, topicEndOf(message)) ?? [];
-  const refused = offer(broker, channel, isLeft ? { ...publication, keeper: null } : publication, entries);
+  const taken = keeper !== null && hasLeft(keeper, message) ? { ...publication, keeper: null } : publication;
+  const refused = offer(broker, channel, taken, entries, offset);
   if (id === 0) return;
   if (keeper !== null) receipt.written = broker.publishers.awaitState(publisher);
   if (log === null && refused > 0) {

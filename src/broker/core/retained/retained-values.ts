@@ -7,6 +7,7 @@ import { NEVER } from '../../../base/time.ts';
 import { HEADER_BYTES, PublishFlag, publishPrefix, topicEndOf, topicOf } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import { findNumber, PropertyType, payloadStartOf } from '../../../pubsub/properties.ts';
+import { comparePlaces, type LogPlace } from '../backplane/value-port.ts';
 import type { Expiring, Expiry } from '../delivery/expiry.ts';
 import { Ownership, Presence } from '../presence/presence.ts';
 import type { RestoredSessions, Session } from '../session/session.ts';
@@ -27,6 +28,8 @@ export class RetainedValue implements Retained, KeptValue, Expiring {
   newestAt: number;
   /** In a cluster: that of the change by which it came to be; 0: that is not known yet. */
   revision = 0;
+  /** In a cluster: where its message is; null: in no log, or nobody knows any more. */
+  place: LogPlace | null = null;
   /** When its time to live is over. */
   deadline = NEVER;
   heapIndex = -1;
@@ -135,16 +138,22 @@ export class RetainedValues {
     return Buffer.compare(value.command.subarray(HEADER_BYTES), message.subarray(HEADER_BYTES)) === 0;
   }
 
-  /** Keeps a PUBLISH with RETAIN, for which there is room, as the value of its topic; an empty one takes that away. */
-  keep(session: Session, message: Uint8Array, priority: number): void {
+  /**
+   * Keeps a PUBLISH with RETAIN, for which there is room, as the value of its topic; an empty one takes that away.
+   *
+   * @param place - in the log of a cluster. One that is behind it there has been kept already where its node was slow, or cut off: that stays. [CLU-45]
+   */
+  keep(session: Session, message: Uint8Array, priority: number, place: LogPlace | null = null): void {
     const topicEnd = topicEndOf(message);
     const topic = topicOf(message);
     const ttlMs = findNumber(message, topicEnd, PropertyType.TTL) ?? NEVER;
     const earlier = this.index.get(topic);
+    if (earlier !== null && (comparePlaces(place, earlier.place) ?? 0) < 0) return;
+    const { revision = 0 } = earlier ?? {};
     if (earlier !== null) this.forget(earlier);
     if (payloadStartOf(message, topicEnd) === message.length || ttlMs === 0) {
       if (earlier !== null) this.index.delete(topic);
-      if (earlier !== null || !this.keeper.isComplete) this.keeper.remove(topic);
+      if (earlier !== null || !this.keeper.isComplete) this.keeper.remove(topic, place, revision);
       return;
     }
     // Nobody owns what the broker itself publishes, a will for one.
@@ -154,8 +163,10 @@ export class RetainedValues {
     const expiresAt = ttlMs === NEVER ? 0 : Math.ceil(this.time.wallMs + ttlMs);
     const record = encodeRecord(message, expiresAt, ownership);
     record[PRIORITY_AT] = priority;
-    this.add(new RetainedValue(this, topic, record, ownership, ++this.newest), ttlMs);
-    this.keeper.put(topic, record);
+    const value = new RetainedValue(this, topic, record, ownership, ++this.newest);
+    value.place = place;
+    this.add(value, ttlMs);
+    this.keeper.put(topic, record, place, revision);
   }
 
   /**
@@ -163,7 +174,12 @@ export class RetainedValues {
    *
    * @returns null: it is over, or there is no room for it
    */
-  take(topic: string, record: Uint8Array, revision: number, node: string): RetainedValue | null {
+  take(
+    topic: string,
+    record: Uint8Array,
+    { revision, place }: Pick<KeptValue, 'revision' | 'place'>,
+    node: string,
+  ): RetainedValue | null {
     this.remove(topic);
     const head = decodeHead(record);
     const leftMs = head === null ? 0 : this.leftOf(head.expiresAt);
@@ -176,6 +192,7 @@ export class RetainedValues {
     const ownership = graceMs === null ? null : new Ownership(topic, graceMs, owner, null);
     const value = new RetainedValue(this, topic, record, ownership, ++this.newest);
     value.revision = revision;
+    value.place = place;
     this.add(value, leftMs);
     if (ownership !== null) this.presence.takeForeign(ownership, node);
     return value;
@@ -233,7 +250,7 @@ export class RetainedValues {
       const head = decodeHead(record);
       const leftMs = head === null ? 0 : this.leftOf(head.expiresAt);
       if (head === null || leftMs <= 0) {
-        this.keeper.remove(topic);
+        this.keeper.remove(topic, null, 0);
         continue;
       }
       const owner = sessions.get(head.owner);
@@ -253,7 +270,7 @@ export class RetainedValues {
   /** The session of a value that another node has kept goes on here: by that all know that it is this node which looks after it. [CLU-43] */
   private adopted({ topic }: Ownership): void {
     const value = this.index.get(topic);
-    if (value !== null) this.keeper.put(topic, value.record);
+    if (value !== null) this.keeper.put(topic, value.record, value.place, value.revision);
   }
 
   private hasRoom(topic: string, recordBytes: number): boolean {

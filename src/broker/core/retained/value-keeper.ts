@@ -1,5 +1,6 @@
 /** Where last values are kept beside the memory of this process: in its store, or in its cluster. */
 
+import type { LogPlace } from '../backplane/value-port.ts';
 import type { StatePort } from '../store-port.ts';
 
 /** A value, as far as it matters for keeping it. */
@@ -7,6 +8,8 @@ export interface KeptValue {
   readonly topic: string;
   /** In a cluster: that of the change by which it came to be; 0: that is not known yet. */
   readonly revision: number;
+  /** In a cluster: where its message is; null: in no log, or nobody knows any more. */
+  readonly place: LogPlace | null;
   /** Whose it is, and which node looks after it (null: this one). */
   readonly ownership: { readonly node: string | null } | null;
 }
@@ -23,9 +26,10 @@ export interface ValueKeeper {
   hasNode(node: string): boolean;
   /** What it has when the broker begins. */
   entries(): Iterable<readonly [topic: string, record: Uint8Array]>;
-  put(topic: string, record: Uint8Array): void;
-  /** A publisher has taken the value away. */
-  remove(topic: string): void;
+  /** @param revision - of what it takes the place of; 0: nothing, or it is not known */
+  put(topic: string, record: Uint8Array, place: LogPlace | null, revision: number): void;
+  /** A publisher has taken the value away. @param place - of its message */
+  remove(topic: string, place: LogPlace | null, revision: number): void;
   /** Its time to live is over. */
   expire(value: KeptValue): void;
   /** Whoever owned it is gone. True: then it is; else `RetainedValues.left` is called, once it is so for everybody. */

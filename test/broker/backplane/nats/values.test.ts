@@ -109,6 +109,33 @@ describe.skipIf(program === null)('last values of brokers on NATS', () => {
     }
   }, 40_000);
 
+  test('that a broker which is cut off has kept do not come back over those that were published elsewhere meanwhile [CLU-45]', async () => {
+    const way = await TcpWay.to(server.port);
+    brokers = new Brokers(() => server.url);
+    try {
+      const a = await brokers.start('a', {}, [`nats://127.0.0.1:${way.port}`]);
+      const b = await brokers.start('b');
+      const [clientOfA, clientOfB] = [await brokers.client(a), await brokers.client(b)];
+      await clientOfA.publish('x', 'before', { retain: true, qos: 1 });
+      await until(() => b.metrics().retainedMessages === 1, 'the value on b');
+      way.cut();
+      await until(() => a.metrics().backplane?.isConnected === false, 'a is cut off', 15_000);
+      for (const topic of ['x', 'y']) clientOfA.publish(topic, 'old', { retain: true });
+      await until(() => a.metrics().retainedMessages === 2, 'the values on a');
+      await clientOfB.publish('x', 'new', { retain: true, qos: 1 });
+      way.mend();
+      await until(() => b.metrics().retainedMessages === 2, 'y on b', 15_000);
+      await until(() => a.metrics().backplane?.isConnected === true, 'a is back', 15_000);
+      await clientOfA.publish('end', 'it', { retain: true, qos: 1 }); // behind which both have been written
+      expect(await valuesOf(b, '+', 3)).toEqual(['end=it', 'x=new', 'y=old']);
+      await until(() => a.metrics().retainedMessages === 3, 'all on a');
+      expect(await valuesOf(a, '+', 3)).toEqual(['end=it', 'x=new', 'y=old']);
+    } finally {
+      await brokers.close();
+      await way.close();
+    }
+  }, 60_000);
+
   test('are complete at once on a broker that comes when the last change is not kept any more [CLU-41]', async () => {
     brokers = new Brokers(() => server.url);
     const client = await brokers.client(await brokers.start('a'));
@@ -157,6 +184,7 @@ test('a change has one form, and what is cut or of another version is none [CLU-
     run: 0xfedcba98,
     number: 2 ** 40 + 7,
     isConditional: true,
+    place: null,
     record: Buffer.from('record'),
   };
   const bytes = encodeChange(change);
@@ -164,6 +192,13 @@ test('a change has one form, and what is cut or of another version is none [CLU-
     `0103066e6f64652d31fedcba98010000000007${Buffer.from('record').toString('hex')}`,
   );
   expect(decodeChange(bytes)).toEqual({ ...change, record: Uint8Array.from(change.record) });
+  const place = { log: 'l.1', epoch: 2 ** 48 - 1, offset: 300 };
+  const placed = encodeChange({ ...change, record: Buffer.from('r'), place });
+  expect(Buffer.from(placed).toString('hex')).toBe(
+    '0107066e6f64652d31fedcba98010000000007036c2e310000ffffffffffff000000000000012c72',
+  );
+  expect(decodeChange(placed)).toEqual({ ...change, record: Uint8Array.from(Buffer.from('r')), place });
+  for (let length = 0; length < 39; length++) expect(decodeChange(placed.subarray(0, length))).toBeNull();
   const none = { ...change, isConditional: false, record: null };
   expect(decodeChange(encodeChange(none))).toEqual(none);
   for (let length = 0; length < 19; length++) expect(decodeChange(bytes.subarray(0, length))).toBeNull();
