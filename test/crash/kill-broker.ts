@@ -31,7 +31,7 @@ export async function killBroker({
     get notes() {
       return broker.notes.slice(-2_000);
     },
-    resumeMsMax: 15_000,
+    resumeMsMax: 30_000,
   };
   try {
     await broker.start();

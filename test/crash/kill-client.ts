@@ -113,4 +113,4 @@ export async function killClient(rounds: number, onRound?: Progress): Promise<Cr
 }
 
 const SUBSCRIBER = fileURLToPath(new URL('./subscriber-process.js', import.meta.url));
-const RESUME_MS_MAX = 15_000;
+const RESUME_MS_MAX = 30_000;

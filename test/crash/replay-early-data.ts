@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { connect, generateIdentity } from '../../src/index.ts';
+import { ownPort } from '../own-port.ts';
 import { ProgramFolder } from '../program-folder.ts';
 import { Violation } from '../sim/invariants.ts';
 
@@ -56,7 +57,7 @@ export async function replayEarlyData(
     received += reads;
   };
   try {
-    const first = await start(KEYS[0]);
+    const first = await start(KEYS[0], await ownPort());
     const second = await start(KEYS[0]);
     const heard = [await capture(first), await capture(first)];
     await replay('the server that gave the tickets', first, heard);
