@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NumberSkips } from '../../../src/protocol/connection/packet-number-space.ts';
@@ -28,8 +29,8 @@ describe('packet numbers that are left out', () => {
       expect(numbers.length).toBeLessThan(260);
       for (const [i, number] of numbers.entries()) {
         if (i === 0) continue;
-        expect(number - numbers[i - 1]).toBeGreaterThan(1);
-        expect(number - numbers[i - 1]).toBeLessThanOrEqual(2_048);
+        assert.ok(number - numbers[i - 1] > 1);
+        assert.ok(number - numbers[i - 1] <= 2_048);
       }
     });
     expect(first.size).toBeGreaterThan(15);

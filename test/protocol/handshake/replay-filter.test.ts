@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MemoryBudget } from '../../../src/base/memory-budget.ts';
@@ -19,8 +20,8 @@ function filterOf(entriesMax: number, memory = new MemoryBudget(2 ** 30)): Repla
 describe('the filter of used tickets', () => {
   test('lets each ticket in once, and only once, 10,000 times of 10,000 [HS-53]', () => {
     const filter = filterOf(65_536);
-    for (let n = 0; n < 10_000; n++) expect(filter.use(idOf(n), n)).toBe(TicketUse.FIRST);
-    for (let n = 0; n < 10_000; n++) expect(filter.use(idOf(n), 10_000 + n)).toBe(TicketUse.AGAIN);
+    for (let n = 0; n < 10_000; n++) assert.equal(filter.use(idOf(n), n), TicketUse.FIRST);
+    for (let n = 0; n < 10_000; n++) assert.equal(filter.use(idOf(n), 10_000 + n), TicketUse.AGAIN);
   });
 
   test('is sure of nobody new while all that it remembers could still be shown again [HS-53]', () => {

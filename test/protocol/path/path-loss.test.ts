@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, type Micros, SECOND } from '../../../src/base/time.ts';
@@ -107,11 +108,11 @@ describe('the losses of a path', () => {
             loss.onLost(number, now, isCalm, now);
             slow.push({ number: number++, now, isLost: true, sentTime: now });
           }
-          expect(loss.rate).toBeCloseTo(slow.rate, 10);
-          expect(loss.rateUpper).toBeGreaterThanOrEqual(loss.rate);
-          expect(loss.rateUpper).toBeLessThanOrEqual(1);
-          expect(loss.runPackets).toBeGreaterThanOrEqual(1);
-          expect(loss.runTime).toBeGreaterThanOrEqual(0);
+          assert.ok(Math.abs(loss.rate - slow.rate) < 0.5e-10, `${loss.rate}, not ${slow.rate}`);
+          assert.ok(loss.rateUpper >= loss.rate);
+          assert.ok(loss.rateUpper <= 1);
+          assert.ok(loss.runPackets >= 1);
+          assert.ok(loss.runTime >= 0);
         }
       }),
       { numRuns: 30 },

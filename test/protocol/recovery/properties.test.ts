@@ -1,5 +1,6 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
 import type { CongestionName } from '../../../src/protocol/congestion/controller.ts';
@@ -66,7 +67,7 @@ class Model {
       else ranges.push(n, n + 1);
     }
     const code = this.recovery.onAck(APPLICATION, Float64Array.from(ranges), ranges.length / 2, 0, this.now);
-    expect(code).toBe(0);
+    assert.equal(code, 0);
     this.settle();
   }
 
@@ -82,7 +83,7 @@ class Model {
     const sent = this.recovery.sentPackets(APPLICATION);
     for (const number of numbersOf(this.recovery.fates.acked)) {
       this.expectEntries(number);
-      expect(this.received.has(number)).toBe(true);
+      assert.equal(this.received.has(number), true);
       if (this.fates.get(number) === 'untracked') {
         this.fates.set(number, 'acked');
         continue;
@@ -95,21 +96,21 @@ class Model {
     }
     for (const number of numbersOf(this.recovery.fates.lost)) {
       this.expectEntries(number);
-      expect(sent.largestAcked).toBeGreaterThan(number);
+      assert.ok(sent.largestAcked > number);
       this.move(number, 'outstanding', 'lost');
     }
   }
 
   private expectEntries(number: number): void {
     const sent = this.recovery.sentPackets(APPLICATION);
-    expect(holds(sent, number)).toBe(true);
+    assert.equal(holds(sent, number), true);
     for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
-      expect(sent.frames.read(i).stream).toBe(number);
+      assert.equal(sent.frames.read(i).stream, number);
     }
   }
 
   private move(number: number, from: Fate, to: Fate): void {
-    expect(this.fates.get(number), `packet ${number}`).toBe(from);
+    assert.equal(this.fates.get(number), from, `packet ${number}`);
     this.fates.set(number, to);
   }
 
@@ -121,16 +122,16 @@ class Model {
       bytes += size;
       packets++;
     }
-    expect(this.recovery.path.bytesInFlight).toBe(bytes);
-    expect(this.recovery.sentPackets(APPLICATION).flight.ackEliciting).toBe(packets);
-    if (packets > 0) expect(this.recovery.nextTimeout()).not.toBe(NEVER);
+    assert.equal(this.recovery.path.bytesInFlight, bytes);
+    assert.equal(this.recovery.sentPackets(APPLICATION).flight.ackEliciting, packets);
+    if (packets > 0) assert.notEqual(this.recovery.nextTimeout(), NEVER);
     const { lossFloor, name, pacingRate, window } = this.recovery.path.congestion;
-    expect(window).toBeGreaterThanOrEqual((name === 'bbr' ? 4 : 2) * 1_200);
-    expect(window).toBeLessThan(2 ** 31);
-    expect(pacingRate).toBeGreaterThan(0);
-    expect(lossFloor).toBeGreaterThanOrEqual(0);
-    expect(lossFloor).toBeLessThanOrEqual(0.2);
-    expect(this.recovery.allowance(this.now)).toBeGreaterThanOrEqual(0);
+    assert.ok(window >= (name === 'bbr' ? 4 : 2) * 1_200);
+    assert.ok(window < 2 ** 31);
+    assert.ok(pacingRate > 0);
+    assert.ok(lossFloor >= 0);
+    assert.ok(lossFloor <= 0.2);
+    assert.ok(this.recovery.allowance(this.now) >= 0);
   }
 }
 

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { describe, expect, test } from 'vitest';
 import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-detection.ts';
 import { PACKETS_MAX, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
@@ -30,7 +31,7 @@ function expectParts(sent: SentPackets, number: number, count: number): void {
 
 function ack(sent: SentPackets, ...ranges: number[]): PacketFates {
   const out = new PacketFates();
-  expect(acknowledge(sent, Float64Array.from(ranges), ranges.length / 2, pathOf(), out, 0)).toBe(0);
+  assert.equal(acknowledge(sent, Float64Array.from(ranges), ranges.length / 2, pathOf(), out, 0), 0);
   return out;
 }
 

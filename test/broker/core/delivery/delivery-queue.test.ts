@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -123,7 +124,7 @@ describe('the delivery queue', () => {
             const { queue, slow, messagesMax, bytesMax } = pairs[which];
             const bytes = new Uint8Array(length);
             if (kind === 'push') {
-              expect(queue.push(bytes)).toBe(slow.push(bytes));
+              assert.equal(queue.push(bytes), slow.push(bytes));
             } else if (kind === 'answer') {
               queue.pushAnswer(bytes);
               slow.items.push({ bytes, answer: true });
@@ -131,16 +132,16 @@ describe('the delivery queue', () => {
               queue.clear();
               slow.items.length = 0;
             } else if (slow.items.length > 0) {
-              expect(queue.answerIsNext).toBe(slow.items[0].answer);
-              expect(bytesOf(queue.shift())).toBe(slow.items.shift()?.bytes);
+              assert.equal(queue.answerIsNext, slow.items[0].answer);
+              assert.equal(bytesOf(queue.shift()), slow.items.shift()?.bytes);
             }
-            expect(queue.empty).toBe(slow.items.length === 0);
-            expect(queue.messageCount).toBe(slow.messages.length);
-            expect(queue.answerCount).toBe(slow.items.length - slow.messages.length);
-            expect(queue.bytes).toBe(slow.charged);
-            expect(queue.full).toBe(slow.full);
-            expect(queue.low).toBe(slow.messages.length <= messagesMax / 2 && slow.charged <= bytesMax / 2);
-            expect(client.bytes).toBe(slow.clientCharged);
+            assert.equal(queue.empty, slow.items.length === 0);
+            assert.equal(queue.messageCount, slow.messages.length);
+            assert.equal(queue.answerCount, slow.items.length - slow.messages.length);
+            assert.equal(queue.bytes, slow.charged);
+            assert.equal(queue.full, slow.full);
+            assert.equal(queue.low, slow.messages.length <= messagesMax / 2 && slow.charged <= bytesMax / 2);
+            assert.equal(client.bytes, slow.clientCharged);
           }
         },
       ),

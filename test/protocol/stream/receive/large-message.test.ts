@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../../src/base/random.ts';
 import { NEVER } from '../../../../src/base/time.ts';
@@ -27,7 +28,7 @@ function carry(
     } else if (random.chance(lossRate)) {
       late.push(packet);
     } else {
-      expect(link.deliver(packet, 0)).toBe(0);
+      assert.equal(link.deliver(packet, 0), 0);
       link.acked(packet);
     }
   }

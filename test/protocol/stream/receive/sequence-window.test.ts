@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SequenceWindow } from '../../../../src/protocol/stream/receive/sequences.ts';
@@ -71,9 +72,9 @@ describe('SequenceWindow', () => {
           }
           fast.settle();
           slow.settle();
-          expect(fast.floor).toBe(slow.floor);
-          for (let i = -3; i < 720; i++) expect(fast.has(fast.floor + i)).toBe(slow.has(fast.floor + i));
-          expect(fast.contiguous).toBe(![...slow.seen].some((s) => s >= slow.floor));
+          assert.equal(fast.floor, slow.floor);
+          for (let i = -3; i < 720; i++) assert.equal(fast.has(fast.floor + i), slow.has(fast.floor + i));
+          assert.equal(fast.contiguous, ![...slow.seen].some((s) => s >= slow.floor));
         }
       }),
       { numRuns: 60 },
