@@ -41,6 +41,7 @@ interface Sought {
 /** A stretch of a log that is read for them. */
 interface Stretch {
   readonly log: LogPort;
+  readonly epoch: number;
   at: number;
   /** Where it ends; -1: that is being asked. */
   until: number;
@@ -93,8 +94,11 @@ export class ClaimedIds implements Partial<StoreEvents> {
 
   /** It is about to be handed over, and all that it published is stored, or refused. */
   settle(session: Session): void {
-    if (session.number === 0 || this.sought.has(session)) return;
-    this.put(session, { isExact: true, ...this.takenOf(session), places: [] });
+    if (session.number === 0) return;
+    const sought = this.sought.get(session);
+    // Its client did not wait for so long: whoever has it next goes on where this node was, or none would ever come to the end.
+    if (sought !== undefined) this.noteProgress(sought);
+    else this.put(session, { isExact: true, ...this.takenOf(session), places: [] });
   }
 
   onBack(): void {}
@@ -138,19 +142,25 @@ export class ClaimedIds implements Partial<StoreEvents> {
     if (this.finding.size > 0) this.readOn();
   }
 
-  /** Reads the logs once, for all that are waited for. */
+  /** Reads the logs once, for all that are waited for; but those of which much is to be read do not keep the others waiting. */
   private find(): void {
     this.finding = new Map();
-    for (const sought of this.sought.values()) {
-      if (sought.waiting.length > 0) this.finding.set(sought.session.number, sought);
+    this.stretches = [];
+    const { store, timers, nowMs } = this.broker;
+    const waiting = [...this.sought.values()].filter((sought) => sought.waiting.length > 0);
+    if (waiting.length === 0) return;
+    const unread = ({ ids }: Sought) =>
+      Math.max(...store.logs.map((log) => log.synced - placeIn(log, ids.places)));
+    const unreadMax = NOTE_RECORDS + 2 * Math.min(...waiting.map(unread));
+    for (const sought of waiting) {
+      if (unread(sought) <= unreadMax) this.finding.set(sought.session.number, sought);
     }
-    if (this.finding.size === 0) return;
     const all = [...this.finding.values()];
-    this.stretches = this.broker.store.logs.map((log) => ({
-      log,
+    this.stretches = store.logs.map((log) => ({
+      ...{ log, epoch: log.epoch, until: -1 },
       at: Math.min(...all.map(({ ids }) => placeIn(log, ids.places))),
-      until: -1,
     }));
+    if (this.noteTimer.heapIndex < 0) timers.set(this.noteTimer, nowMs + NOTE_MS);
     this.readOn();
   }
 
@@ -187,52 +197,56 @@ export class ClaimedIds implements Partial<StoreEvents> {
       const { session, waiting } = sought;
       this.sought.delete(session);
       this.take(sought);
-      for (const act of waiting) {
-        try {
-          act();
-        } catch (error) {
-          this.broker.reportFault(error);
-        }
-      }
+      this.goOn(waiting);
     }
-    this.find(); // who came meanwhile
+    if (this.finding.size === 0) this.find(); // who came meanwhile
   }
 
   /** What the logs have of a session was taken, and what they lack before that was not. */
-  private take({ session, ids, stored }: Sought): void {
-    const missing: RefusedId[] = [];
-    for (let sequence = 0; sequence < SEQUENCES; sequence++) {
-      let last = ids.last[sequence];
-      // Each log has them in order, and all together perhaps not.
-      for (const id of stored[sequence].sort((a, b) => (a === b ? 0 : isAfter(a, b) ? 1 : -1))) {
-        // A wide one was left by a client that has taken the session up. [CLT-9]
-        const isGap = last !== 0 && isAfter(id, last) && !isAfter(id, idBehindUnanswered(last));
-        for (
-          let at = idAfter(last);
-          isGap && at !== id && missing.length < IDS_OF_SESSION_MAX;
-          at = idAfter(at)
-        )
-          missing.push({ sequence, id: at, code: ReasonCode.STORE_FAILED });
-        last = id;
-      }
-      session.sequences.take(sequence, last);
-    }
+  private take(sought: Sought): void {
+    const { session } = sought;
+    const { last, missing } = foundOf(sought);
+    last.forEach((id, sequence) => {
+      session.sequences.take(sequence, id);
+    });
     if (missing.length > 0) this.missing.set(session, missing);
   }
 
-  /** Now and then: so that no node has to read much of the logs when this one is gone. */
+  /** How far the logs were read for a session goes with it, where that tells all: each log has ids in order, and several together perhaps not. */
+  private noteProgress(sought: Sought): void {
+    const { session, ids, stored } = sought;
+    if (this.finding.get(session.number) !== sought) return;
+    if (this.stretches.length > 1 && stored.some(({ length }) => length > 0)) return;
+    const { last, missing } = foundOf(sought);
+    const refused = [...ids.refused, ...missing].slice(-IDS_OF_SESSION_MAX);
+    const places = this.stretches.map(({ log, epoch, at }) => ({
+      ...{ log: log.name, epoch },
+      offset: Math.max(at, placeIn(log, ids.places)),
+    }));
+    this.write(session, { isExact: false, last, refused, places });
+  }
+
+  /** Now and then: so that no node has to read much of the logs when this one is gone. First those of which the most would have to be read. */
   private noteAll(): void {
-    const { broker } = this;
-    if (this.noted.size === 0) return;
+    const { broker, noted } = this;
+    if (noted.size === 0 && this.finding.size === 0) return;
     broker.timers.set(this.noteTimer, broker.nowMs + NOTE_MS);
+    for (const sought of [...this.finding.values()].slice(0, NOTES_MAX)) this.noteProgress(sought);
     const places = this.placesNow();
-    const due: { session: Session; last: readonly number[] }[] = [];
-    for (const [session, ids] of this.noted) {
+    const far: { session: Session; last: readonly number[]; unread: number; hasChanged: boolean }[] = [];
+    for (const [session, ids] of noted) {
+      const unread = Math.max(...ids.places.map(({ offset }, i) => places[i].offset - offset));
+      if (unread < NOTE_RECORDS) continue;
       const last = [...session.sequences.lastIds];
-      const isFar = ids.places.some(({ offset }, i) => places[i].offset - offset >= NOTE_RECORDS);
-      if (isFar && last.some((id, i) => id !== ids.last[i])) due.push({ session, last });
+      far.push({ session, last, unread, hasChanged: last.some((id, i) => id !== ids.last[i]) });
     }
-    if (due.length === 0) return;
+    if (far.length === 0) return;
+    far.sort((a, b) => b.unread - a.unread);
+    const changed = far.filter(({ hasChanged }) => hasChanged);
+    const due = [
+      ...changed.slice(0, Math.max(NOTES_MAX, Math.ceil(noted.size * NOTED_SHARE))),
+      ...far.filter(({ hasChanged }) => !hasChanged).slice(0, NOTES_MAX),
+    ];
     broker.storedAnswers.whenLogsAreSafe(() => {
       for (const { session, last } of due) {
         if (session.state !== SessionState.PRESENT) continue;
@@ -261,14 +275,55 @@ export class ClaimedIds implements Partial<StoreEvents> {
 
   private put(session: Session, ids: Ids): void {
     if (!ids.isExact) this.noted.set(session, ids);
+    this.write(session, ids);
+  }
+
+  private write(session: Session, ids: Ids): void {
     this.broker.store.state.put(IDS_KEYS + session.name, encodeIds(ids));
   }
 
   private forget(session: Session): void {
+    const sought = this.sought.get(session);
     this.noted.delete(session);
     this.sought.delete(session);
     this.missing.delete(session);
+    if (sought === undefined || this.finding.get(session.number) !== sought) return;
+    this.finding.delete(session.number);
+    this.goOn(sought.waiting); // whose client is gone
+    if (this.finding.size === 0) this.find(); // nobody waits for what is being read
   }
+
+  private goOn(waiting: readonly (() => void)[]): void {
+    for (const act of waiting) {
+      try {
+        act();
+      } catch (error) {
+        this.broker.reportFault(error);
+      }
+    }
+  }
+}
+
+/** Which ids were taken, as far as the logs were read, and which before the last of them were not. */
+function foundOf({ ids, stored }: Sought): { last: number[]; missing: RefusedId[] } {
+  const missing: RefusedId[] = [];
+  const last = ids.last.map((noted, sequence) => {
+    let before = noted;
+    // Each log has them in order, and all together perhaps not.
+    for (const id of [...stored[sequence]].sort((a, b) => (a === b ? 0 : isAfter(a, b) ? 1 : -1))) {
+      // A wide one was left by a client that has taken the session up. [CLT-9]
+      const isGap = before !== 0 && isAfter(id, before) && !isAfter(id, idBehindUnanswered(before));
+      for (
+        let at = idAfter(before);
+        isGap && at !== id && missing.length < IDS_OF_SESSION_MAX;
+        at = idAfter(at)
+      )
+        missing.push({ sequence, id: at, code: ReasonCode.STORE_FAILED });
+      before = id;
+    }
+    return before;
+  });
+  return { last, missing };
 }
 
 /** In serial arithmetic; 0 stands for none. */
@@ -341,8 +396,13 @@ const NONE: readonly number[] = [0, 0, 0, 0];
 const VERSION = 1;
 const HEAD_BYTES = 4 + 4 * SEQUENCES;
 const REFUSED_BYTES = 7;
-/** Ids of those who are connected are noted so often, and not before their logs have gone on by so many records. */
-const NOTE_MS = 10_000;
+/**
+ * Ids of those who are connected are noted so often, and not before their logs have gone on by so many records: at most so many of those who have published at a time, or that share of all,
+ * and so many of those who have not. What there is to read for these grows as well, and a client whose session takes longer than it waits is never let in.
+ */
+const NOTE_MS = 2_000;
 const NOTE_RECORDS = 8_192;
+const NOTES_MAX = 32;
+const NOTED_SHARE = 0.2;
 const READ_BYTES = 256 * 1_024;
 const BYTES_A_TURN = 4 * 1_024 * 1_024;
