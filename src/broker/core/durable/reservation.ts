@@ -13,6 +13,8 @@ export class Reservation {
   /** The change of the store with which {@link below} is safe. */
   private ticket = 0;
   private step = STEP_MIN;
+  /** A delivery has waited for the store since the last extension. */
+  private wasShort = false;
 
   /** @param below - as the store has it */
   constructor(below: number) {
@@ -24,7 +26,9 @@ export class Reservation {
   covers(offset: number, state: StatePort): boolean {
     if (offset < this.safeBelow) return true;
     if (state.synced >= this.ticket) this.safeBelow = this.below;
-    return offset < this.safeBelow;
+    if (offset < this.safeBelow) return true;
+    this.wasShort = this.safeBelow > 0; // the first one is waited for in any case
+    return false;
   }
 
   /** True when more is to be reserved now: what there is is half used, and nothing more is under way. */
@@ -34,7 +38,8 @@ export class Reservation {
 
   /** Reserves more, beyond `offset`: to be written now. The step grows where deliveries come faster than the store writes. */
   extend(offset: number): void {
-    if (offset >= this.safeBelow && this.safeBelow > 0) this.step = Math.min(this.step * 2, STEP_MAX);
+    if (this.wasShort) this.step = Math.min(this.step * 2, STEP_MAX);
+    this.wasShort = false;
     this.below = Math.max(this.below, offset + this.step);
   }
 
