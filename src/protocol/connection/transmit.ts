@@ -382,7 +382,9 @@ export class PacketAssembler {
       const thinRoom = thinning === null ? Number.POSITIVE_INFINITY : thinning.window - before;
       packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed, thinRoom);
       if (repairs !== null) frames.limit += REPAIR_ROOM;
-      if (frames.room < FULL_PACKET_SLACK) this.fillsPackets = true;
+      // [REC-44] Also one that the next message did not fit into: where each takes a packet of its own, a larger packet has several.
+      if (frames.room < FULL_PACKET_SLACK || (thinning === null && packer.hasMessages))
+        this.fillsPackets = true;
     }
     if (frames.at > afterAck) isEliciting = true;
     // [REC-50] Many ranges: what the peer has heard of need not be told again.

@@ -20,6 +20,14 @@ describe('the packet size', () => {
     expect(pair.server.core.path.mtu).toBe(1_200);
   });
 
+  test('grows for many messages of which a packet holds one, with room left that the next one does not fit into [REC-44]', () => {
+    const pair = loopback({ client: { ...GROWING, mtu: 512 } }).connected();
+    const stream = pair.client.open();
+    for (let i = 0; i < 400; i++) pair.client.send(stream, bytesOf(260));
+    pair.until(() => pair.server.messages.get(stream.id)?.length === 400);
+    expect(pair.client.core.path.mtu).toBe(16_384);
+  });
+
   test('grows only as far as four fit into what the peer can buffer [REC-43]', () => {
     const pair = loopback({ server: { ...GROWING, receiveBufferBytes: 100_000 } }).connected();
     flood(pair, 400);
