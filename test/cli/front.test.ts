@@ -44,9 +44,9 @@ describe('jsp gateway --udp', () => {
       client.publish('t', 'is anybody there?');
       client.flush().catch(() => {}); // its connection is lost
     }
-    await expect.poll(() => other.metrics().clients, { timeout: 8_000 }).toBe(clients.length);
-    // Far below the 15 s after which heartbeats would tell.
-    expect(performance.now() - from).toBeLessThan(8_000);
+    await expect.poll(() => other.metrics().clients).toBe(clients.length);
+    // Below the 15 s after which heartbeats would tell.
+    expect(performance.now() - from).toBeLessThan(12_000);
     expect(events().at(-1)).toMatchObject({ event: 'broker', url: killed.url, presence: 'gone' });
     for (const client of clients) await client.close();
     front.process.kill('SIGTERM');
