@@ -54,10 +54,18 @@ export class FakeBroker {
   }
 }
 
-/** Waits until `condition` holds; the test's own timeout ends a wait in vain. */
+/**
+ * Waits until `condition` holds; the test's own timeout ends a wait in vain. After many turns of the event loop it looks once a millisecond: one that spins
+ * takes the CPU from those that it waits for.
+ */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; !condition(); turn++)
+    await new Promise<void>((resolve) =>
+      turn < TURNS_AT_ONCE ? setImmediate(resolve) : setTimeout(resolve, 1),
+    );
 }
+
+const TURNS_AT_ONCE = 1_000;
 
 /** Lets everything that is on its way in memory arrive. */
 export async function settled(): Promise<void> {

@@ -59,7 +59,13 @@ export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Resolves when it is so, which takes turns of the event loop and nothing else. */
+/**
+ * Resolves when it is so, which takes turns of the event loop and nothing else. After many of them it looks once a millisecond: one that spins takes the CPU
+ * from the programs that it waits for.
+ */
 export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await turns(1);
+  for (let turn = 0; !isSo(); turn++)
+    await (turn < TURNS_AT_ONCE ? turns(1) : new Promise((resolve) => setTimeout(resolve, 1)));
 }
+
+const TURNS_AT_ONCE = 1_000;
