@@ -2,7 +2,8 @@
  * What congestion controllers make of a path, in virtual time: the library as it is, over a link that does what it is told. The same
  * options give the same figures.
  *
- *     npm run bench congestion -- [--only loss,queues,policers,jitter,shares] [--controllers cubic,bbr] [--seeds 1,2,3] [--seconds 20] [--json]
+ *     npm run bench congestion -- [--only loss,queues,policers,jitter,shares] [--controllers cubic,bbr] [--seeds 1,2,3] [--seconds 20]
+ *         [--mtu 512] [--json]
  */
 import { Command } from 'commander';
 import { Prng } from '../src/base/random.ts';
@@ -41,6 +42,7 @@ interface Options {
   readonly controllers: readonly string[];
   readonly seeds: readonly number[];
   readonly seconds: number;
+  readonly mtu?: number;
   readonly json?: boolean;
 }
 
@@ -55,6 +57,11 @@ const options = new Command()
   .option('--controllers <names>', 'with commas between them', names, ['cubic', 'bbr'])
   .option('--seeds <n,...>', 'of which the median is told', wholeNumbers(1, 2 ** 31), [1])
   .option('--seconds <s>', 'of virtual time in each measurement', wholeNumber(1, 10_000), 20)
+  .option(
+    '--mtu <bytes>',
+    'size of all datagrams, as UDP payload; without it what the library finds',
+    wholeNumber(512, 1_472),
+  )
   .option('--json', 'a line of JSON a result')
   .parse()
   .opts<Options>();
@@ -158,7 +165,11 @@ async function run(path: PathPlan, transfers: readonly TransferPlan[], seed: num
     const client = lab.socket({ host: CLIENT, port: PORT + i, connectTo });
     const random = new Prng(seed + i + 1);
     const choice = congestion as 'bbr' | 'cubic' | 'newreno';
-    clients.push(await lab.settle(connect(url.href, { socket: client, clock, random, congestion: choice })));
+    clients.push(
+      await lab.settle(
+        connect(url.href, { socket: client, clock, random, congestion: choice, mtu: options.mtu }),
+      ),
+    );
     const server = await lab.settle(accepted);
     server.on('stream', (stream) => {
       stream.on('message', (message) => {

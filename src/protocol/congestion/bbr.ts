@@ -67,6 +67,8 @@ export class Bbr implements CongestionController {
   private probeRttRoundOver = false;
   /** The shortest round trip at the start of PROBE_RTT. */
   private probeRttMin: Micros = NEVER;
+  /** PROBE_RTT came in the way of REFILL or UP. */
+  private probeRttInterrupts = false;
   /** The state that the last losses ended, to return to when they were none. */
   private undoState: State | null = null;
 
@@ -454,6 +456,7 @@ export class Bbr implements CongestionController {
       const isNeeded = minRtt.isProbeDue && !this.isIdleRestart && !this.sample.isAppLimited;
       if (!isNeeded || this.isBelowTimers) return;
       this.saveWindow();
+      this.probeRttInterrupts = this.state === 'probe-refill' || this.state === 'probe-up';
       this.state = 'probe-rtt';
       this.probeRttEnd = NEVER;
       this.probeRttMin = minRtt.previous;
@@ -481,7 +484,9 @@ export class Bbr implements CongestionController {
     this.state = 'startup';
     if (!this.fullPipe.isReached) return;
     this.startDown(now);
-    this.state = 'probe-cruise'; // the queue is empty
+    // [REC-68] The queue is empty; a probe that had begun is not put off by a whole cycle.
+    if (this.probeRttInterrupts) this.startRefill();
+    else this.state = 'probe-cruise';
   }
 
   private get probeRttWindow(): number {

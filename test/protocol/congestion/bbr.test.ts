@@ -95,6 +95,16 @@ describe('BBR', () => {
     expect(goodput(link, 1) / (100 * MBIT)).toBeGreaterThan(0.9);
   });
 
+  test('finds it on a path that loses 1 %, too, where the losses of a probe are a packet or two: with each of 24 seeds [REC-72] [REC-73]', () => {
+    for (let seed = 1; seed <= 24; seed++) {
+      const link = flow({ rate: 2 * MBIT, queueBytes: 12_500, loss: 0.01, seed });
+      link.run(SECOND);
+      link.change({ rate: 20 * MBIT, queueBytes: 125_000 });
+      link.run(4 * SECOND);
+      expect(goodput(link, 1) / (20 * MBIT), `seed ${seed}`).toBeGreaterThan(0.9);
+    }
+  });
+
   test('comes down to a tenth of the bandwidth: by its losses at once, for good with the next two cycles [REC-67] [REC-73]', () => {
     const link = flow({ rate: 100 * MBIT, queueBytes: 625_000 });
     link.run(4 * SECOND);
@@ -279,8 +289,29 @@ describe('BBR', () => {
       const link = flow({ rate: 0.5 * MBIT, queueBytes: 20_000 });
       for (let probes = 0; probes < 3; probes++) {
         runTo(link, 'probe-rtt');
-        runTo(link, 'probe-cruise', SECOND);
+        runTo(link, 'probe-refill', SECOND); // on so slow a path it comes in the way of UP
       }
+    });
+
+    test('puts no probe off: one that it came in the way of begins again behind it [REC-68]', () => {
+      const next: Record<string, Set<string>> = { 'probe-up': new Set(), 'probe-cruise': new Set() };
+      for (const [rate, seed] of [
+        [2, 1],
+        [2, 2],
+        [5, 1],
+        [5, 2],
+      ]) {
+        const link = flow({ rate: rate * MBIT, queueBytes: 20_000, loss: 0.01, seed });
+        link.run(20 * SECOND);
+        const states = statesOf(link);
+        for (const [at, state] of states.entries()) {
+          if (state === 'probe-rtt' && at + 1 < states.length) next[states[at - 1]]?.add(states[at + 1]);
+        }
+      }
+      expect(next).toEqual({
+        'probe-up': new Set(['probe-refill']),
+        'probe-cruise': new Set(['probe-cruise']),
+      });
     });
 
     test('returns to a STARTUP that was not over [REC-68]', () => {
