@@ -14,6 +14,7 @@ import { DefaultProtection } from '../fec/stream-protection.ts';
 import type { ClientTicket } from '../handshake/client-ticket.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import type { GivenTicket } from '../handshake/tickets.ts';
+import { SIZE_BASE } from '../path/mtu-discovery.ts';
 import { AddressState, Path, type Way } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import { ThinSender } from '../recovery/thin-sender.ts';
@@ -426,7 +427,8 @@ export class Connection {
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
-    if (lifecycle.isEstablished && this.flow?.onTimeout(now)) this.control.ask(this.flow.isAsked);
+    const askedBytes = lifecycle.isEstablished && this.flow !== null ? this.flow.onTimeout(now) : -1;
+    if (askedBytes >= 0) this.control.ask(askedBytes);
     if (this.isUnderWay) return;
     const found = liveness.onTimeout(now, this.probeTimeout);
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) lifecycle.timeOut('heartbeat', now);
@@ -588,7 +590,7 @@ export class Connection {
     // The server follows whoever sends it more than a probe from there. [CON-84]
     if (this.role === 'client') {
       this.control.isHeartbeatDue = true;
-      this.control.isPadded = true;
+      this.control.paddedBytes = SIZE_BASE;
     }
     this.trace?.path(previous, this.path, reason, now);
     this.events.push({ type: 'path', connection: this, previous, reason });

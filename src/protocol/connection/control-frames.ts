@@ -44,8 +44,11 @@ export class ControlFrames {
   isHeartbeatDue = false;
   /** The peer is to hear something. */
   isPingDue = false;
-  /** What is sent next may be the first that the server hears from another address: it allows no answer of more than three times its size. */
-  isPadded = false;
+  /**
+   * Bytes of UDP payload that what is sent next is padded to: it may be the first that the server hears from another address, and allows no
+   * answer of more than three times its size.
+   */
+  paddedBytes = 0;
   /** What the server's application says to the client that it let in; null where it is not asked. [HS-44] */
   admitted: OutgoingFlight | null = null;
   /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
@@ -120,10 +123,10 @@ export class ControlFrames {
     if (this.ids.isDue) this.ids.write(frames);
   }
 
-  /** The server is asked whether it is there, and shown where this side is; `isPadded` where it has much to say. */
-  ask(isPadded: boolean): void {
+  /** The server is asked whether it is there, and shown where this side is, in a packet of so many bytes at least. */
+  ask(bytes: number): void {
     this.isPingDue = true;
-    this.isPadded ||= isPadded;
+    this.paddedBytes = Math.max(this.paddedBytes, bytes);
   }
 
   /** A challenge that came another way is to be answered on the path in use, which is that way now. */

@@ -294,7 +294,7 @@ export class PacketReceiver {
     }
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
-    this.parts.flow?.onReceived(ackEliciting, now);
+    this.parts.flow?.onReceived(ackEliciting, opened.payloadEnd - opened.packetStart, now);
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
     if (this.isElsewhere) this.onElsewhere(data, scratch, now);
     const isLate = this.spaces[space]?.acks.onPacket(

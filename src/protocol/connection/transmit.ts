@@ -18,7 +18,6 @@ import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
-import { SIZE_BASE } from '../path/mtu-discovery.ts';
 import { AddressState, type Path } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
@@ -397,8 +396,8 @@ export class PacketAssembler {
     if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
     // Large enough for a server that does not know the connection to say so. [PKT-24]
     if (isEliciting && this.ids.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
-    if (control.isPadded) builder.padDatagram(Math.min(path.mtu, SIZE_BASE));
-    control.isPadded = false;
+    if (control.paddedBytes > 0) builder.padDatagram(Math.min(path.mtu, control.paddedBytes));
+    control.paddedBytes = 0;
     if (symbolStart >= 0 && this.outgoingRepairs.onPacked(state.nextNumber, frames, symbolStart))
       builder.markSymbol();
     this.endPacket(builder, state, isEliciting, isEliciting, now);

@@ -83,12 +83,13 @@ export class PathCandidate {
 
   /**
    * The most that the next datagram there takes, and what one with a challenge is padded to. Large ones first, so that the answer proves a
-   * size, too; a path that carries small ones only is one all the same. What came from there may not allow that: then small ones, for one
-   * may be lost. [CON-91]
+   * size, too; a path that carries small ones only is one all the same. What came from there may not allow that: then half of what it allows,
+   * for one may be lost. [CON-91]
    */
   probeBytes(mtu: number): number {
     const { allowance } = this.validation;
-    if (allowance < LARGE_TRIES * SIZE_BASE) return Math.min(allowance, PROBE_BYTES_SMALL);
+    if (allowance < LARGE_TRIES * SIZE_BASE)
+      return Math.min(allowance, mtu, Math.max(PROBE_BYTES_SMALL, Math.floor(allowance / 2)));
     return this.tries < LARGE_TRIES ? Math.min(mtu, SIZE_BASE) : SIZE_FLOOR;
   }
 

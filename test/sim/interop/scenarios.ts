@@ -8,6 +8,7 @@ import { handshakeCorruption } from './handshake-corruption.ts';
 import { handshakeLoss } from './handshake-loss.ts';
 import { keyUpdate } from './key-update.ts';
 import { longRtt } from './long-rtt.ts';
+import { moving } from './moving.ts';
 import { multiplexing } from './multiplexing.ts';
 import { connectionMigration, rebindAddress, rebindPort } from './rebinding.ts';
 import { resumption } from './resumption.ts';
@@ -39,6 +40,7 @@ export const INTEROP: readonly InteropScenario[] = [
   scenario(rebindPort),
   scenario(rebindAddress),
   scenario(connectionMigration),
+  scenario(moving),
 ];
 
 /** The plan of a seed: the same one every time. */
