@@ -239,17 +239,19 @@ export class BrokerService {
     this.turn();
   }
 
-  private async findOut(client: Client, { number, ...question }: AuthQuestion): Promise<void> {
+  private async findOut(client: Client, question: AuthQuestion): Promise<void> {
     let decision: AuthDecision = { code: ReasonCode.BUSY, reason: 'It cannot be found out now. Try again.' };
     try {
       const facts = client.peer.facts ?? UNKNOWN_CONNECTION;
       const { authenticate } = this;
-      if (authenticate !== undefined) decision = await authenticate({ ...question, facts });
+      const { method, credentials, session, renews } = question;
+      if (authenticate !== undefined)
+        decision = await authenticate({ method, credentials, session, renews, facts });
     } catch (error) {
       this.onFault(error);
     }
     this.advance();
-    this.core.admission.decide(number, decision);
+    this.core.admission.decide(question.number, decision);
     this.turn();
   }
 

@@ -170,7 +170,7 @@ export class OpenSubscription
     const answer = codec === null ? ((payload ?? '') as Uint8Array | string) : encodeWith(codec, payload);
     const contentType = options.contentType ?? codec?.contentType;
     const isBare = !status && (correlation ?? contentType ?? options.headers) === undefined;
-    const said = isBare ? undefined : { ...options, correlation, contentType };
+    const said = isBare ? undefined : Object.assign({}, options, { correlation, contentType });
     try {
       return this.owner.publish(replyTo, answer, said);
     } catch (error) {

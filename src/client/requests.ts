@@ -95,7 +95,7 @@ export class Requests implements LinkUser {
       codec === null ? (value as Uint8Array | string) : encodeWith(codec as Codec<unknown>, value);
     const number = `${++this.lastNumber}`;
     const wait = new Wait(this.clock, timeoutMs, topic, signal);
-    const published = { ...rest, replyTo: this.inbox + number };
+    const published = Object.assign({}, rest, { replyTo: this.inbox + number });
     const pending: Pending = {
       topic,
       qos: rest.qos ?? 0,

@@ -4,7 +4,14 @@
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
-import { assertTopic, bytesOfBase64, jsonText, type PublishItem } from './item.ts';
+import {
+  assertTopic,
+  bytesOfBase64,
+  itemOfTerms,
+  jsonText,
+  type PublishItem,
+  withProperties,
+} from './item.ts';
 import { Problem } from './problem.ts';
 
 /** The media types of events that are JSON as a whole. */
@@ -85,8 +92,11 @@ function withEvent(item: PublishItem, event: Readonly<Record<string, unknown>>):
         : isText
           ? data
           : jsonText('data', data);
-  const properties = { ...item.properties, contentType };
-  return withAttributes({ ...item, payload, properties }, new Map(Object.entries(context)));
+  const properties = Object.assign({}, item.properties, { contentType });
+  return withAttributes(
+    withProperties(itemOfTerms(item, item.topic, payload), properties),
+    new Map(Object.entries(context)),
+  );
 }
 
 function withAttributes(item: PublishItem, attributes: ReadonlyMap<string, unknown>): PublishItem {
@@ -98,7 +108,7 @@ function withAttributes(item: PublishItem, attributes: ReadonlyMap<string, unkno
     }
     headers[`ce-${name}`] = String(value);
   }
-  return { ...item, properties: { ...item.properties, headers } };
+  return withProperties(item, Object.assign({}, item.properties, { headers }));
 }
 
 /** In binary mode each attribute is a header, percent-encoded. */

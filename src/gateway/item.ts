@@ -74,6 +74,18 @@ export function itemOf(value: unknown, isClosed = false): PublishItem {
   };
 }
 
+/** A message of these terms. Each member is named: an object that begins with others' members gets a hidden class of its own, each time, and whoever reads it is slow from then on. */
+export function itemOfTerms(terms: PublishTerms, topic: string, payload: Uint8Array | string): PublishItem {
+  const { qos, retain, priority, properties } = terms;
+  return { topic, payload, qos, retain, priority, properties };
+}
+
+/** The message with other properties. */
+export function withProperties(item: PublishItem, properties: Properties | null): PublishItem {
+  const { topic, payload, qos, retain, priority } = item;
+  return { topic, payload, qos, retain, priority, properties };
+}
+
 /**
  * The PUBLISH of a message, in bytes of its own.
  *

@@ -2,7 +2,7 @@
 
 import type { Exchange } from './exchange.ts';
 import { nameOf, printOf } from './idempotency.ts';
-import type { PublishItem } from './item.ts';
+import { type PublishItem, withProperties } from './item.ts';
 
 /** What the messages of a request are named by. */
 export interface Naming {
@@ -49,7 +49,7 @@ async function onceOfKey(
 export function named(item: PublishItem, naming: Naming | null, index: number): PublishItem {
   if (naming === null || item.properties?.messageId !== undefined) return item;
   const messageId = `http/${naming.name}/${index}\x1f${naming.print}`;
-  return { ...item, properties: { ...item.properties, messageId } };
+  return withProperties(item, { messageId, ...item.properties });
 }
 
 /** Whether an answer says what has become of the request, for good: not that it was refused for now, or that nobody knows. */

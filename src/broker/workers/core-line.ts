@@ -376,8 +376,10 @@ export class CoreLine {
     served.opened++;
     try {
       const stream = served.connection.openStream({
-        ...{ label: STREAM_LABEL, priority: STREAM_PRIORITIES[priority] },
-        ...{ delivery: 'reliable', ordered: true },
+        label: STREAM_LABEL,
+        priority: STREAM_PRIORITIES[priority],
+        delivery: 'reliable',
+        ordered: true,
       });
       this.carry(new ServedStream(number, stream, served));
     } catch {

@@ -145,7 +145,11 @@ export class WorkerLine {
   open(connection: WorkerConnection, priority: StreamPriority): WorkerStream {
     this.lastStream += 2;
     const stream = new WorkerStream(this, connection, this.lastStream, {
-      ...{ id: this.lastStream, label: '', priority, ordered: true, delivery: 'reliable' },
+      id: this.lastStream,
+      label: '',
+      priority,
+      ordered: true,
+      delivery: 'reliable',
       messageBytesMax: connection.messageBytesMax,
     });
     this.streams.set(this.lastStream, stream);
@@ -292,9 +296,12 @@ export class WorkerLine {
     const connection = this.connections.get(reader.u32());
     const number = reader.u32();
     const told = {
-      ...{ id: reader.f64(), messageBytesMax: reader.f64() },
-      ...{ priority: STREAM_PRIORITIES[reader.u8()], ordered: reader.u8() !== 0 },
-      ...{ label: reader.text(), delivery: reader.text() },
+      id: reader.f64(),
+      messageBytesMax: reader.f64(),
+      priority: STREAM_PRIORITIES[reader.u8()],
+      ordered: reader.u8() !== 0,
+      label: reader.text(),
+      delivery: reader.text(),
     };
     if (connection === undefined || connection.isClosing) return;
     const stream = new WorkerStream(this, connection, number, told);

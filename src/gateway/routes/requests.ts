@@ -3,6 +3,7 @@
 import { DeliveryClass } from '../../pubsub/properties.ts';
 import { contentTypeOf, type Delivered, headersOf } from '../delivered.ts';
 import type { Exchange } from '../exchange.ts';
+import { withProperties } from '../item.ts';
 import { once } from '../once.ts';
 import { Problem } from '../problem.ts';
 import { durationMs, termsOfRequest } from '../publish-request.ts';
@@ -22,7 +23,7 @@ async function ask(exchange: Exchange): Promise<void> {
     // Who has a key may come back for the answer.
     const isForLater = exchange.header('idempotency-key') !== undefined;
     const whenGone = isForLater ? undefined : (cancel: () => void) => exchange.onClose(cancel);
-    reply(exchange, await asking.ask({ ...item, properties }, timeoutMs, whenGone));
+    reply(exchange, await asking.ask(withProperties(item, properties), timeoutMs, whenGone));
   });
 }
 

@@ -4,7 +4,7 @@ import { hash } from 'node:crypto';
 import { eventOfRequest } from '../cloud-events.ts';
 import { contentTypeOf, headersOf } from '../delivered.ts';
 import type { Exchange } from '../exchange.ts';
-import { assertTopic, type PublishItem, type PublishTerms } from '../item.ts';
+import { assertTopic, itemOfTerms, type PublishItem, type PublishTerms } from '../item.ts';
 import { named, once } from '../once.ts';
 import { Problem } from '../problem.ts';
 import { termsOfRequest } from '../publish-request.ts';
@@ -31,9 +31,9 @@ async function publish(exchange: Exchange): Promise<void> {
 async function remove(exchange: Exchange): Promise<void> {
   const { rest: topic } = exchange;
   assertTopic(topic);
-  const [outcome] = await published(exchange, [
-    { ...termsOfRequest(exchange), topic, payload: '', retain: true },
-  ]);
+  const { qos, priority, properties } = termsOfRequest(exchange);
+  const removal: PublishItem = { topic, payload: '', qos, retain: true, priority, properties };
+  const [outcome] = await published(exchange, [removal]);
   if (outcome instanceof Problem) throw outcome;
   exchange.answer(outcome.status, JSON_TYPE, `{${outcome.members}}`);
 }
@@ -62,7 +62,7 @@ export async function itemOfRequest(
   assertTopic(topic);
   exchange.assertPlainBody();
   const body = await exchange.body(state.limits.payloadBytesMax);
-  return { body, item: eventOfRequest(exchange.request.headers, { ...terms, topic, payload: body }) };
+  return { body, item: eventOfRequest(exchange.request.headers, itemOfTerms(terms, topic, body)) };
 }
 
 /** One of the tags that a caller has is that of the value. */
