@@ -9,7 +9,7 @@ import type { LinkOptions } from '../../src/udp/link.ts';
 import { connectionsOf } from '../protocol/connection/packet-log.ts';
 import { INTEROP_IDENTITY } from '../sim/interop/interop-world.ts';
 import { EchoWorld, type EchoWorldOptions } from './echo-world.ts';
-import { SecondClient, type SecondClientOptions } from './second-client.ts';
+import { SecondClient, type SecondClientOptions, type SecondResumption } from './second-client.ts';
 import { counted, Fields, messageFrame, numbersFrame, streamOpenFrame, u8, u32 } from './second-codec.ts';
 
 const PIN = Buffer.from(INTEROP_IDENTITY.fingerprint);
@@ -141,6 +141,70 @@ describe('A client that was written from the specification alone', () => {
     expect(pair.client.keyUpdates[0]).toBeGreaterThan(before);
   });
 
+  test.each<[string, Partial<SecondResumption>]>([
+    ['a hybrid share', {}],
+    ['X25519 alone [HS-50]', { kem: 2 }],
+  ])('resumes with the ticket that it was given, and %s: nobody signs [HS-32] [HS-33] [HS-55]', (_, how) => {
+    const { echo, client } = returning(how);
+    echo.until(() => client.isConfirmed, 'the handshake');
+    expect([client.isResumed, client.isEarlyTaken]).toEqual([true, false]);
+    expect(echo.server.endpoint.counters).toMatchObject({ ticketsAccepted: 1 });
+    exchange({ echo, client }, [contentOf(3_000, 1)]);
+    echo.until(() => client.tickets.length > 0, 'the next ticket');
+  });
+
+  test('is heard before the handshake is complete, once [HS-34] [HS-52] [HS-53] [HS-59]', () => {
+    const { echo, client, resumption } = returning({ isEarly: true, kem: 2 });
+    sendEarly({ echo, client });
+    expect([client.isResumed, client.isEarlyTaken]).toEqual([true, true]);
+    expect(echo.server.endpoint.counters).toMatchObject({ earlyDataAccepted: 1 });
+    client.close(0);
+    echo.pump();
+    // The same ticket again, as somebody would who captured it: with early data nobody takes it.
+    const again = new SecondClient({ pin: PIN, resumption: { ...resumption, kem: 1 } });
+    echo.client = again;
+    sendEarly({ echo, client: again });
+    expect([again.isResumed, again.isEarlyTaken]).toEqual([false, false]);
+    expect(echo.server.endpoint.counters).toMatchObject({ earlyDataAccepted: 1 });
+  });
+
+  test.each<[string, (resumption: SecondResumption) => SecondResumption]>([
+    [
+      'an age that is another one [HS-52]',
+      (resumption) => ({ ...resumption, ageMs: resumption.ageMs + 20_000 }),
+    ],
+    [
+      'a ticket that nobody can read [HS-33]',
+      (resumption) => ({ ...resumption, ticket: { ...resumption.ticket, ticket: Buffer.alloc(120, 7) } }),
+    ],
+  ])('sends in 1-RTT packets what was refused early, with %s [HS-58]', (_, change) => {
+    const { echo, resumption } = returning({ isEarly: true });
+    const client = new SecondClient({ pin: PIN, resumption: change(resumption) });
+    echo.client = client;
+    sendEarly({ echo, client });
+    expect(client.isEarlyTaken).toBe(false);
+    expect(echo.server.endpoint.counters).toMatchObject({ earlyDataAccepted: 0 });
+  });
+
+  test('shows its ticket again, with the same binder, after a Retry [HS-30] [HS-33]', () => {
+    const retry = { mode: 'always', epochMs: 0 } as const;
+    const { echo, client } = returning({ isEarly: true }, { retry });
+    sendEarly({ echo, client });
+    expect([client.hasFollowedRetry, client.isResumed]).toEqual([true, true]);
+  });
+
+  test('is told that a binder is wrong [HS-33]', () => {
+    const { echo, resumption } = returning();
+    const client = new SecondClient({
+      pin: PIN,
+      resumption,
+      tamper: (hello) => withByte(hello, hello.length - 1, hello[hello.length - 1] ^ 1),
+    });
+    echo.client = client;
+    echo.until(() => client.closed !== null, 'the end');
+    expect(client.closed).toMatchObject({ scope: 0, code: CloseCode.CRYPTO_ERROR });
+  });
+
   test('works with the smallest packets [PKT-20]', () => {
     exchange(connected({ mtu: 512 }, { config: { mtu: 512, mtuMax: 512 } }), [contentOf(2_000, 1)]);
   });
@@ -215,6 +279,32 @@ describe('A client that was written from the specification alone', () => {
     expect(client.closed).toMatchObject({ scope: 0, code: CloseCode.CRYPTO_ERROR });
   });
 });
+
+/** A second client that was there before, and has a ticket. */
+function returning(how: Partial<SecondResumption> = {}, accept: EchoWorldOptions['accept'] = {}) {
+  const { echo, client: first } = connected({}, { accept: { tickets: TICKETS, ...accept } });
+  echo.until(() => first.tickets.length > 0, 'a ticket');
+  first.close(0);
+  echo.pump();
+  echo.interop.run(1_000);
+  const resumption: SecondResumption = { ticket: first.tickets[0], ageMs: 1_000, ...how };
+  const client = new SecondClient({ pin: PIN, resumption });
+  echo.client = client;
+  return { echo, client, resumption };
+}
+
+/** Messages that are sent before the server has answered, and come back, once and in order. */
+function sendEarly({ echo, client }: ReturnType<typeof begin>): void {
+  const messages = ['early', 'and a second one'].map((text) => Buffer.from(text));
+  const stream = client.openStream('early');
+  for (const message of messages) client.send(stream, message);
+  client.end(stream);
+  echo.until(() => stream.isEnded || client.fault !== null || client.closed !== null, 'what was sent back');
+  expect(client.fault).toBeNull();
+  expect(stream.messages).toEqual(messages);
+}
+
+const TICKETS = { keys: null, lifetimeMs: 3_600_000, earlyDataBytesMax: 4_096, usedMax: 64, epochMs: 0 };
 
 function withByte(bytes: Buffer, at: number, value: number): Buffer {
   return withBytes(bytes, at, Buffer.of(value));

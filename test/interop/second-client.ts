@@ -25,10 +25,14 @@ import {
 } from './second-codec.ts';
 import {
   type Addressing,
+  binderOf,
+  earlySecret,
+  earlyTraffic,
   finishedOf,
   handshakeSecrets,
   hmac,
   initialSecret,
+  type Kem,
   KemKeys,
   Keys,
   label,
@@ -41,6 +45,7 @@ import {
   sealPacket,
   sha256,
   splitDatagram,
+  ticketKey,
   VERSION,
   verifiesServer,
 } from './second-crypto.ts';
@@ -54,8 +59,28 @@ export interface SecondClientOptions {
   readonly windowBytes?: number;
   /** Suites that it speaks; of several it says that the last one costs it least. Default ChaCha20-Poly1305 alone. */
   readonly suites?: readonly Suite[];
+  /** What it was given on an earlier connection, and shows. */
+  readonly resumption?: SecondResumption;
   /** Changes a handshake message before it is sent. */
   readonly tamper?: (message: Buffer) => Buffer;
+}
+
+/** A ticket of an earlier connection, and what the client remembers of that. [HS-32] [HS-57] */
+export interface SecondTicket {
+  readonly ticket: Buffer;
+  readonly key: Buffer;
+  readonly suite: Suite;
+  readonly parameters: ReadonlyMap<number, Buffer>;
+}
+
+export interface SecondResumption {
+  readonly ticket: SecondTicket;
+  /** Milliseconds since the ticket came. */
+  readonly ageMs: number;
+  /** It may send before the server has answered. */
+  readonly isEarly?: boolean;
+  /** Default 1. */
+  readonly kem?: Kem;
 }
 
 /** The three packet number spaces. */
@@ -212,6 +237,12 @@ export class SecondClient {
   /** The server's parameters, by id. */
   parameters: ReadonlyMap<number, Buffer> = new Map();
 
+  /** Tickets that it was given. */
+  readonly tickets: SecondTicket[] = [];
+  /** The server took the ticket that was shown, and what was sent early. */
+  isResumed = false;
+  isEarlyTaken = false;
+
   /** Of the packets behind the Initial ones. [HS-60] */
   suite: Suite = 1;
 
@@ -228,7 +259,9 @@ export class SecondClient {
   private retryId = NOTHING;
   private token = NOTHING;
   private readonly spaces = [new Space(), new Space(), new Space()];
-  private readonly kem = new KemKeys();
+  private readonly kem: KemKeys;
+  private readonly resumption: SecondResumption | null;
+  private resumptionSecret: Buffer | null = null;
   private initial: Buffer;
   private readonly hello: Buffer;
   private transcript: Buffer = NOTHING;
@@ -246,7 +279,16 @@ export class SecondClient {
   private streamsMax = 0;
   private isClosing = false;
 
-  constructor({ pin, mtu = 1_200, windowBytes = 65_536, suites = [1], tamper }: SecondClientOptions) {
+  constructor({
+    pin,
+    mtu = 1_200,
+    windowBytes = 65_536,
+    suites = [1],
+    resumption,
+    tamper,
+  }: SecondClientOptions) {
+    this.resumption = resumption ?? null;
+    this.kem = new KemKeys(resumption?.kem ?? 1);
     this.pin = pin;
     this.suites = suites;
     this.mtu = mtu;
@@ -258,6 +300,7 @@ export class SecondClient {
     const hello = this.encodeHello();
     this.hello = tamper === undefined ? hello : tamper(hello);
     this.queueString(INITIAL, this.hello);
+    if (resumption?.isEarly) this.beginEarly(resumption.ticket);
   }
 
   get hasFollowedRetry(): boolean {
@@ -272,7 +315,10 @@ export class SecondClient {
     if (index >= this.streamsMax) throw new Error('the server allows no more streams');
     const id = 2 * index;
     const opening = this.reliable(APPLICATION, streamOpenFrame(id, 0x04 | 0x02, name));
-    return this.addStream(id, opening);
+    const stream = this.addStream(id, opening);
+    // What is early goes behind the opening, in one packet with it.
+    if (!this.isComplete) stream.opening = null;
+    return stream;
   }
 
   send(stream: SecondStream, message: Buffer): void {
@@ -430,6 +476,8 @@ export class SecondClient {
         this.discard(INITIAL);
         this.discard(HANDSHAKE); // [CON-14]
         return;
+      case 0x09:
+        return this.onTicket(frame.nonce as Buffer, frame.data as Buffer);
       case 0x0a: {
         const id = frame.stream as number;
         if (!this.streams.has(id)) this.addStream(id, null);
@@ -527,33 +575,75 @@ export class SecondClient {
       u8(2),
       u8(0x9a),
       vector(random(5)),
-      u8(0x01),
+      u8(this.kem.kem),
       vector(this.kem.share),
       u16(this.mtu),
       vector(parameters),
       u16(0x4a4a), // [HS-5]
       vector(random(4)),
       ...(this.suites.length > 1 ? [u16(0x0006), vector(costs)] : []), // [HS-61]
+      ...this.ticketExtensions(),
     ]);
-    return Buffer.concat([u8(0x01), vector(body)]);
+    const hello = Buffer.concat([u8(0x01), vector(body)]);
+    return this.resumption === null ? hello : this.bound(hello, this.resumption.ticket.key);
+  }
+
+  /** [HS-33] [HS-34] The binder is the last one, and not filled in yet. */
+  private ticketExtensions(): Buffer[] {
+    if (this.resumption === null) return [];
+    const { ticket, ageMs, isEarly } = this.resumption;
+    // [HS-52]
+    const mask = label(ticket.key, 'ticket age', NOTHING, 4).readUInt32BE(0);
+    const age = u32((Math.floor(ageMs) + mask) % 2 ** 32);
+    const early = isEarly ? [u16(0x0003), vector(NOTHING)] : [];
+    const shown = vector(Buffer.concat([age, ticket.ticket]));
+    return [u16(0x0001), shown, ...early, u16(0x0002), vector(Buffer.alloc(32))];
+  }
+
+  /** [HS-33] */
+  private bound(hello: Buffer, key: Buffer): Buffer {
+    const unbound = hello.subarray(0, hello.length - 32);
+    return Buffer.concat([unbound, binderOf(key, sha256(this.prologue(NOTHING), unbound))]);
+  }
+
+  /** [HS-8] */
+  private prologue(retryId: Buffer): Buffer {
+    const isPinned = u8(this.pin === null ? 0 : 1);
+    return Buffer.concat([Buffer.from('jsp1 handshake'), isPinned, idField(this.firstId), idField(retryId)]);
+  }
+
+  /** 0-RTT packets, under the limits of the connection that the ticket is from. [HS-34] [HS-57] */
+  private beginEarly({ key, suite, parameters }: SecondTicket): void {
+    const hash = sha256(this.prologue(NOTHING), this.hello);
+    this.spaces[APPLICATION].sealing = Keys.of(earlyTraffic(key, hash), suite);
+    const windows = [0x03, 0x04].map((id) => {
+      const value = Math.min(numberIn(parameters, id), numberIn(parameters, 0x14));
+      return [id, varint(value)] as const;
+    });
+    this.parameters = new Map([...parameters, ...windows]);
+    this.limit = this.parameter(0x03);
+    this.streamsMax = this.parameter(0x05);
+  }
+
+  /** [HS-32] */
+  private onTicket(nonce: Buffer, ticket: Buffer): void {
+    if (this.resumptionSecret === null) throw new Malformed('a ticket before the handshake is complete');
+    const key = ticketKey(this.resumptionSecret, nonce);
+    this.tickets.push({ ticket, key, suite: this.suite, parameters: this.parameters });
   }
 
   private onServerHello(string: Buffer): void {
     const [body] = messagesIn(string, [0x02]);
     const fields = new Fields(body.subarray(32));
     const [version, suite, kem] = [fields.u32(), fields.u8(), fields.u8()];
-    if (version !== VERSION || !this.suites.includes(suite as Suite) || kem !== 1)
+    if (version !== VERSION || !this.suites.includes(suite as Suite) || kem !== this.kem.kem)
       throw new Malformed('what was not offered'); // [HS-6]
     const secret = this.kem.secret(fields.take(fields.u16()));
-    // [HS-8]
-    const prologue = [
-      Buffer.from('jsp1 handshake'),
-      u8(this.pin === null ? 0 : 1),
-      idField(this.firstId),
-      idField(this.retryId),
-    ];
-    this.transcript = Buffer.concat([...prologue, this.hello, string]);
-    this.secrets = handshakeSecrets(secret, sha256(this.transcript));
+    this.isResumed = extensionsIn(fields).has(0x0001);
+    if (this.isResumed ? this.resumption === null : kem !== 1) throw new Malformed('what was not offered');
+    this.transcript = Buffer.concat([this.prologue(this.retryId), this.hello, string]);
+    const early = earlySecret(this.isResumed ? (this.resumption?.ticket.key ?? null) : null);
+    this.secrets = handshakeSecrets(early, secret, sha256(this.transcript));
     this.suite = suite as Suite;
     this.spaces[HANDSHAKE].sealing = Keys.of(this.secrets.clientHandshake, this.suite);
     this.spaces[HANDSHAKE].opening = Keys.of(this.secrets.serverHandshake, this.suite);
@@ -562,17 +652,23 @@ export class SecondClient {
   private onServerFlight(string: Buffer): void {
     const { secrets } = this;
     if (secrets === null) throw new Malformed('a flight without a hello');
-    const [parameters, identity, signature, finished] = messagesIn(string, [0x03, 0x04, 0x05, 0x06]);
+    // [HS-33] Who is resumed proves its identity by the ticket's key.
+    const bodies = messagesIn(string, this.isResumed ? [0x03, 0x06] : [0x03, 0x04, 0x05, 0x06]);
     const wholes = wholesIn(string);
-    this.takeParameters(new Fields(parameters));
-    if (this.pin !== null && !sha256(identity).equals(this.pin)) throw new Malformed('another identity'); // [HS-10]
-    let transcript = Buffer.concat([this.transcript, wholes[0], wholes[1]]);
-    if (!verifiesServer(identity, signature, sha256(transcript)))
-      throw new Malformed('a signature of somebody else');
-    transcript = Buffer.concat([transcript, wholes[2]]);
+    this.takeParameters(new Fields(bodies[0]));
+    let transcript = Buffer.concat([this.transcript, wholes[0]]);
+    if (!this.isResumed) {
+      const [, identity, signature] = bodies;
+      if (this.pin !== null && !sha256(identity).equals(this.pin)) throw new Malformed('another identity'); // [HS-10]
+      transcript = Buffer.concat([transcript, wholes[1]]);
+      if (!verifiesServer(identity, signature, sha256(transcript)))
+        throw new Malformed('a signature of somebody else');
+      transcript = Buffer.concat([transcript, wholes[2]]);
+    }
+    const finished = bodies[bodies.length - 1];
     if (!finishedOf(secrets.serverHandshake, sha256(transcript)).equals(finished))
       throw new Malformed('FINISHED is wrong');
-    transcript = Buffer.concat([transcript, wholes[3]]);
+    transcript = Buffer.concat([transcript, wholes[wholes.length - 1]]);
     const hash = sha256(transcript);
     const [client, server] = ['c ap traffic', 's ap traffic'].map((name) =>
       label(secrets.master, name, hash, 32),
@@ -582,7 +678,9 @@ export class SecondClient {
     this.spaces[APPLICATION].opening = this.generations.opening;
     this.exporter = label(secrets.master, 'exp master', hash, 32);
     const value = finishedOf(secrets.clientHandshake, hash);
-    this.queueString(HANDSHAKE, Buffer.concat([u8(0x06), vector(value)]));
+    const ownFinished = Buffer.concat([u8(0x06), vector(value)]);
+    this.resumptionSecret = label(secrets.master, 'res master', sha256(transcript, ownFinished), 32);
+    this.queueString(HANDSHAKE, ownFinished);
     this.isComplete = true;
   }
 
@@ -595,6 +693,15 @@ export class SecondClient {
       parameters.set(id, list.take(list.varint()));
     }
     this.parameters = parameters;
+    this.isEarlyTaken = extensionsIn(message).has(0x0003);
+    if (this.isEarlyTaken && !(this.isResumed && this.resumption?.isEarly))
+      throw new Malformed('what was not offered');
+    // [HS-58] What was refused counts as never sent.
+    if (!this.isEarlyTaken) {
+      this.spaces[APPLICATION].sent.clear();
+      for (const frame of this.queue)
+        if (frame.space === APPLICATION) frame.sentAt = Number.NEGATIVE_INFINITY;
+    }
     // [FRM-15]
     const isRight =
       parameters.get(0x00)?.equals(this.firstId) &&
@@ -603,11 +710,12 @@ export class SecondClient {
     if (!isRight) throw new Malformed('ids that are not those of the handshake');
     this.limit = this.parameter(0x03);
     this.streamsMax = this.parameter(0x05);
+    for (const stream of this.streams.values()) stream.limit = this.parameter(0x04);
+    this.sendAdmitted();
   }
 
   private parameter(id: number): number {
-    const value = this.parameters.get(id);
-    return value === undefined ? 0 : new Fields(value).varint();
+    return numberIn(this.parameters, id);
   }
 
   // ---- streams ----
@@ -775,8 +883,9 @@ export class SecondClient {
     };
     // [PKT-19] A client's Initials fill their datagrams. [PKT-14] Others are long enough to be sampled.
     const isShort = space === APPLICATION && this.generations !== null;
+    const kind = space === APPLICATION && !isShort ? 'zeroRtt' : KINDS[space];
     return sealPacket(
-      KINDS[space],
+      kind,
       isShort ? (this.generations as Generations).sealing : keys,
       address,
       number,
@@ -791,6 +900,22 @@ export class SecondClient {
 
 function idField(id: Buffer): Buffer {
   return Buffer.concat([u8(id.length), id]);
+}
+
+function numberIn(parameters: ReadonlyMap<number, Buffer>, id: number): number {
+  const value = parameters.get(id);
+  return value === undefined ? 0 : new Fields(value).varint();
+}
+
+/** The extensions at the end of a message, by id. [HS-3] */
+function extensionsIn(fields: Fields): Map<number, Buffer> {
+  const extensions = new Map<number, Buffer>();
+  while (fields.left > 0) {
+    const id = fields.u16();
+    if (extensions.has(id)) throw new Malformed('an extension twice');
+    extensions.set(id, fields.take(fields.u16()));
+  }
+  return extensions;
 }
 
 /** Bodies of the messages of a string, which has exactly these. [HS-1] */

@@ -62,9 +62,30 @@ export interface Secrets {
   readonly master: Buffer;
 }
 
-export function handshakeSecrets(kemSecret: Uint8Array, helloHash: Uint8Array): Secrets {
+/** [HS-21] [HS-33] @param ticketKey - of the ticket that the server took; null without one */
+export function earlySecret(ticketKey: Uint8Array | null): Buffer {
   const zeros = Buffer.alloc(32);
-  const early = extract(zeros, zeros);
+  return extract(zeros, ticketKey ?? zeros);
+}
+
+/** [HS-32] */
+export function ticketKey(resumptionSecret: Uint8Array, nonce: Uint8Array): Buffer {
+  return label(resumptionSecret, 'resumption', nonce, 32);
+}
+
+/** [HS-33] @param hash - of prologue and hello, up to the binder's value */
+export function binderOf(key: Uint8Array, hash: Uint8Array): Buffer {
+  const secret = label(earlySecret(key), 'res binder', sha256(), 32);
+  return hmac(label(secret, 'finished', NOTHING, 32), hash);
+}
+
+/** [HS-34] @param hash - of prologue and hello */
+export function earlyTraffic(key: Uint8Array, hash: Uint8Array): Buffer {
+  return label(earlySecret(key), 'c e traffic', hash, 32);
+}
+
+export function handshakeSecrets(early: Buffer, kemSecret: Uint8Array, helloHash: Uint8Array): Secrets {
+  const zeros = Buffer.alloc(32);
   const handshake = extract(label(early, 'derived', sha256(), 32), kemSecret);
   return {
     clientHandshake: label(handshake, 'c hs traffic', helloHash, 32),
@@ -153,22 +174,29 @@ export class Keys {
 
 // ---- key agreement [HS-16] ----
 
+/** Numbers of the KEMs: X25519 with ML-KEM-768, and X25519 alone, which goes with a ticket. [HS-50] */
+export type Kem = 1 | 2;
+
 export class KemKeys {
+  readonly kem: Kem;
   readonly share: Buffer;
   private readonly x25519: KeyObject;
   private readonly mlKem = ml_kem768.keygen();
 
-  constructor() {
+  constructor(kem: Kem) {
+    this.kem = kem;
     const { publicKey, privateKey } = generateKeyPairSync('x25519');
     this.x25519 = privateKey;
     const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
-    this.share = Buffer.concat([raw, this.mlKem.publicKey]);
+    this.share = kem === 2 ? raw : Buffer.concat([raw, this.mlKem.publicKey]);
   }
 
   secret(ciphertext: Buffer): Buffer {
-    if (ciphertext.length !== 32 + 1088) throw new Malformed('a ciphertext of another length');
+    if (ciphertext.length !== (this.kem === 2 ? 32 : 32 + 1088))
+      throw new Malformed('a ciphertext of another length');
     const publicKey = rawKey('X25519', ciphertext.subarray(0, 32));
     const classical = diffieHellman({ privateKey: this.x25519, publicKey });
+    if (this.kem === 2) return classical;
     const lattice = ml_kem768.decapsulate(new Uint8Array(ciphertext.subarray(32)), this.mlKem.secretKey);
     return Buffer.concat([classical, lattice]);
   }
@@ -216,7 +244,7 @@ export function random(length: number): Buffer {
 
 // ---- packets ----
 
-export type PacketKind = 'initial' | 'handshake' | 'short';
+export type PacketKind = 'initial' | 'zeroRtt' | 'handshake' | 'short';
 
 export interface Addressing {
   readonly destinationId: Buffer;
@@ -225,7 +253,7 @@ export interface Addressing {
   readonly isUnpinned: boolean;
 }
 
-const TYPE_BITS = { initial: 0x00, handshake: 0x20 } as const;
+const TYPE_BITS = { initial: 0x00, zeroRtt: 0x10, handshake: 0x20 } as const;
 /** Packet numbers go in so many bytes: more than it takes is allowed. [PKT-8] */
 const NUMBER_BYTES = 4;
 
@@ -270,7 +298,7 @@ export function protect(
 
 /** A packet as it came, before its protection is removed. */
 export interface Packet {
-  readonly kind: PacketKind | 'retry' | 'zeroRtt';
+  readonly kind: PacketKind | 'retry';
   readonly bytes: Buffer;
   readonly destinationId: Buffer;
   readonly sourceId: Buffer;

@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { decodeFrames, Malformed } from './second-codec.ts';
 import {
+  binderOf,
+  earlySecret,
+  earlyTraffic,
   handshakeSecrets,
   initialSecret,
   Keys,
@@ -10,6 +13,7 @@ import {
   protect,
   type Suite,
   splitDatagram,
+  ticketKey,
 } from './second-crypto.ts';
 
 interface FrameVectors {
@@ -33,6 +37,15 @@ const sealed = vectors<{
   >[];
 }>('sealed-packets');
 const schedule = vectors<{ cases: Case<Record<string, string>, Record<string, Derived>>[] }>('key-schedule');
+
+const tickets = vectors<{
+  cases: Case<
+    Record<string, string>,
+    Hex<'resumptionSecret' | 'ticketKey' | 'ageMask' | 'earlySecret' | 'binder'> & {
+      readonly clientEarly: Derived;
+    }
+  >[];
+}>('key-schedule');
 
 interface Derived {
   readonly secret: string;
@@ -84,7 +97,11 @@ describe('The second implementation reads the vectors of spec/vectors/ as they a
   test.each(schedule.cases.filter(({ name }) => name.startsWith('chain')))(
     'keys: $name',
     ({ input, output }) => {
-      const secrets = handshakeSecrets(bytesOf(input.kemSecret), bytesOf(input.hashToServerHello));
+      const secrets = handshakeSecrets(
+        earlySecret(null),
+        bytesOf(input.kemSecret),
+        bytesOf(input.hashToServerHello),
+      );
       expectSecret(secrets.clientHandshake, output.clientHandshake);
       expectSecret(secrets.serverHandshake, output.serverHandshake);
       const hash = bytesOf(input.hashToServerFinished);
@@ -92,6 +109,24 @@ describe('The second implementation reads the vectors of spec/vectors/ as they a
       expectSecret(label(secrets.master, 's ap traffic', hash, 32), output.serverApplication);
     },
   );
+
+  test.each(tickets.cases.filter(({ name }) => name === 'ticket'))('keys: $name', ({ input, output }) => {
+    const nothing = Buffer.alloc(0);
+    const resumption = label(
+      bytesOf(input.masterSecret),
+      'res master',
+      bytesOf(input.hashToClientFinished),
+      32,
+    );
+    expect(resumption.toString('hex')).toBe(output.resumptionSecret);
+    const key = ticketKey(resumption, bytesOf(input.nonce));
+    expect(key.toString('hex')).toBe(output.ticketKey);
+    expect(label(key, 'ticket age', nothing, 4).toString('hex')).toBe(output.ageMask);
+    const early = earlySecret(key);
+    expect(early.toString('hex')).toBe(output.earlySecret);
+    expect(binderOf(key, bytesOf(input.hashToBinder)).toString('hex')).toBe(output.binder);
+    expectSecret(earlyTraffic(key, bytesOf(input.hashToClientHello)), output.clientEarly);
+  });
 });
 
 function expectSecret(secret: Buffer, { secret: expected, keys }: Derived): void {
