@@ -11,7 +11,14 @@ import type { Machine } from './control.ts';
 import { drawPlots, type PlotData } from './page-plots.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { isBloat, worstBloat, worstLoss } from './recommend.ts';
-import { ipUdpBytes, isCarriedWell, type LinkReport, type LinkRow, type RoundTrips } from './report.ts';
+import {
+  ipUdpBytes,
+  isCarriedWell,
+  type LinkReport,
+  type LinkRow,
+  possibleBitsPerSecond,
+  type RoundTrips,
+} from './report.ts';
 import { CARRIED, megabits, ms, percent, sizeText } from './table.ts';
 
 /** The page as HTML. */
@@ -224,7 +231,7 @@ function figures(report: LinkReport): string {
     const best = bestRow(report);
     const body = rows.map(
       (row) =>
-        `<tr class="${row.load === null ? 'no' : row === best ? 'best' : ''}">${rowCells(row)
+        `<tr class="${row.load === null ? 'no' : row === best ? 'best' : ''}">${rowCells(report, row)
           .map((cell) => `<td>${escaped(cell)}</td>`)
           .join('')}</tr>`,
     );
@@ -299,7 +306,7 @@ function machine({ cores, cpu, node, platform, version }: Machine): string {
   return `${cpu}, ${cores} core${cores === 1 ? '' : 's'}; ${platform}; Node ${node}, jetstream-proto ${version}`;
 }
 
-function rowCells(row: LinkRow): string[] {
+function rowCells(report: LinkReport, row: LinkRow): string[] {
   const { asked, carried, congestion, direction, idle, load, mtu } = row;
   const name = asked === 'auto' ? `auto (${whole(mtu)})` : whole(asked);
   const start = [name, direction, congestion, CARRIED[carried]];
@@ -307,7 +314,7 @@ function rowCells(row: LinkRow): string[] {
   return [
     ...start,
     megabits(load.goodputBitsPerSecond),
-    megabits(load.possibleBitsPerSecond),
+    megabits(possibleBitsPerSecond(report, row)),
     megabits(load.wireBitsPerSecond),
     percent(load.overhead),
     whole(load.datagramsPerSecond),

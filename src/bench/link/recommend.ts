@@ -9,6 +9,7 @@ import {
   type LinkRow,
   messageBytesIn,
   type PathMtu,
+  possibleBitsPerSecond,
   type Recommendation,
   type RoundTrips,
   type Share,
@@ -32,6 +33,7 @@ export function recommend(findings: Findings): Recommendation {
   const queueDelayMaxMs = chooseQueueDelay(findings, bloatMs, reasons);
   const profile = chooseProfile(findings, loss, reasons);
   warnOfLink(findings, warnings);
+  warnOfShortfalls(findings, warnings);
   return { mtu, congestion, profile, protection, queueDelayMaxMs, reasons, warnings };
 }
 
@@ -221,7 +223,8 @@ function chooseProfile(findings: Findings, loss: Share | null, reasons: string[]
   );
 }
 
-function warnOfLink({ datagrams, idle, rows, settings }: Findings, warnings: string[]): void {
+function warnOfLink(findings: Findings, warnings: string[]): void {
+  const { datagrams, idle, rows, settings } = findings;
   const reordered = Math.max(0, ...datagrams.map((each) => each.reordered.share));
   if (reordered > REORDERED) {
     warnings.push(
@@ -249,6 +252,20 @@ function warnOfLink({ datagrams, idle, rows, settings }: Findings, warnings: str
   if (busy.length > 0) {
     warnings.push(
       'One end used its whole core: that, not the link, may be what the goodput stands for. Larger datagrams, or a faster machine, tell.',
+    );
+  }
+}
+
+/** A row that left much of the link free is told as such, whatever held it down. */
+function warnOfShortfalls(findings: Findings, warnings: string[]): void {
+  if (findings.settings.bitsPerSecond > 0) return;
+  for (const row of findings.rows) {
+    const { asked, congestion, direction, load, mtu } = row;
+    const possible = possibleBitsPerSecond(findings, row);
+    if (load === null || load.goodputBitsPerSecond >= possible * (1 - SHORTFALL)) continue;
+    const size = asked === 'auto' ? `auto (${whole(mtu)})` : whole(mtu);
+    warnings.push(
+      `${size} bytes, ${direction}, ${congestion}: ${megabits(load.goodputBitsPerSecond)} Mbit/s of the ${megabits(possible)} that the link leaves for datagrams of this size. The controller, or machines that had no CPU time for ${whole(load.datagramsPerSecond)} datagrams a second: measure again where nothing else runs.`,
     );
   }
 }
@@ -321,3 +338,5 @@ const FAR_MS = 150;
 const NEAR_MS = 100;
 const REORDERED = 0.001;
 const CPU_FULL = 0.92;
+/** Of what is possible. */
+const SHORTFALL = 0.1;

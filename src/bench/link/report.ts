@@ -140,8 +140,6 @@ export interface LoadFigures {
   readonly goodputBitsPerSecond: number;
   /** The same datagrams as IP packets. */
   readonly wireBitsPerSecond: number;
-  /** What of that rate headers and tags of full datagrams leave. */
-  readonly possibleBitsPerSecond: number;
   /** Share of the bytes on the wire that was not messages. */
   readonly overhead: number;
   readonly datagramsPerSecond: number;
@@ -235,6 +233,20 @@ export function ipUdpBytes(ipVersion: 4 | 6): number {
 /** Message bytes in a full datagram of a long transfer: what is not header, tag, or frame header [PKT] [FRM]. */
 export function messageBytesIn(mtu: number): number {
   return Math.max(1, mtu - PACKET_OVERHEAD);
+}
+
+/**
+ * What a row's goodput could have been: of the most that any row has shown its way of the link to carry, what headers and tags of full datagrams
+ * of its size leave. Not by the row's own rate: one that a busy machine or a timid controller held down would seem to be all that there is.
+ */
+export function possibleBitsPerSecond(
+  { ipVersion, rows }: Pick<LinkReport, 'ipVersion' | 'rows'>,
+  row: LinkRow,
+): number {
+  const shown = rows.map(({ direction, load }) =>
+    direction === row.direction ? (load?.wireBitsPerSecond ?? 0) : 0,
+  );
+  return (Math.max(0, ...shown) * messageBytesIn(row.mtu)) / (row.mtu + ipUdpBytes(ipVersion));
 }
 
 /** Whether its datagrams arrive as they should, in one piece as far as that is known. */

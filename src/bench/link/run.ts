@@ -11,7 +11,6 @@ import {
   ipUdpBytes,
   type LoadFigures,
   type MtuChoice,
-  messageBytesIn,
   type OneWay,
   type RoundTrips,
   shareOf,
@@ -146,7 +145,7 @@ class Run {
           mtu,
           carried: this.refused.has(direction) ? 'no' : this.carriedOf(mtu, isUp ? clientRoute : serverRoute),
           idle,
-          load: this.refused.has(direction) ? null : this.figuresOf(direction, mtu, figures),
+          load: this.refused.has(direction) ? null : this.figuresOf(direction, figures),
           arrivals: figures.arrivals,
           messagesSent: sender.messagesSent,
         };
@@ -301,7 +300,7 @@ class Run {
     return mtu + ipUdpBytes(this.context.ipVersion) <= route ? 'whole' : 'fragments';
   }
 
-  private figuresOf(direction: OneWay, mtu: number, of: FiguresOf): LoadFigures {
+  private figuresOf(direction: OneWay, of: FiguresOf): LoadFigures {
     const { receiver, sender } = sidesOf(direction, of.window.first, of.window.last);
     const whole = sidesOf(direction, of.whole.before, of.whole.after);
     const header = ipUdpBytes(this.context.ipVersion);
@@ -319,7 +318,6 @@ class Run {
       seconds,
       goodputBitsPerSecond: (messageBytes * 8) / seconds,
       wireBitsPerSecond,
-      possibleBitsPerSecond: (wireBitsPerSecond * messageBytesIn(mtu)) / (mtu + header),
       overhead: wireBytes === 0 ? 0 : Math.max(0, 1 - messageBytes / wireBytes),
       datagramsPerSecond: datagrams / seconds,
       messagesPerSecond: grown('messagesReceived') / seconds,

@@ -2,7 +2,15 @@
 import { printable } from '../../base/errors.ts';
 import { formatTable, whole } from '../figures.ts';
 import type { Quantiles } from './control.ts';
-import type { DatagramLoss, Interval, LinkReport, LinkRow, OneWay, RoundTrips } from './report.ts';
+import {
+  type DatagramLoss,
+  type Interval,
+  type LinkReport,
+  type LinkRow,
+  type OneWay,
+  possibleBitsPerSecond,
+  type RoundTrips,
+} from './report.ts';
 
 /** The whole report for people. */
 export function reportText(report: LinkReport): string {
@@ -11,7 +19,7 @@ export function reportText(report: LinkReport): string {
     parts.push(
       formatTable(
         HEADER,
-        report.rows.map((row) => cells(row)),
+        report.rows.map((row) => cells(row, report)),
       ),
     );
     parts.push(goodputBars(report.rows));
@@ -64,7 +72,8 @@ function times({ min, p50, p99 }: Quantiles): string {
   return `${ms(min)}/${ms(p50)}/${ms(p99)} ms`;
 }
 
-export function cells(row: LinkRow): string[] {
+/** A line of the table; `report` has the rows beside it, by which it is known what would be possible. */
+export function cells(row: LinkRow, report: Pick<LinkReport, 'ipVersion' | 'rows'> | null = null): string[] {
   const { carried, congestion, direction, idle, load } = row;
   const name = sizeText(row);
   if (load === null)
@@ -77,6 +86,7 @@ export function cells(row: LinkRow): string[] {
     congestion,
     CARRIED[carried],
     megabits(load.goodputBitsPerSecond),
+    report === null ? '-' : megabits(possibleBitsPerSecond(report, row)),
     percent(load.overhead),
     whole(load.datagramsPerSecond),
     percent(load.loss.share),
@@ -185,6 +195,7 @@ const HEADER = [
   'control',
   'arrives',
   'Mbit/s',
+  'possible',
   'overhead',
   'datagrams/s',
   'lost',

@@ -55,7 +55,6 @@ export function load(megabits: number, more: Partial<LoadFigures> = {}): LoadFig
     seconds: 3,
     goodputBitsPerSecond: megabits * 1e6,
     wireBitsPerSecond: wire * 1e6,
-    possibleBitsPerSecond: megabits * 1.001e6,
     overhead: 0.055,
     datagramsPerSecond: 2_000,
     messagesPerSecond: 250,

@@ -45,6 +45,23 @@ describe('the recommendation', () => {
     expect(reasons[1]).toContain('up to 1,272');
   });
 
+  test('tells a row that left a tenth of the link free, by what the others have shown it to carry, and no other', () => {
+    const rows = [
+      row(512, { load: load(58, { datagramsPerSecond: 15_588 }) }),
+      row(1_200, { load: load(93) }),
+      row(1_400, { load: load(92) }),
+      row(1_200, { direction: 'down', load: load(20) }), // another way, which has shown no more
+    ];
+    const { warnings } = recommend(findings({ rows }));
+    expect(warnings.filter((each) => each.includes('Mbit/s of the'))).toEqual([
+      expect.stringMatching(
+        /^512 bytes, up, cubic: 58\.0 Mbit\/s of the 8\d\.\d that .* 15,588 datagrams a second/,
+      ),
+    ]);
+    const paced = recommend(findings({ rows, settings: { ...findings().settings, bitsPerSecond: 5e6 } }));
+    expect(paced.warnings.join(' ')).not.toContain('Mbit/s of the');
+  });
+
   test('never is a size that IP takes apart, however fast', () => {
     const rows = [row(1_200), row(8_972, { carried: 'fragments', load: load(40) })];
     const { mtu, warnings } = recommend(findings({ rows }));
