@@ -54,7 +54,7 @@ export function lineOf({ report }: Watched, point: Point, elapsedSeconds: number
     `rtt ${ms(point.rttMs)}`,
     `loss ${percent(point.lossShare)}`,
     `fec ${perSecond(point.protectionRate)} recovered ${perSecond(point.recoveredRate)}`,
-    `queue ${bytes(queued)}`,
+    `queue ${bytes(queued)} for ${ms(point.oldestMs)}`,
     `limited by ${printable(limit)}`,
   ].join('  ');
 }
@@ -116,6 +116,7 @@ function figuresOf({ points, report }: Watched, columns: number): string[] {
     plot('FEC sent', ({ protectionRate }) => protectionRate, perSecond),
     plot('  recovered', ({ recoveredRate }) => recoveredRate, perSecond),
     ...QUEUES.map((name, i) => plot(name, ({ queueBytes }) => queueBytes[i], bytes)),
+    plot('  oldest', ({ oldestMs }) => oldestMs, ms),
     '',
     cut(
       `${nameOf(report)}, open for ${duration(metrics.ageMs)}, ${counted(metrics.streamsOpen, 'stream')}, ${metrics.mtu} B datagrams`,

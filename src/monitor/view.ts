@@ -20,6 +20,8 @@ export interface Point {
   readonly recoveredRate: number;
   /** Bytes that wait now, by class: `system`, `media`, `chat`, `bulk`. */
   readonly queueBytes: readonly [number, number, number, number];
+  /** How long the oldest message of them has waited. */
+  readonly oldestMs: number;
   /** Share of the time by what held it back, the largest first. */
   readonly limits: readonly (readonly [name: string, share: number])[];
 }
@@ -158,6 +160,7 @@ function pointOf(before: ConnectionMetrics, after: ConnectionMetrics, seconds: n
           packetsRecovered + packetsRecoveredByPeer + repeatsUsed,
       ) / seconds,
     queueBytes: [queue.system.bytes, queue.media.bytes, queue.chat.bytes, queue.bulk.bytes],
+    oldestMs: Math.max(...Object.values(queue).map(({ oldestMs }) => oldestMs)),
     limits: limits.map(([name, ms]) => [name, ms / total] as const),
   };
 }

@@ -35,10 +35,10 @@ function busyView(connections = 1): MonitorView {
       streamsOpen: 1,
       limitedByMs: { idle: 0, application: 100 * i, window: 850 * i, pacing: 50 * i, 'flow-control': 0 },
       queue: {
-        system: { messages: 0, bytes: 0, streams: 0 },
-        media: { messages: 1, bytes: 400 * (i % 3), streams: 1 },
-        chat: { messages: 0, bytes: 0, streams: 0 },
-        bulk: { messages: 9, bytes: 260_000, streams: 1 },
+        system: { messages: 0, bytes: 0, streams: 0, oldestMs: 0 },
+        media: { messages: 1, bytes: 400 * (i % 3), streams: 1, oldestMs: 5 * (i % 3) },
+        chat: { messages: 0, bytes: 0, streams: 0, oldestMs: 0 },
+        bulk: { messages: 9, bytes: 260_000, streams: 1, oldestMs: 100 * (i % 5) },
       },
     });
     view.take(reportWith(1_000 * i, [first, ...others]));
@@ -64,13 +64,13 @@ describe('the screen of a monitor', () => {
       '  media                                   ▄▇▁▄▇▁▄▇▁▄        400 B      0–1.00 kB',
       '  chat                                    ▁▁▁▁▁▁▁▁▁▁          0 B          0–1 B',
       '  bulk                                    ▅▅▅▅▅▅▅▅▅▅       260 kB       0–500 kB',
+      '  oldest                                  ▂▄▅▇▁▂▄▅▇▁       5.0 ms       0–500 ms',
       '',
       '#1 to 192.0.2.7:4577, open for 100 s, 1 stream, 1452 B datagrams',
       'limited by window 85 %, application 10 %, pacing 5 %',
       'window 120 kB (congestion-avoidance), in flight 96.4 kB, paced at 12.4 Mbit/s',
       'since it opened: lost 10 of 1000 packets, sent again 7.34 kB',
       '  probe timeouts 0, shortest round trip 19.6 ms',
-      '',
       '',
       '',
       '',
@@ -85,7 +85,7 @@ describe('the screen of a monitor', () => {
     const lines = draw(view, 80, 30);
     expect(lines.slice(0, 6)).toEqual([
       'jsp monitor · process 4711 (jsp broker) · 40 connections               every 1 s',
-      '     31 more                                 sent     received       rtt    loss',
+      '     32 more                                 sent     received       rtt    loss',
       '   1 #1 to 192.0.2.7:4577             10.0 Mbit/s   100 kbit/s   30.0 ms   5.0 %',
       '>  2 #2 from [2001:db8::1]:4577           0 bit/s  8.00 kbit/s    3.0 ms   0.0 %',
       '   3 #3 from [2001:db8::1]:4577           0 bit/s  8.00 kbit/s    4.0 ms   0.0 %',
@@ -178,7 +178,7 @@ describe('the screen of a monitor', () => {
   test('is a line where there is no terminal', () => {
     const [watched] = busyView().watched.values();
     expect(lineOf(watched, watched.points[9], 10)).toBe(
-      '10.0 s  #1 to 192.0.2.7:4577  sent 10.0 Mbit/s  received 100 kbit/s  rtt 30.0 ms  loss 5.0 %  fec 20/s recovered 3/s  queue 260 kB  limited by window',
+      '10.0 s  #1 to 192.0.2.7:4577  sent 10.0 Mbit/s  received 100 kbit/s  rtt 30.0 ms  loss 5.0 %  fec 20/s recovered 3/s  queue 260 kB for 5.0 ms  limited by window',
     );
   });
 });

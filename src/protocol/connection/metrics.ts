@@ -200,6 +200,8 @@ export interface QueueMetrics {
   bytes: number;
   /** Streams that have some. */
   streams: number;
+  /** How long the oldest of them has waited, one that is partly sent included; 0 where none waits. Of a long queue somewhat too much, never too little. */
+  oldestMs: number;
 }
 
 /** What the figures are taken from. */
@@ -237,7 +239,7 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
   const lost = counters.packetsLost - counters.packetsSpuriouslyLost;
   const isPaced = rtt.hasSample && congestion.pacingRate < Number.POSITIVE_INFINITY;
   const pacingRate = isPaced ? congestion.pacingRate * SECOND : 0;
-  const queue = queuesOf(streams);
+  const queue = queuesOf(streams, now);
   const queueBytes = queue.system.bytes + queue.media.bytes + queue.chat.bytes + queue.bulk.bytes;
   return {
     ...counters,
@@ -324,8 +326,13 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
   };
 }
 
-function queuesOf(streams: StreamCounts): Record<QueueClass, QueueMetrics> {
-  const queues: QueueMetrics[] = PRIORITY_NAMES.map(() => ({ messages: 0, bytes: 0, streams: 0 }));
+function queuesOf(streams: StreamCounts, now: Micros): Record<QueueClass, QueueMetrics> {
+  const queues: QueueMetrics[] = PRIORITY_NAMES.map(() => ({
+    messages: 0,
+    bytes: 0,
+    streams: 0,
+    oldestMs: 0,
+  }));
   for (const { priority, sender } of streams.values()) {
     const { bytes } = sender.queue;
     if (bytes === 0) continue;
@@ -334,6 +341,7 @@ function queuesOf(streams: StreamCounts): Record<QueueClass, QueueMetrics> {
     queue.messages += unsent + cut;
     queue.bytes += bytes - unsent * MESSAGE_COST;
     queue.streams++;
+    queue.oldestMs = Math.max(queue.oldestMs, milliseconds(now - sender.waitsSince));
   }
   const [system, media, chat, bulk] = queues;
   return { system, media, chat, bulk };

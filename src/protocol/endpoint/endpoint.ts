@@ -717,7 +717,9 @@ export class Endpoint {
 
   /** Packs what a connection has to send. True when it may have more that the batch has no room for. */
   private pack(connection: Connection, batch: TransmitBatch, now: Micros): boolean {
-    if (connection.assembler.transmit(this.builder, batch, now)) return true;
+    const hasMore = connection.assembler.transmit(this.builder, batch, now);
+    connection.streams.noteWaiting(now);
+    if (hasMore) return true;
     const next = connection.nextTimeout(now);
     assert(next >= 0, 'a deadline is a time');
     this.deadlines.set(connection.entry, next);

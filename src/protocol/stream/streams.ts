@@ -73,6 +73,8 @@ export class Streams<Host extends StreamsHost> {
   private readonly events: StreamEvents<Host>;
   private readonly streams = new Map<number, ConnectionStream>();
   private readonly owner: StreamOwner;
+  /** Streams to which the application or the peer did something since the last turn. */
+  private readonly touched: ConnectionStream[] = [];
   private readonly sendContext: SendContext;
   private readonly receiveContext: ReceiveContext;
   private readonly defaultProtection: DefaultProtection;
@@ -155,6 +157,17 @@ export class Streams<Host extends StreamsHost> {
       messageLimits: this.limits.messages,
       compression,
     };
+  }
+
+  /** A turn is over in which all was sent that could be: what still waits has waited since now. */
+  noteWaiting(now: Micros): void {
+    const { touched } = this;
+    if (touched.length === 0) return;
+    for (const stream of touched) {
+      stream.isTouched = false;
+      stream.sender.noteWaiting(now);
+    }
+    touched.length = 0;
   }
 
   // ---- the application's side ----
@@ -431,6 +444,10 @@ export class Streams<Host extends StreamsHost> {
   }
 
   private onSendTouched(stream: ConnectionStream): void {
+    if (!stream.isTouched) {
+      stream.isTouched = true;
+      this.touched.push(stream);
+    }
     this.packer.onSendTouched(stream);
     this.deadlines.add(stream.sender.nextTimeout());
     this.host.touch();

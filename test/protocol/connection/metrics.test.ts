@@ -136,15 +136,42 @@ describe('metrics', () => {
     for (let i = 0; i < 50; i++)
       stream.send(bytesOf(100, i), Delivery.PARTIAL, pair.now + 300_000 * (1 + (i % 2)), false);
     const { queue, queueBytes } = pair.client.core.metrics();
-    expect(queue.media).toEqual({ messages: 50, bytes: 5_000, streams: 1 });
-    expect(queue.bulk).toEqual({ messages: 100, bytes: 500_000, streams: 100 });
+    expect(queue.media).toEqual({ messages: 50, bytes: 5_000, streams: 1, oldestMs: 0 });
+    expect(queue.bulk).toEqual({ messages: 100, bytes: 500_000, streams: 100, oldestMs: 0 });
     expect(queueBytes).toBe(505_000);
     pair.run(30);
     const later = pair.client.core.metrics();
     expect(later.queueBytes).toBeLessThan(505_000);
     expect(later.queueMs).toBeCloseTo((later.queueBytes / later.pacingRate) * 1_000, 6);
     pair.until(() => pair.client.core.metrics().queueBytes === 0);
-    expect(pair.client.core.metrics().queue.bulk).toEqual({ messages: 0, bytes: 0, streams: 0 });
+    expect(pair.client.core.metrics().queue.bulk).toEqual({ messages: 0, bytes: 0, streams: 0, oldestMs: 0 });
+  });
+
+  test('tell how long the oldest message of each class has waited, to the turn in which it came [CON-70]', () => {
+    const pair = new Pair({ link: { delayMs: 20, bitsPerSecond: 1e6 } }).connected();
+    const { core, node } = pair.client;
+    const bulk = pair.client.open({ priority: Priority.BULK });
+    const oldest = (): number[] =>
+      Object.values(core.metrics(pair.now).queue).map(({ oldestMs }) => oldestMs);
+    for (let i = 0; i < 60; i++) pair.client.send(bulk, bytesOf(5_000, i)); // for more than two seconds
+    pair.run(300);
+    expect(oldest()).toEqual([0, 0, 0, 300]);
+    // What waits behind it has its own age, in its class.
+    const begun = pair.now;
+    const media = pair.client.open({ priority: Priority.MEDIA });
+    for (let i = 0; i < 200; i++) pair.client.send(media, bytesOf(400, i));
+    pair.run(100);
+    expect(oldest()).toEqual([0, 100, 0, 400]);
+    pair.until(() => core.metrics(pair.now).queue.media.messages === 0);
+    expect(oldest().slice(0, 3)).toEqual([0, 0, 0]);
+    expect(oldest()[3]).toBeCloseTo((pair.now - begun) / 1_000 + 300, 6);
+    // A turn that leaves nothing behind makes nothing old.
+    pair.until(() => core.metrics(pair.now).queueBytes === 0);
+    expect(oldest()).toEqual([0, 0, 0, 0]);
+    pair.client.send(bulk, bytesOf(100, 1));
+    node.wake();
+    pair.run(1);
+    expect(oldest()).toEqual([0, 0, 0, 0]);
   });
 
   test('count no message that has expired where it waits, and know in the end that nothing waits', () => {
@@ -173,7 +200,12 @@ describe('metrics', () => {
       if (seed % 3 === 0) pair.client.reset(streams[0], 1);
       pair.until(() => pair.client.core.streams.isSettled || seed % 3 === 0);
       pair.run(2_000);
-      expect(pair.client.core.metrics().queue.chat).toEqual({ messages: 0, bytes: 0, streams: 0 });
+      expect(pair.client.core.metrics().queue.chat).toEqual({
+        messages: 0,
+        bytes: 0,
+        streams: 0,
+        oldestMs: 0,
+      });
       expect(pair.client.core.streams.sendCounts.blockedCredits).toBe(0);
       expect(pair.client.core.metrics().limitedBy).toBe('idle');
     });

@@ -1,5 +1,5 @@
 import { assert, JspError } from '../../../base/errors.ts';
-import type { Micros } from '../../../base/time.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
 import type { StreamProtection } from '../../fec/stream-protection.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
@@ -167,6 +167,18 @@ export class SendStream {
   /** True when nothing of the reliable space is unsettled, nor the end of the stream. */
   get delivered(): boolean {
     return !this.isEndUntold && this.reliable.buffer.records.isEmpty;
+  }
+
+  /** A turn is over, see {@link SendBuffer.noteWaiting}. */
+  noteWaiting(now: Micros): void {
+    this.reliable.buffer.noteWaiting(now);
+    this.bestEffort?.buffer.noteWaiting(now);
+  }
+
+  /** Since when the oldest message waits that is not wholly sent; NEVER for none. */
+  get waitsSince(): Micros {
+    const { bestEffort, reliable } = this;
+    return Math.min(reliable.buffer.waitsSince, bestEffort === null ? NEVER : bestEffort.buffer.waitsSince);
   }
 
   /** How far it is, to be looked at again later. */
