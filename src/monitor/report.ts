@@ -133,7 +133,7 @@ function notOurs(cause: unknown): JspError {
 export const TOP_MAX = 1_000;
 const figure = real(-Number.MAX_VALUE, Number.MAX_VALUE);
 const anyText = text(Number.POSITIVE_INFINITY); // the line is bounded
-const queue = object({ bytes: figure });
+const queue = object({ bytes: figure, oldestMs: figure });
 
 /** All figures that the screen shows: of another version there may be fewer. */
 const metricsShape = object({

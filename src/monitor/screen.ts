@@ -256,6 +256,6 @@ const HELP = [
   'Each plot goes from 0 to what stands behind it, and its newest value stands between.',
   'sent, received: UDP payload. loss: packets lost of those sent in the interval.',
   'FEC: repairs and repeats sent, and what they, and those of the other side, made up for.',
-  'queue: bytes that wait here, by the priority of their streams.',
+  'queue: bytes that wait here, by the priority of their streams. oldest: how long.',
   'limited by: why no more is sent; docs/metrics.md says what to make of it.',
 ];

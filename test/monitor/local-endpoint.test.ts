@@ -262,6 +262,7 @@ describe('a report that was told', () => {
       ),
       'connections.0.metrics.queue.bulk',
       'connections.0.metrics.queue.chat.bytes',
+      'connections.0.metrics.queue.media.oldestMs',
     ];
     fc.assert(
       fc.property(
