@@ -74,8 +74,6 @@ export class ConnectionStream extends Schedulable {
   readonly receiver: ReceiveStream;
   /** Whatever the driver wants to find again with an event. */
   owner: unknown = null;
-  /** It is among those whose messages may wait since this turn. */
-  isTouched = false;
   /** A `readable` event is on its way, or the application has not read since. */
   isReadableTold = false;
   /** The application wants to know when messages are settled. */

@@ -74,7 +74,9 @@ export class Streams<Host extends StreamsHost> {
   private readonly streams = new Map<number, ConnectionStream>();
   private readonly owner: StreamOwner;
   /** Streams to which the application or the peer did something since the last turn. */
-  private readonly touched: ConnectionStream[] = [];
+  private readonly touched = new Set<ConnectionStream>();
+  /** Of them the last one: most messages of a turn are of one stream. */
+  private lastTouched: ConnectionStream | null = null;
   private readonly sendContext: SendContext;
   private readonly receiveContext: ReceiveContext;
   private readonly defaultProtection: DefaultProtection;
@@ -162,12 +164,10 @@ export class Streams<Host extends StreamsHost> {
   /** A turn is over in which all was sent that could be: what still waits has waited since now. */
   noteWaiting(now: Micros): void {
     const { touched } = this;
-    if (touched.length === 0) return;
-    for (const stream of touched) {
-      stream.isTouched = false;
-      stream.sender.noteWaiting(now);
-    }
-    touched.length = 0;
+    if (touched.size === 0) return;
+    for (const { sender } of touched) sender.noteWaiting(now);
+    this.lastTouched = null;
+    touched.clear();
   }
 
   // ---- the application's side ----
@@ -444,10 +444,8 @@ export class Streams<Host extends StreamsHost> {
   }
 
   private onSendTouched(stream: ConnectionStream): void {
-    if (!stream.isTouched) {
-      stream.isTouched = true;
-      this.touched.push(stream);
-    }
+    if (stream !== this.lastTouched) this.touched.add(stream);
+    this.lastTouched = stream;
     this.packer.onSendTouched(stream);
     this.deadlines.add(stream.sender.nextTimeout());
     this.host.touch();

@@ -6,24 +6,41 @@ import { type Micros, NEVER } from '../../../base/time.ts';
  * message may then seem older than it is, by about a fifteenth of what the queue is long, and never younger.
  */
 export class QueueTimes {
-  /** How many messages had entered the queue by the end of each mark, and when. */
-  private readonly ends = new Float64Array(MARKS_MAX);
-  private readonly times = new Float64Array(MARKS_MAX);
+  private readonly queue: CountedQueue;
+  /** How many messages had entered the queue by the end of each mark, and when; made with the first. */
+  private ends: Float64Array = NONE;
+  private times: Float64Array = NONE;
   private count = 0;
 
-  /** Of all messages that ever entered, `end`, those from `first` on still wait. */
-  note(first: number, end: number, now: Micros): void {
+  constructor(queue: CountedQueue) {
+    this.queue = queue;
+  }
+
+  /** A turn is over: what still waits has waited since now, unless it did before. */
+  note(now: Micros): void {
+    const { first } = this;
+    const { pushed } = this.queue;
     this.forget(first);
-    if (this.count > 0 && this.ends[this.count - 1] >= end) return;
+    if (first === pushed || (this.count > 0 && this.ends[this.count - 1] >= pushed)) return;
+    if (this.ends === NONE) {
+      this.ends = new Float64Array(MARKS_MAX);
+      this.times = new Float64Array(MARKS_MAX);
+    }
     if (this.count === MARKS_MAX) this.merge(now);
-    this.ends[this.count] = end;
+    this.ends[this.count] = pushed;
     this.times[this.count++] = now;
   }
 
-  /** Since when the oldest of them waits, `first`; NEVER where no turn has left it behind yet. */
-  since(first: number): Micros {
-    this.forget(first);
+  /** Since when the oldest message waits that is not wholly sent; NEVER where none waits, or no turn has left it behind yet. */
+  get since(): Micros {
+    this.forget(this.first);
     return this.count === 0 ? NEVER : this.times[0];
+  }
+
+  /** The number of the oldest that waits, among all that ever entered. */
+  private get first(): number {
+    const { cutAt, pushed, records } = this.queue;
+    return pushed - records.queued - (cutAt > 0 ? 1 : 0);
   }
 
   /** Marks of messages that do not wait any more. */
@@ -55,4 +72,12 @@ export class QueueTimes {
   }
 }
 
+/** What is counted of a queue: messages that ever entered, those that wait, and whether one before them is partly sent. */
+interface CountedQueue {
+  readonly pushed: number;
+  readonly cutAt: number;
+  readonly records: { readonly queued: number };
+}
+
 const MARKS_MAX = 32;
+const NONE = new Float64Array(0);

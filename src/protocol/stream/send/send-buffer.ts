@@ -40,8 +40,8 @@ export class SendBuffer {
   private readonly deadlineWatch = new DeadlineWatch();
   /** Outcome of messages that were abandoned and did not arrive. */
   private abandonedOutcome: Outcome = Outcome.EXPIRED;
-  /** Since when messages wait; null before any waited longer than a turn. */
-  private times: QueueTimes | null = null;
+  /** Since when messages wait. */
+  readonly times = new QueueTimes(this);
   /** The slab that still takes messages. */
   private open: Slab | null = null;
 
@@ -86,19 +86,6 @@ export class SendBuffer {
   /** Messages none of which is sent yet. */
   get unsent(): number {
     return this.records.queued - this.voids;
-  }
-
-  /** A turn is over: what still waits has waited since now, unless it did before. */
-  noteWaiting(now: Micros): void {
-    if (this.isWaiting) {
-      this.times ??= new QueueTimes();
-      this.times.note(this.oldestWaiting, this.pushed, now);
-    } else this.times = null;
-  }
-
-  /** Since when the oldest message waits that is not wholly sent; NEVER where none waits, or no turn has passed since it came. */
-  get waitsSince(): Micros {
-    return this.isWaiting && this.times !== null ? this.times.since(this.oldestWaiting) : NEVER;
   }
 
   // ---- what is sent, as the packetizer says ----
@@ -449,15 +436,6 @@ export class SendBuffer {
   private report(i: number, outcome: Outcome): void {
     const trackingId = this.records.trackingIdOf(i);
     if (trackingId > 0) this.context.outcomes.push(trackingId, outcome);
-  }
-
-  private get isWaiting(): boolean {
-    return this.records.queued > 0 || this.cutAt > 0;
-  }
-
-  /** Its number among all that were taken in. */
-  private get oldestWaiting(): number {
-    return this.pushed - this.records.queued - (this.cutAt > 0 ? 1 : 0);
   }
 
   /** Void records that have come to the front of the queue count as sent, so that they are dropped in their turn. */

@@ -169,16 +169,16 @@ export class SendStream {
     return !this.isEndUntold && this.reliable.buffer.records.isEmpty;
   }
 
-  /** A turn is over, see {@link SendBuffer.noteWaiting}. */
+  /** A turn is over: what still waits has waited since now, unless it did before. */
   noteWaiting(now: Micros): void {
-    this.reliable.buffer.noteWaiting(now);
-    this.bestEffort?.buffer.noteWaiting(now);
+    this.reliable.buffer.times.note(now);
+    this.bestEffort?.buffer.times.note(now);
   }
 
   /** Since when the oldest message waits that is not wholly sent; NEVER for none. */
   get waitsSince(): Micros {
     const { bestEffort, reliable } = this;
-    return Math.min(reliable.buffer.waitsSince, bestEffort === null ? NEVER : bestEffort.buffer.waitsSince);
+    return Math.min(reliable.buffer.times.since, bestEffort?.buffer.times.since ?? NEVER);
   }
 
   /** How far it is, to be looked at again later. */
