@@ -61,6 +61,12 @@ export function closeError(reason: CloseReason): JspError | null {
       'the server speaks a better version that both sides have in common: something on the way may have hidden it; try again',
     );
   }
+  if (name === 'NOTHING_IN_COMMON' && reason.by === 'peer') {
+    return new JspError(
+      'ERR_JSP_NOTHING_IN_COMMON',
+      'client and server speak no cipher suite, key exchange or version in common: compare their option cipherSuites, or JSP_CIPHER_SUITES, and bring the older side up to date',
+    );
+  }
   if (name === 'IDENTITY_MISMATCH') {
     return new JspError(
       'ERR_JSP_IDENTITY_MISMATCH',

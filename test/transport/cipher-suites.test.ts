@@ -41,11 +41,11 @@ describe('the cipher suite of a connection', () => {
     expect(near.cipherSuite).toBe(CHACHA);
   });
 
-  test('cannot be none: a client and a server without one in common do not connect [HS-60]', async () => {
+  test('cannot be none: a client and a server without one in common do not connect, and the client is told why [HS-5] [HS-60]', async () => {
     const failed = connected({ cipherSuites: [AES] }, { cipherSuites: [CHACHA] });
     await expect(failed).rejects.toMatchObject({
-      name: 'JspError',
-      message: expect.stringMatching(/CRYPTO_ERROR/),
+      code: 'ERR_JSP_NOTHING_IN_COMMON',
+      message: expect.stringMatching(/cipherSuites/),
     });
   });
 

@@ -180,8 +180,9 @@ export class ServerHandshake implements Handshake {
   private receiveHello(bytes: Uint8Array, transcript: Transcript, now: Micros): number {
     const messages = splitMessages(bytes, CLIENT_HELLO_ONLY);
     const clientHello = messages === null ? null : decodeClientHello(messages[0].body);
-    const usual = clientHello === null ? null : this.suiteFor(clientHello);
-    if (clientHello === null || usual === null) return CloseCode.CRYPTO_ERROR;
+    if (clientHello === null) return CloseCode.CRYPTO_ERROR;
+    const usual = this.suiteFor(clientHello);
+    if (typeof usual === 'number') return usual;
     // [INV-8] Somebody made the client believe that its best version is not spoken here.
     const best = this.versions.find((version) => clientHello.versions.includes(version));
     if (best !== VERSION) return CloseCode.VERSION_NEGOTIATION_ERROR;
@@ -315,12 +316,15 @@ export class ServerHandshake implements Handshake {
     this.step = { state: HandshakeState.COMPLETE };
   }
 
-  /** [HS-5] One of each that we know is enough; what we do not know is no fault. Null when something is missing, or says nonsense of costs. */
-  private suiteFor({ versions, suites, share, ticketShare, extensions }: ClientHello): AeadProvider | null {
-    if (!versions.includes(VERSION) || (share === null && ticketShare === null)) return null;
+  /** [HS-5] One of each that we know is enough; what we do not know is no fault. A close code when none is known, or the costs are nonsense. */
+  private suiteFor(hello: ClientHello): AeadProvider | CloseCode {
+    const { versions, suites, share, ticketShare, extensions } = hello;
+    if (!versions.includes(VERSION) || (share === null && ticketShare === null))
+      return CloseCode.NOTHING_IN_COMMON;
     const told = extensions.get(ExtensionId.SUITE_COSTS);
     const costs = told === undefined ? NO_COSTS : decodeSuiteCosts(told);
-    return costs === null ? null : chooseSuite(this.suites, suites, costs);
+    if (costs === null) return CloseCode.CRYPTO_ERROR;
+    return chooseSuite(this.suites, suites, costs) ?? CloseCode.NOTHING_IN_COMMON;
   }
 
   private encapsulate(share: Uint8Array): Encapsulation | null {

@@ -25,6 +25,7 @@ export const CloseCode = {
   VERSION_NEGOTIATION_ERROR: 0x16,
   KEY_UPDATE_ERROR: 0x17,
   TICKET_REFUSED: 0x18,
+  NOTHING_IN_COMMON: 0x19,
 } as const;
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 

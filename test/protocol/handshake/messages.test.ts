@@ -61,17 +61,19 @@ describe('a client hello', () => {
     expect(newServer().receive(0, message)).toBe(0);
   });
 
-  test('ends with CRYPTO_ERROR when no version, no suite or no KEM in it is known [HS-5]', () => {
+  test('ends with NOTHING_IN_COMMON when no version, no suite or no KEM in it is known [HS-5]', () => {
     const own = decodeClientHello(newClient().hello.subarray(3)) as ClientHello;
     const good = { shares: joined(hex('01 01'), vector(present(own.share))), parameters: own.parameters };
     expect(newServer().receive(0, rawHello(good))).toBe(0);
     for (const bad of [
       { versions: '01 4a535032' },
       { suites: '02 0a 02' },
-      { shares: joined(hex('01 02'), vector(present(own.share))) },
+      { shares: joined(hex('01 09'), vector(present(own.share))) },
     ]) {
-      expect(newServer().receive(0, rawHello({ ...good, ...bad }))).toBe(CloseCode.CRYPTO_ERROR);
+      expect(newServer().receive(0, rawHello({ ...good, ...bad }))).toBe(CloseCode.NOTHING_IN_COMMON);
     }
+    const withoutTicket = { shares: joined(hex('01 02'), vector(present(own.share))) };
+    expect(newServer().receive(0, rawHello({ ...good, ...withoutTicket }))).toBe(CloseCode.CRYPTO_ERROR); // [HS-50]
   });
 
   test('ends with CRYPTO_ERROR when its share is too short, or not a key [HS-16] [HS-17] [HS-18]', () => {

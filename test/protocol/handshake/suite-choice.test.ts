@@ -57,7 +57,9 @@ describe('the suite of a connection', () => {
 
   test('is none, and the handshake over, when they have none in common [HS-60]', () => {
     const [chacha, aes] = offer(0, 0);
-    expect(run(newClient({ suites: [chacha] }), newServer({ suites: [aes] }))).toBe(CloseCode.CRYPTO_ERROR);
+    expect(run(newClient({ suites: [chacha] }), newServer({ suites: [aes] }))).toBe(
+      CloseCode.NOTHING_IN_COMMON,
+    );
     const client = newClient({ suites: [chacha] });
     const server = newServer({ suites: [chacha] });
     server.receive(0, client.hello);
