@@ -409,7 +409,7 @@ export class Connection {
     const maySend = !this.handshake.isAnswerDue && !this.path.validation.isExhausted;
     if (maySend)
       for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
-    if (this.flow !== null && lifecycle.isEstablished) next = Math.min(next, this.flow.deadline);
+    next = Math.min(next, this.watchedFlow?.deadline ?? NEVER);
     const { isBlocked, packetsReserved } = this.assembler;
     if (isBlocked) next = Math.min(next, this.recovery.nextSend(now, packetsReserved));
     return next;
@@ -427,7 +427,7 @@ export class Connection {
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
-    const askedBytes = lifecycle.isEstablished && this.flow !== null ? this.flow.onTimeout(now) : -1;
+    const askedBytes = this.watchedFlow?.onTimeout(now) ?? -1;
     if (askedBytes >= 0) this.control.ask(askedBytes);
     if (this.isUnderWay) return;
     const found = liveness.onTimeout(now, this.probeTimeout);
@@ -467,6 +467,11 @@ export class Connection {
   private get waitingBytes(): number {
     const payload = this.handshake.peerPayload?.length ?? 0;
     return this.receiver.undecryptable.bytes + (this.repairs?.memoryBytes ?? 0) + payload;
+  }
+
+  /** [CON-90] Its silence is asked about, but for a radio that sleeps while nobody looks. */
+  private get watchedFlow(): FlowWatch | null {
+    return this.lifecycle.isEstablished && this.device.appState === 'foreground' ? this.flow : null;
   }
 
   /** The handshake is not complete, or the client is not let in yet: neither heartbeats nor the idle timeout count. [CON-5] */

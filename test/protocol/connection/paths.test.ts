@@ -80,6 +80,17 @@ describe('a client that only listens, whose NAT gives it another address [CON-90
       });
     });
 
+  test('asks nothing while its application is in the background', () => {
+    const pair = new Pair(PAIR).connected();
+    pace(pair, 3, 3 * RTT, 200);
+    pair.run(30 * RTT);
+    const asked = pair.client.frames(FrameType.PING).length;
+    expect(asked).toBeGreaterThan(0);
+    pair.client.core.device.setAppState('background', pair.now);
+    pair.run(30 * RTT);
+    expect(pair.client.frames(FrameType.PING)).toHaveLength(asked);
+  });
+
   test('is sent with the challenge what did not reach it, and nothing twice once it has moved', () => {
     const pair = new Pair(PAIR).connected();
     const [flow] = pace(pair, 1, RTT / 2, 200);
