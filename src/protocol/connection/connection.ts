@@ -409,7 +409,7 @@ export class Connection {
     const maySend = !this.handshake.isAnswerDue && !this.path.validation.isExhausted;
     if (maySend)
       for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
-    next = Math.min(next, this.watchedFlow?.deadline ?? NEVER);
+    next = Math.min(next, this.watchedFlow?.deadline(this.recovery.saidAt) ?? NEVER);
     const { isBlocked, packetsReserved } = this.assembler;
     if (isBlocked) next = Math.min(next, this.recovery.nextSend(now, packetsReserved));
     return next;
@@ -427,7 +427,7 @@ export class Connection {
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
-    const askedBytes = this.watchedFlow?.onTimeout(now) ?? -1;
+    const askedBytes = this.watchedFlow?.onTimeout(this.recovery.saidAt, now) ?? -1;
     if (askedBytes >= 0) this.control.ask(askedBytes);
     if (this.isUnderWay) return;
     const found = liveness.onTimeout(now, this.probeTimeout);

@@ -61,8 +61,12 @@ export class FlowWatch {
     if (++this.count >= PACKETS_MIN) this.isDense = true;
   }
 
-  /** When the silence is to be asked about; NEVER where there was no flow. */
-  get deadline(): Micros {
+  /**
+   * When the silence is to be asked about; NEVER where there was no flow.
+   *
+   * @param saidAt - when this side last sent more than acknowledgements: that told the server where it is as well as a question does
+   */
+  deadline(saidAt: Micros): Micros {
     const isDue = this.run >= PACKETS_MIN && !this.isAsked;
     if (!this.isDense && !isDue) return NEVER;
     const { smoothed } = this.rtt;
@@ -70,15 +74,15 @@ export class FlowWatch {
     let deadline = NEVER;
     if (this.isDense) deadline = this.receivedAt + silence;
     if (isDue) deadline = Math.min(deadline, this.nextAskAt(silence));
-    return Math.max(deadline, this.askedAt + Math.max(smoothed, INTERVAL_MIN));
+    return Math.max(deadline, Math.max(this.askedAt, saidAt) + Math.max(smoothed, INTERVAL_MIN));
   }
 
   /**
    * Bytes of the packet with which the server is to be asked now, before padding if they are 0; -1 when it is not to be asked. It may answer
    * with three times as much: two challenges, one of which may be lost, that each have room for a packet that did not come. [CON-91]
    */
-  onTimeout(now: Micros): number {
-    if (now < this.deadline) return -1;
+  onTimeout(saidAt: Micros, now: Micros): number {
+    if (now < this.deadline(saidAt)) return -1;
     this.isDense = false;
     this.count = 0;
     const silence = Math.max(this.rtt.smoothed / 2, SILENCE_MIN);

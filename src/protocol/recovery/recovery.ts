@@ -267,6 +267,11 @@ export class Recovery {
     return this.spaces[PacketSpace.APPLICATION]?.flight.ackEliciting ?? 0;
   }
 
+  /** When the last ack-eliciting 1-RTT packet was sent. */
+  get saidAt(): Micros {
+    return this.spaces[PacketSpace.APPLICATION]?.flight.lastAckElicitingTime ?? 0;
+  }
+
   /** True when no more packets with data can be recorded. [REC-12] */
   private isFull(now: Micros): boolean {
     return this.spaces[PacketSpace.APPLICATION]?.isFull(now) ?? true;
