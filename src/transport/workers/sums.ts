@@ -15,7 +15,7 @@ export class WorkerSums {
   /** What the thread of each worker told last. */
   private readonly latest: (WorkerMetrics | null)[];
   /** Counted by threads that have ended. */
-  private readonly ended: WorkerMetrics[] = [];
+  private ended = sumOf([]);
 
   constructor(count: number) {
     this.latest = Array.from({ length: count }, () => null);
@@ -33,11 +33,11 @@ export class WorkerSums {
     if (last === null) return;
     const { socket, ...rest } = last;
     const counted = { ...rest, ...OF_NOW, socket: { ...socket, ...OF_A_SOCKET_NOW } };
-    this.ended.splice(0, 1, sumOf([...this.ended, counted]));
+    this.ended = sumOf([counted, this.ended]);
   }
 
   get total(): WorkerMetrics {
-    return sumOf([...this.latest.filter((metrics) => metrics !== null), ...this.ended]);
+    return sumOf([...this.latest.filter((metrics) => metrics !== null), this.ended]);
   }
 }
 
