@@ -107,7 +107,7 @@ export class OwnChanges {
   private readonly underway = new Map<number, Topic>();
   /** Those that are to be handed over. */
   private readonly ready = new Set<Topic>();
-  /** Numbers below which everything is done with, ascending. */
+  /** The first number of each change that is not done with, ascending: all before the first of them are. */
   private readonly outstanding = new Set<number>();
   /** By revision. */
   private readonly untold: Untold[] = [];
@@ -128,10 +128,20 @@ export class OwnChanges {
   put({ topic, record, place, revision, isConditional }: MadeChange): number {
     const number = ++this.written;
     const hasWaited = !this.isReachable;
-    const change = { topic, number, record, place, revision, isConditional, hasWaited, isOver: false };
+    const change: Waiting = {
+      topic,
+      number,
+      first: number,
+      record,
+      place,
+      revision,
+      isConditional,
+      hasWaited,
+      isOver: false,
+    };
     const known = this.topics.get(topic);
     if (known !== undefined && isConditional) return number; // another change of this node is behind what it was to replace
-    if (known === undefined) this.begin({ ...change, first: number });
+    if (known === undefined) this.begin(change);
     else if (known.state === State.WAITING && !isEarlier(change, known.current)) {
       known.current = { ...change, first: known.current.first }; // what it replaces is not handed over
     } else if (known.next === null || !isEarlier(change, known.next)) {
@@ -247,8 +257,15 @@ export class OwnChanges {
   private begin(current: Waiting): void {
     const { revision } = current;
     const topic: Topic = {
-      ...{ topic: current.topic, current, next: null, base: { revision, place: null, isBefore: true } },
-      ...{ state: State.WAITING, attempt: 0, sinceMs: 0, bytes: 0, heard: 0 },
+      topic: current.topic,
+      current,
+      next: null,
+      base: { revision, place: null, isBefore: true },
+      state: State.WAITING,
+      attempt: 0,
+      sinceMs: 0,
+      bytes: 0,
+      heard: 0,
     };
     this.topics.set(current.topic, topic);
     this.outstanding.add(current.first);
@@ -330,13 +347,11 @@ export class OwnChanges {
     topic.bytes = 0;
     if (next === null) this.topics.delete(topic.topic);
     else {
-      Object.assign(topic, {
-        current: next,
-        next: null,
-        base,
-        state: State.WAITING,
-        attempt: topic.attempt + 1,
-      });
+      topic.current = next;
+      topic.next = null;
+      topic.base = base;
+      topic.state = State.WAITING;
+      topic.attempt++;
       this.ready.add(topic);
     }
     const [first] = this.outstanding;
@@ -349,7 +364,7 @@ export class OwnChanges {
   }
 }
 
-function isEarlier({ place }: NumberedChangeWithPlace, other: NumberedChangeWithPlace): boolean {
+function isEarlier({ place }: Waiting, other: Waiting): boolean {
   return (comparePlaces(place, other.place) ?? 0) < 0;
 }
 
@@ -358,8 +373,6 @@ function isOutdone({ place, hasWaited }: Waiting, base: Base): boolean {
   if (order === undefined) return hasWaited && !base.isBefore;
   return order < 0;
 }
-
-type NumberedChangeWithPlace = Pick<NumberedChange, 'place'>;
 
 /** A change that was not answered for so long is handed over again. */
 const ANSWER_MS = 3_000;
