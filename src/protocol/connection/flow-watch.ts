@@ -5,7 +5,7 @@ import type { RttEstimator } from '../path/rtt.ts';
 /**
  * Notices at a client that packets, which came one after the other, come no more. Perhaps its NAT gave it another address: then what is sent
  * to the old one is lost, and the server learns of the new one by the client's next packet only, which may have nothing to say. So it asks
- * then, once. [CON-90]
+ * then, where it says nothing by itself. [CON-90]
  *
  * What comes no more is told from a pause by the rhythm in which packets came: by half a round trip where many came within one, and by a
  * quarter more than the longest of the latest pauses in any case. A flow of bursts is asked about at both times: the first finds the burst that
@@ -22,11 +22,12 @@ export class FlowWatch {
   /** Any packet came, and one with more than acknowledgements: others come in the rhythm of what this side sends. */
   private receivedAt: Micros = 0;
   private flowedAt: Micros = -PAUSE_MAX;
+  /** The last question, which may wait for room in the window and is not sent yet. */
   private askedAt: Micros = -INTERVAL_MIN;
   /** Packets since the last pause that was too long for a flow, up to {@link PACKETS_MIN}. */
   private run = 0;
   /** The packet that is due by the rhythm was asked for. */
-  isAsked = false;
+  private isAsked = false;
   /** The longest pause of the latest ones, when it ended, and the longest since then. */
   private pause: Micros = 0;
   private pauseEndedAt: Micros = 0;
