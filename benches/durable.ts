@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatTable, median, quantilesOf } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
-import { PEERS as BROKERS, type StorePeer, USUAL_PEERS } from './broker/peer.ts';
+import { PEERS as BROKERS, type RunningBroker, type StorePeer, USUAL_PEERS } from './broker/peer.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
 import { redisStreams } from './peers/redis.ts';
 import { byTurns, onlyOption } from './turns.ts';
@@ -85,7 +85,19 @@ async function main(): Promise<void> {
 
 async function runOnce(peer: StorePeer, settings: Settings): Promise<Figures> {
   const directory = mkdtempSync(join(settings.directory, 'jsp-durable-'));
-  const broker = await peer.startBroker({ directory, topic: TOPIC });
+  try {
+    const broker = await peer.startBroker({ directory, topic: TOPIC });
+    try {
+      return await measure(peer, broker, settings);
+    } finally {
+      await broker.stop();
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function measure(peer: StorePeer, broker: RunningBroker, settings: Settings): Promise<Figures> {
   const order: Order = { ...settings, peer: peer.name, address: broker.address };
   const publishers = fork(fileURLToPath(import.meta.url), [PUBLISHERS, JSON.stringify(order)]);
   try {
@@ -96,8 +108,6 @@ async function runOnce(peer: StorePeer, settings: Settings): Promise<Figures> {
     return { ...figuresOf(times, settings.seconds), cpu: (cpu / times.length) * 1e6 };
   } finally {
     publishers.disconnect();
-    await broker.stop();
-    rmSync(directory, { recursive: true, force: true });
   }
 }
 
