@@ -46,10 +46,10 @@ export class Schedule {
    */
   constructor(load: PubsubLoad, publisher: number, startMicros: number) {
     const { publishers, rate, warmUpSeconds, seconds } = load;
-    const upTo = (micros: number): number =>
-      Math.max(0, Math.ceil(Math.round((micros * rate) / 1e6 - publisher) / publishers));
-    this.warmUp = upTo(warmUpSeconds * 1e6);
-    this.measured = upTo((warmUpSeconds + seconds) * 1e6) - this.warmUp;
+    const upTo = (messages: number): number => Math.max(0, Math.ceil((messages - publisher) / publishers));
+    const warmUp = Math.round(rate * warmUpSeconds);
+    this.warmUp = upTo(warmUp);
+    this.measured = upTo(warmUp + Math.round(rate * seconds)) - this.warmUp;
     this.start = startMicros;
     this.period = 1e6 / rate;
     this.publishers = publishers;
