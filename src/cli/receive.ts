@@ -10,6 +10,7 @@ import type { ProfileName } from '../transport/profiles.ts';
 import { DEFAULT_PORT, parseServerUrl } from '../transport/url.ts';
 import { byteSize, profileOption, qlogOption, TRANSFER_OPTIONS, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
+import { RefusalAdvice } from './refused-files.ts';
 import {
   DEFAULT_STATE_DIRECTORY,
   lockDirectory,
@@ -186,6 +187,7 @@ interface View {
 /** For people: the URL and each file that is there on stdout, all else on stderr. */
 class TextView implements View {
   private readonly line = new TransferProgress(process.stderr);
+  private readonly advice = new RefusalAdvice('receiver');
 
   listening(url: string, folder: string): void {
     print(url);
@@ -209,8 +211,12 @@ class TextView implements View {
         this.line.clear();
         print(printable(event.file.path));
         return;
-      case 'refused':
-        return this.say(`refused ${printable(event.file.path)}: ${printable(event.reason)}`);
+      case 'refused': {
+        this.say(`refused ${printable(event.file.path)}: ${printable(event.reason)}`);
+        const advice = this.advice.about(event.refusal);
+        if (advice !== null) this.say(`  ${advice}`);
+        return;
+      }
       case 'over':
         if (!event.complete) this.say('a transfer broke off; what has arrived of it is kept');
     }

@@ -8,6 +8,7 @@ import { connect } from '../transport/connect.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import { checkedUrl, profileOption, qlogOption, TRANSFER_OPTIONS, wholeNumber } from './arguments.ts';
 import { knownServers } from './known-servers.ts';
+import { RefusalAdvice } from './refused-files.ts';
 import { RECEIVER_STATE, URL_FILE } from './state-directory.ts';
 import { CommandError, note, onStopSignal, print, printJson } from './terminal.ts';
 import { bytesText, durationText, TransferProgress } from './transfer-progress.ts';
@@ -125,8 +126,11 @@ class TextView {
     this.line.clear();
     const { files, skipped, bytes, sentBytes, connections } = report;
     for (const { source, reason } of skipped) note(`left out ${printable(source)}: ${printable(reason)}`);
+    const advice = new RefusalAdvice('sender');
     for (const file of files.filter(isMissing)) {
       note(`not sent ${printable(file.path)}: ${printable(file.reason)}`);
+      const todo = file.refusal === null ? null : advice.about(file.refusal);
+      if (todo !== null) note(`  ${todo}`);
     }
     for (const { path, storedAs } of files) {
       if (storedAs !== '') note(`${printable(path)} is stored as ${printable(storedAs)}`);

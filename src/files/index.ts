@@ -9,6 +9,7 @@
  */
 
 export type { OnExisting } from './incoming-file.ts';
+export type { RefusalName } from './messages.ts';
 export { type NameRule, PARTS_FOLDER } from './names.ts';
 export { type FileReceiver, type ReceiveOptions, receiveFiles } from './receive-files.ts';
 export type { ReceivedEntry, ReceiverEvent } from './receiving.ts';

@@ -68,6 +68,35 @@ export const Refusal = {
 } as const;
 export type Refusal = (typeof Refusal)[keyof typeof Refusal];
 
+/** {@link Refusal} in a word that an application may branch on; `other` is one that this version does not know. */
+export type RefusalName =
+  | 'name'
+  | 'exists'
+  | 'collision'
+  | 'limit'
+  | 'noSpace'
+  | 'storage'
+  | 'mismatch'
+  | 'busy'
+  | 'path'
+  | 'other';
+
+const REFUSAL_NAMES: Readonly<Record<Refusal, RefusalName>> = {
+  [Refusal.NAME]: 'name',
+  [Refusal.EXISTS]: 'exists',
+  [Refusal.COLLISION]: 'collision',
+  [Refusal.LIMIT]: 'limit',
+  [Refusal.NO_SPACE]: 'noSpace',
+  [Refusal.STORAGE]: 'storage',
+  [Refusal.MISMATCH]: 'mismatch',
+  [Refusal.BUSY]: 'busy',
+  [Refusal.PATH]: 'path',
+};
+
+export function refusalName(code: number): RefusalName {
+  return REFUSAL_NAMES[code as Refusal] ?? 'other';
+}
+
 /** Application codes with which either side resets a transfer. [FIL-3] */
 export const TransferCode = {
   /** It was cancelled. */

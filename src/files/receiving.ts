@@ -15,7 +15,9 @@ import {
   type HashPoint,
   type OfferedEntry,
   Refusal,
+  type RefusalName,
   readSenderMessage,
+  refusalName,
   refusedMessage,
   TransferCode,
 } from './messages.ts';
@@ -42,7 +44,12 @@ export type ReceiverEvent =
       readonly resumedAt: number;
       readonly identical: boolean;
     }
-  | { readonly type: 'refused'; readonly file: ReceivedEntry; readonly reason: string }
+  | {
+      readonly type: 'refused';
+      readonly file: ReceivedEntry;
+      readonly refusal: RefusalName;
+      readonly reason: string;
+    }
   /** A transfer is over: complete, or broken off. */
   | { readonly type: 'over'; readonly complete: boolean };
 
@@ -350,7 +357,7 @@ export class ReceiveSession {
 
   private say(file: Incoming, code: Refusal, detail: string): void {
     this.send(refusedMessage(file.id, code, detail));
-    this.tell({ type: 'refused', file: this.shown(file), reason: detail });
+    this.tell({ type: 'refused', file: this.shown(file), refusal: refusalName(code), reason: detail });
   }
 
   private done(file: Incoming, identical: boolean, stored: string): void {

@@ -5,7 +5,7 @@ import { JspError } from '../base/errors.ts';
 import { anything, checkOptions, flag, number, type OptionTable } from '../base/options.ts';
 import { abortError, abortSignal, onAbort } from '../transport/abort.ts';
 import type { Connection } from '../transport/connection.ts';
-import { FILES_LABEL, TransferCode } from './messages.ts';
+import { FILES_LABEL, type RefusalName, TransferCode } from './messages.ts';
 import { type SendOutcome, SendSession, SentEntry } from './sending.ts';
 import { findEntries, type Skipped } from './walk.ts';
 
@@ -47,6 +47,8 @@ export interface SentFile {
   readonly outcome: SendOutcome;
   /** Why not, where it is `refused` or `failed`: text of the receiver, or of the system. */
   readonly reason: string;
+  /** The same in a word, where it is `refused`; else null. */
+  readonly refusal: RefusalName | null;
   /** The name that it has at the receiver, if another. */
   readonly storedAs: string;
   readonly sentBytes: number;
@@ -254,9 +256,9 @@ class Tally {
   }
 }
 
-function shown({ entry, outcome, reason, storedAs, sentBytes, resumedAt }: SentEntry): SentFile {
+function shown({ entry, outcome, reason, refusal, storedAs, sentBytes, resumedAt }: SentEntry): SentFile {
   const { kind, names, size } = entry;
-  return { path: names.join('/'), kind, size, outcome, reason, storedAs, sentBytes, resumedAt };
+  return { path: names.join('/'), kind, size, outcome, reason, refusal, storedAs, sentBytes, resumedAt };
 }
 
 function isGivenUp({ outcome }: SentEntry): boolean {

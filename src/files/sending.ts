@@ -17,7 +17,9 @@ import {
   planMessage,
   proofMessage,
   type ReceiverMessage,
+  type RefusalName,
   readReceiverMessage,
+  refusalName,
   TransferCode,
 } from './messages.ts';
 import { type HashTrail, trailOf } from './resume.ts';
@@ -43,6 +45,8 @@ export class SentEntry {
   readonly foundBytes: number;
   outcome: SendOutcome = 'unsent';
   reason = '';
+  /** Of one that is `refused`. */
+  refusal: RefusalName | null = null;
   /** The name that the receiver gave it, if another. */
   storedAs = '';
   /** Bytes that were there when it last began. */
@@ -217,6 +221,7 @@ export class SendSession {
           answer.storedAs,
         );
       case 'refused':
+        sent.refusal = refusalName(answer.code);
         return this.settle(
           answer.id,
           sent,

@@ -70,7 +70,7 @@ describe('jsp send and jsp receive', () => {
     expect((await again.ended).exitCode).toBe(0); // --once
   });
 
-  test('say what was not sent and why, on a line each, and fail', async () => {
+  test('say what was not sent and why, on a line each, once what to do about it, and fail', async () => {
     const { inbox, url, process } = await receiver();
     const folder = outbox({ 'x/same': 'same', 'x/other': 'other', 'x/aux.txt': '1', 'x/clear\x1b[2J': '2' });
     symlinkSync('same', join(folder, 'x/link'));
@@ -80,6 +80,8 @@ describe('jsp send and jsp receive', () => {
     expect(sent.exitCode).toBe(1);
     expect(sent.err.split('\n').sort()).toEqual([
       '',
+      expect.stringMatching(/^ {2}rename it, or have the receiver take it with --system-names/),
+      expect.stringMatching(/^ {2}rename it, or start "jsp receive" with --overwrite/),
       expect.stringMatching(/^jsp: 3 of 6 files and folders were not sent; .* \(ERR_JSP_FILES\)$/),
       expect.stringMatching(/^left out .*x\/link: it is a link$/),
       'not sent x/aux.txt: some systems have a device of that name',
@@ -88,6 +90,10 @@ describe('jsp send and jsp receive', () => {
     ]);
     expect(readFileSync(join(inbox, 'x/other'), 'utf8')).toBe('OTHER');
     await process.until(({ err }) => err.includes('refused x/clear\\x1b[2J'));
+    await process.until(({ err }) =>
+      err.includes('  --overwrite replaces what is there, --rename keeps both\n'),
+    );
+    expect(process.err.match(/--system-names/g)).toHaveLength(1);
     expect(process.err).not.toContain('\x1b');
   });
 

@@ -69,7 +69,8 @@ describe('what is there', () => {
     const paths = ['same', 'other', 'longer.txt'].map((name) => join(folder, name));
     const { files, sentBytes } = await sendFiles(await connect(), paths);
     expect(files.map(({ outcome }) => outcome)).toEqual(['identical', 'refused', 'refused']);
-    expect(files[1].reason).toBe('there is such a file, with other content');
+    expect(files[1]).toMatchObject({ refusal: 'exists', reason: 'there is such a file, with other content' });
+    expect(files[0].refusal).toBeNull();
     expect(sentBytes).toBe(0);
     expect(readFileSync(join(inbox, 'other'), 'utf8')).toBe('OTHER');
     expect(readFileSync(join(inbox, 'longer.txt'), 'utf8')).toBe('no');
