@@ -47,6 +47,11 @@ local function be_word(value)
   return le_word(value):reverse()
 end
 
+-- To whole blocks of 16 bytes, as both AEADs have it.
+local function padded(bytes)
+  return bytes .. string.rep("\0", -#bytes % 16)
+end
+
 -- ---- SHA-256, HMAC, HKDF (FIPS 180-4, RFC 2104, RFC 5869) ----
 
 local SHA_K = {}
@@ -241,15 +246,172 @@ local function poly1305(key, text)
   return table.concat(out)
 end
 
--- The text, or nil when the tag does not verify.
-local function open_aead(key, nonce, ad, sealed)
-  local text, tag = sealed:sub(1, -17), sealed:sub(-16)
-  local function padded(bytes) return bytes .. string.rep("\0", -#bytes % 16) end
+local function chacha20_poly1305_open(key, nonce, ad, text, tag)
   local lengths = le_word(#ad) .. "\0\0\0\0" .. le_word(#text) .. "\0\0\0\0"
   local once = chacha20_block(key, 0, nonce):sub(1, 32)
   if poly1305(once, padded(ad) .. padded(text) .. lengths) ~= tag then return nil end
   return chacha20(key, nonce, text)
 end
+
+local function chacha20_mask(key, sample)
+  return chacha20_block(key, word_le(sample, 1), sample:sub(5))
+end
+
+-- ---- AES-256-GCM (FIPS 197, NIST SP 800-38D) ----
+
+local AES_S, AES_T, AES_RCON = {}, { {}, {}, {}, {} }, {}
+do -- the S-box, and what a byte of a column becomes in a round, for each of the four places it may come from
+  local log, power, value = {}, {}, 1
+  for i = 0, 254 do
+    power[i], log[value] = value, i
+    local double = value * 2
+    if double > 255 then double = bxor(double, 0x11b) end
+    value = bxor(value, double) -- times 3, which generates the field
+  end
+  for byte = 0, 255 do
+    local inverse = byte == 0 and 0 or power[(255 - log[byte]) % 255]
+    local s = 0x63
+    for shift = 0, 4 do s = bxor(s, (inverse * 2 ^ shift) % 256, floor(inverse / 2 ^ (8 - shift))) end
+    local double = s * 2 > 255 and bxor(s * 2, 0x11b) or s * 2
+    local word = double * 16777216 + s * 65536 + s * 256 + bxor(double, s)
+    AES_S[byte] = s
+    for place = 1, 4 do AES_T[place][byte] = rol(word, 32 - 8 * (place - 1)) end
+  end
+  for i = 1, 7 do AES_RCON[i] = 2 ^ (i - 1) * 16777216 end
+end
+
+local function be_words(bytes, at)
+  local words = {}
+  for i = at, #bytes - 3, 4 do
+    local a, b, c, d = bytes:byte(i, i + 3)
+    words[#words + 1] = ((a * 256 + b) * 256 + c) * 256 + d
+  end
+  return words
+end
+
+-- The 60 words of the round keys.
+local function aes_schedule(key)
+  local function substituted(word)
+    return AES_S[floor(word / 16777216)] * 16777216 + AES_S[floor(word / 65536) % 256] * 65536
+      + AES_S[floor(word / 256) % 256] * 256 + AES_S[word % 256]
+  end
+  local w = be_words(key, 1)
+  for i = 9, 60 do
+    local word = w[i - 1]
+    if i % 8 == 1 then word = bxor(substituted(rol(word, 8)), AES_RCON[(i - 1) / 8])
+    elseif i % 8 == 5 then word = substituted(word) end
+    w[i] = bxor(w[i - 8], word)
+  end
+  return w
+end
+
+-- A block of four words, enciphered.
+local function aes_block(w, a, b, c, d)
+  local t1, t2, t3, t4 = AES_T[1], AES_T[2], AES_T[3], AES_T[4]
+  a, b, c, d = bxor(a, w[1]), bxor(b, w[2]), bxor(c, w[3]), bxor(d, w[4])
+  for i = 5, 53, 4 do
+    a, b, c, d =
+      bxor(bxor(t1[floor(a / 16777216)], t2[floor(b / 65536) % 256], t3[floor(c / 256) % 256]), t4[d % 256], w[i]),
+      bxor(bxor(t1[floor(b / 16777216)], t2[floor(c / 65536) % 256], t3[floor(d / 256) % 256]), t4[a % 256], w[i + 1]),
+      bxor(bxor(t1[floor(c / 16777216)], t2[floor(d / 65536) % 256], t3[floor(a / 256) % 256]), t4[b % 256], w[i + 2]),
+      bxor(bxor(t1[floor(d / 16777216)], t2[floor(a / 65536) % 256], t3[floor(b / 256) % 256]), t4[c % 256], w[i + 3])
+  end
+  local function last(p, q, r, s, key)
+    return bxor(AES_S[floor(p / 16777216)] * 16777216 + AES_S[floor(q / 65536) % 256] * 65536
+      + AES_S[floor(r / 256) % 256] * 256 + AES_S[s % 256], key)
+  end
+  return last(a, b, c, d, w[57]), last(b, c, d, a, w[58]), last(c, d, a, b, w[59]), last(d, a, b, c, w[60])
+end
+
+-- What a number of four words becomes when it is multiplied by x^8: the eight bits that fall out at the end come back at the front.
+local GHASH_BACK = {}
+for byte = 0, 255 do
+  local word = 0
+  for bit = 0, 7 do
+    if floor(byte / 2 ^ bit) % 2 == 1 then word = bxor(word, 0xe1000000 / 2 ^ (7 - bit)) end
+  end
+  GHASH_BACK[byte] = word
+end
+
+-- The multiples of the hash key by each byte, as four tables of words: the highest bit of a byte is the lowest power.
+local function ghash_tables(w)
+  local h1, h2, h3, h4 = aes_block(w, 0, 0, 0, 0)
+  local t = { { [0] = 0 }, { [0] = 0 }, { [0] = 0 }, { [0] = 0 } }
+  for bit = 7, 0, -1 do
+    local at = 2 ^ bit
+    t[1][at], t[2][at], t[3][at], t[4][at] = h1, h2, h3, h4
+    local back = h4 % 2 * 0xe1000000
+    h1, h2, h3, h4 = bxor(floor(h1 / 2), back), floor(h2 / 2) + h1 % 2 * 2147483648,
+      floor(h3 / 2) + h2 % 2 * 2147483648, floor(h4 / 2) + h3 % 2 * 2147483648
+  end
+  for _, at in ipairs({ 2, 4, 8, 16, 32, 64, 128 }) do
+    for rest = 1, at - 1 do
+      for k = 1, 4 do t[k][at + rest] = bxor(t[k][at], t[k][rest]) end
+    end
+  end
+  return t
+end
+
+local function ghash(t, text)
+  local t1, t2, t3, t4 = t[1], t[2], t[3], t[4]
+  local a, b, c, d = 0, 0, 0, 0
+  for at = 1, #text, 16 do
+    local x = be_words(text:sub(at, at + 15), 1)
+    local words = { bxor(a, x[1]), bxor(b, x[2]), bxor(c, x[3]), bxor(d, x[4]) }
+    a, b, c, d = 0, 0, 0, 0
+    for i = 4, 1, -1 do
+      local word = words[i]
+      for _ = 1, 4 do
+        local byte, out = word % 256, d % 256
+        word = floor(word / 256)
+        d = bxor(floor(d / 256) + c % 256 * 16777216, t4[byte])
+        c = bxor(floor(c / 256) + b % 256 * 16777216, t3[byte])
+        b = bxor(floor(b / 256) + a % 256 * 16777216, t2[byte])
+        a = bxor(floor(a / 256), GHASH_BACK[out], t1[byte])
+      end
+    end
+  end
+  return a, b, c, d
+end
+
+-- A key, with what is worked out of it once.
+local function aes_key(key)
+  local schedule = aes_schedule(key)
+  return { schedule = schedule, tables = ghash_tables(schedule) }
+end
+
+local function aes_gcm_open(key, nonce, ad, text, tag)
+  local w = key.schedule
+  local n = be_words(nonce, 1)
+  local lengths = be_word(0) .. be_word(#ad * 8) .. be_word(0) .. be_word(#text * 8)
+  local a, b, c, d = ghash(key.tables, padded(ad) .. padded(text) .. lengths)
+  local e, f, g, h = aes_block(w, n[1], n[2], n[3], 1)
+  if be_word(bxor(a, e)) .. be_word(bxor(b, f)) .. be_word(bxor(c, g)) .. be_word(bxor(d, h)) ~= tag then return nil end
+  local out = {}
+  for at = 1, #text, 16 do
+    local block = text:sub(at, at + 15)
+    local x = be_words(padded(block), 1)
+    e, f, g, h = aes_block(w, n[1], n[2], n[3], (at - 1) / 16 + 2)
+    local clear = be_word(bxor(x[1], e)) .. be_word(bxor(x[2], f)) .. be_word(bxor(x[3], g)) .. be_word(bxor(x[4], h))
+    out[#out + 1] = clear:sub(1, #block)
+  end
+  return table.concat(out)
+end
+
+-- The first bytes of a sample's block.
+local function aes_mask(key, sample)
+  local x = be_words(sample, 1)
+  local a, b = aes_block(key.schedule, x[1], x[2], x[3], x[4])
+  return be_word(a) .. be_word(b)
+end
+
+-- ---- cipher suites [PKT-10] ----
+
+-- `open` gives the text, or nil when the tag does not verify; `mask` what covers the header [PKT-13].
+local SUITES = {
+  { open = chacha20_poly1305_open, mask = chacha20_mask, key = function(bytes) return bytes end },
+  { open = aes_gcm_open, mask = aes_mask, key = aes_key },
+}
 
 -- ---- the protocol and its preferences ----
 
@@ -270,6 +432,7 @@ jsp.prefs.port = Pref.uint("UDP port", DEFAULT_PORT, "Short packets on this port
 -- ---- connections and their keys ----
 
 local CLIENT, SERVER = "CLIENT", "SERVER" -- who sends
+local function other(sender) return sender == CLIENT and SERVER or CLIENT end
 local INITIAL, ZERO_RTT, HANDSHAKE, RETRY, ONE_RTT = 0, 1, 2, 3, 4
 local TYPE_NAMES = { [0] = "Initial", "0-RTT", "Handshake", "Retry", "1-RTT" }
 local SPACES = { [INITIAL] = 0, [ZERO_RTT] = 2, [HANDSHAKE] = 1, [ONE_RTT] = 2 }
@@ -307,11 +470,15 @@ local function read_key_log()
   file:close()
 end
 
-local function keys_of(secret)
+-- Key, IV and header protection key of a secret. [HS-23]
+local function keys_of(secret, suite, header)
+  local by = SUITES[suite]
   return {
-    key = expand_label(secret, "key", "", 32),
+    secret = secret,
+    suite = suite,
+    key = by.key(expand_label(secret, "key", "", 32)),
     iv = expand_label(secret, "iv", "", 12),
-    header = expand_label(secret, "hp", "", 32),
+    header = header or by.key(expand_label(secret, "hp", "", 32)),
   }
 end
 
@@ -332,26 +499,27 @@ local function pinned_fingerprint()
   return table.concat(out)
 end
 
-local LABELS = { [INITIAL] = "INITIAL_SECRET", [HANDSHAKE] = "HANDSHAKE_TRAFFIC_SECRET", [ONE_RTT] = "TRAFFIC_SECRET_0" }
+local LABELS = {
+  [INITIAL] = "INITIAL_SECRET", [ZERO_RTT] = "EARLY_TRAFFIC_SECRET",
+  [HANDSHAKE] = "HANDSHAKE_TRAFFIC_SECRET", [ONE_RTT] = "TRAFFIC_SECRET_0",
+}
 
 -- Secrets that follow from what everybody sees, when the client does not pin or its pin is known. [HS-20]
 local function public_secrets(connection, sender, server_id)
-  local pins = {}
-  if connection.unpinned then pins[1] = "" else pins[1] = pinned_fingerprint() end
+  local pin = connection.unpinned and "" or pinned_fingerprint()
   local found = {}
-  for _, pin in ipairs(pins) do
-    local initial = hmac(VERSION_SALT, connection.first_id .. pin)
+  if not pin then return found end
+  for _, id in ipairs({ connection.first_id, connection.retry_id }) do
+    local initial = hmac(VERSION_SALT, id .. pin)
     if sender == CLIENT then found[#found + 1] = expand_label(initial, "client in", "", 32)
     else found[#found + 1] = expand_label(initial, "server in", server_id, 32) end
   end
   return found
 end
 
--- Keys that may open what the sender seals in this epoch.
+-- Keys that may open what the sender seals in this epoch, those of the handshake in 1-RTT packets. Of the suite nothing is taken from the
+-- hellos, which the capture may lack: what opens a packet shows it. [HS-60]
 local function candidates(connection, sender, epoch, server_id)
-  local name = sender .. epoch
-  local known = connection.keys[name]
-  if known then return known end
   local secrets = {}
   if epoch == INITIAL then secrets = public_secrets(connection, sender, server_id) end
   read_key_log()
@@ -359,7 +527,12 @@ local function candidates(connection, sender, epoch, server_id)
   local label = LABELS[epoch] and ("JSP_" .. sender .. "_" .. LABELS[epoch])
   for _, secret in ipairs(logged and logged[label] or {}) do secrets[#secrets + 1] = secret end
   local keys = {}
-  for i, secret in ipairs(secrets) do keys[i] = keys_of(secret) end
+  for _, secret in ipairs(secrets) do
+    for suite = 1, epoch == INITIAL and 1 or #SUITES do
+      local is_other = epoch >= HANDSHAKE and connection.suite and connection.suite ~= suite
+      if not is_other then keys[#keys + 1] = keys_of(secret, suite) end
+    end
+  end
   return keys
 end
 
@@ -374,6 +547,7 @@ local function connect(first_id, client_id, unpinned)
   return by_id[first_id]
 end
 
+-- Under this id comes what the sender sends on the connection: the other one issued it.
 local function know_id(id, connection, sender)
   if #id == 0 or by_id[id] then return end
   by_id[id] = { connection = connection, sender = sender }
@@ -389,12 +563,12 @@ local function full_number(truncated, bytes, largest) -- RFC 9000 appendix A.3
   return candidate
 end
 
--- Takes header protection off and opens the payload. [PKT-13] [PKT-11]
-local function try_open(packet, keys, header_at, number_at, largest)
+-- Takes header protection off. [PKT-13]
+local function unmask(packet, keys, number_at, largest)
   local sample = packet:sub(number_at + 4, number_at + 19)
   if #sample < 16 then return nil end
-  local mask = chacha20_block(keys.header, word_le(sample, 1), sample:sub(5))
-  local first = packet:byte(header_at)
+  local mask = SUITES[keys.suite].mask(keys.header, sample)
+  local first = packet:byte(1)
   first = bxor(first, band(mask:byte(1), first >= 0x80 and 0x07 or 0x1f))
   local bytes = first % 4 + 1
   local truncated, clear = 0, ""
@@ -405,13 +579,100 @@ local function try_open(packet, keys, header_at, number_at, largest)
   end
   local number = full_number(truncated, bytes, largest)
   if number < 0 or number >= 2 ^ 53 then return nil end
-  local count = "\0\0\0\0" .. be_word(floor(number / M32)) .. be_word(number % M32)
+  return {
+    first = first, number = number, number_bytes = bytes,
+    header = string.char(first) .. packet:sub(2, number_at - 1) .. clear,
+    text = packet:sub(number_at + bytes, -17), tag = packet:sub(-16),
+  }
+end
+
+-- Opens the payload of a packet without header protection; nil when these are not its keys. [PKT-11] [PKT-12]
+local function open_with(keys, bare)
+  local count = "\0\0\0\0" .. be_word(floor(bare.number / M32)) .. be_word(bare.number % M32)
   local nonce = {}
   for i = 1, 12 do nonce[i] = string.char(bxor(keys.iv:byte(i), count:byte(i))) end
-  local header = string.char(first) .. packet:sub(header_at + 1, number_at - 1) .. clear
-  local text = open_aead(keys.key, table.concat(nonce), header, packet:sub(number_at + bytes))
-  if not text then return nil end
-  return { first = first, number = number, number_bytes = bytes, payload = text }
+  local payload = SUITES[keys.suite].open(keys.key, table.concat(nonce), bare.header, bare.text, bare.tag)
+  if not payload then return nil end
+  return { first = bare.first, number = bare.number, number_bytes = bare.number_bytes, payload = payload, suite = keys.suite }
+end
+
+-- ---- generations of 1-RTT keys [PKT-18] [PKT-27] ----
+
+-- How many generations away from the one that opened last are looked for, for a capture may lack whole ones.
+local GENERATIONS_SOUGHT = 16
+
+-- Those of the handshake, from which the others follow.
+local function generations_of(keys)
+  return { [0] = keys, made = 0, current = 0, from = 0 }
+end
+
+local function keys_of_generation(generations, wanted)
+  for n = generations.made + 1, wanted do
+    local before = generations[n - 1]
+    generations[n] = keys_of(expand_label(before.secret, "ku", "", 32), before.suite, before.header) -- [HS-28]
+    generations.made = n
+  end
+  return generations[wanted]
+end
+
+-- Which generations the packet may be of, the likeliest first: its phase bit says whether an even one, and its number on which side of the
+-- packet with which the newest one began, as far as the capture has seen it.
+local function likely_generations(generations, phase, number)
+  local current = generations.current
+  local list = {}
+  for distance = (current + phase) % 2, GENERATIONS_SOUGHT, 2 do
+    local older, newer = current - distance, current + distance
+    if number < generations.from then newer, older = older, newer end
+    for _, n in ipairs(distance == 0 and { current } or { newer, older }) do
+      if n >= 0 then list[#list + 1] = n end
+    end
+  end
+  return list
+end
+
+local function open_generation(generations, packet, number_at, largest)
+  local bare = unmask(packet, generations[0], number_at, largest)
+  if not bare then return nil end
+  for _, n in ipairs(likely_generations(generations, floor(bare.first / 4) % 2, bare.number)) do
+    local opened = open_with(keys_of_generation(generations, n), bare)
+    if opened then
+      opened.generation = n
+      if n > generations.current then generations.current, generations.from = n, bare.number
+      elseif n == generations.current and bare.number < generations.from then generations.from = bare.number end
+      return opened
+    end
+  end
+  return nil
+end
+
+-- ---- what opens a packet ----
+
+local function open_sealed(connection, sender, packet, epoch, number_at, server_id, largest)
+  local name = sender .. epoch
+  local known = connection.keys[name]
+  if known and epoch == ONE_RTT then return open_generation(known, packet, number_at, largest) end
+  if known then
+    local bare = unmask(packet, known, number_at, largest)
+    local opened = bare and open_with(known, bare)
+    if opened then return opened end
+  end
+  -- Of Initial packets there may be others behind a Retry, or from a server that answered more than once.
+  for _, keys in ipairs(known and epoch ~= INITIAL and {} or candidates(connection, sender, epoch, server_id)) do
+    local kept, opened = keys, nil
+    if epoch == ONE_RTT then
+      kept = generations_of(keys)
+      opened = open_generation(kept, packet, number_at, largest)
+    else
+      local bare = unmask(packet, keys, number_at, largest)
+      opened = bare and open_with(keys, bare)
+    end
+    if opened then
+      connection.keys[name] = kept
+      if epoch >= HANDSHAKE then connection.suite = keys.suite end
+      return opened
+    end
+  end
+  return nil
 end
 
 -- What is in a packet; nil without its key. Found once, for Wireshark may ask again in any order.
@@ -419,17 +680,13 @@ local function open_packet(pinfo, at, packet, found, epoch, number_at, server_id
   local name = pinfo.number .. ":" .. at
   local known = opened_packets[name]
   if known ~= nil then return known or nil end
-  local connection, sender = found.connection, found.sender
-  local largest = connection.largest[sender]
+  local largest = found.connection.largest[found.sender]
   local space = SPACES[epoch] + 1
-  for _, keys in ipairs(candidates(connection, sender, epoch, server_id)) do
-    local opened = try_open(packet, keys, 1, number_at, largest[space])
-    if opened then
-      connection.keys[sender .. epoch] = { keys }
-      if opened.number > largest[space] then largest[space] = opened.number end
-      opened_packets[name] = opened
-      return opened
-    end
+  local opened = open_sealed(found.connection, found.sender, packet, epoch, number_at, server_id, largest[space])
+  if opened then
+    if opened.number > largest[space] then largest[space] = opened.number end
+    opened_packets[name] = opened
+    return opened
   end
   if pinfo.visited then opened_packets[name] = false end
   return nil
@@ -487,6 +744,8 @@ field("fixed_bit", "uint8", "Fixed bit", base.DEC, nil, 0x40)
 field("unpinned", "bool", "The client does not pin the server's identity")
 field("symbol", "bool", "The receiver is to keep this packet's symbol")
 field("key_phase", "uint8", "Key phase", base.DEC)
+field("key_generation", "uint32", "Generation of keys", base.DEC)
+field("cipher_suite", "uint8", "Cipher suite", base.HEX, { [1] = "ChaCha20-Poly1305", [2] = "AES-256-GCM" })
 field("version", "uint32", "Version", base.HEX, { [VERSION] = "1", [0] = "version negotiation" })
 field("dcid_length", "uint8", "Destination id length", base.DEC)
 field("dcid", "bytes", "Destination id")
@@ -876,7 +1135,8 @@ local READERS = {
     local retire = r:varint("new_id.retire_prior_to")
     local length = r:u8()
     if length < 1 or length > 20 or retire > sequence then error(MALFORMED, 0) end
-    r:take(length, "new_id.id")
+    local id = r:take(length, "new_id.id")
+    if r.on_new_id then r.on_new_id(id) end
     r:take(16, "new_id.reset_token")
     return string.format("#%d", sequence)
   end,
@@ -910,10 +1170,10 @@ local function is_misplaced(type, epoch)
 end
 
 -- Adds the frames of a payload in the clear to the tree. Returns what the Info column says of them.
-local function dissect_frames(tvb, tree, epoch)
+local function dissect_frames(tvb, tree, epoch, on_new_id)
   local bytes = tvb:raw()
   local info = {}
-  local r = setmetatable({ tvb = tvb, bytes = bytes, at = 1, stop = #bytes + 1 }, Reader)
+  local r = setmetatable({ tvb = tvb, bytes = bytes, at = 1, stop = #bytes + 1, on_new_id = on_new_id }, Reader)
   while r.at < r.stop do
     local start = r.at
     local type = bytes:byte(start)
@@ -1016,13 +1276,15 @@ local function add_payload(tvb, pinfo, tree, bytes, at, number_at, stop, found, 
   if epoch == ONE_RTT then
     tree:add(f["symbol"], tvb(at - 1, 1), floor(opened.first / 16) % 2 == 1)
     tree:add(f["key_phase"], tvb(at - 1, 1), floor(opened.first / 4) % 2)
+    tree:add(f["key_generation"], tvb(at - 1, 1), opened.generation):set_generated()
     if floor(opened.first / 8) % 2 == 1 then tree:add_proto_expert_info(e.reserved) end
   elseif floor(opened.first / 4) % 2 == 1 then
     tree:add_proto_expert_info(e.reserved)
   end
+  tree:add(f["cipher_suite"], tvb(stop - 17, 16), opened.suite):set_generated()
   tree:add(f["tag"], tvb(stop - 17, 16))
   local clear = ByteArray.new(opened.payload, true):tvb(string.format("%s %d in the clear", name, number))
-  local frames = dissect_frames(clear(), tree, epoch)
+  local frames = dissect_frames(clear(), tree, epoch, function(id) know_id(id, found.connection, other(found.sender)) end)
   tree:append_text(string.format(", number %d", number))
   return string.format("%s pn=%d %s", name, number, frames)
 end
@@ -1066,11 +1328,12 @@ local function dissect_long(tvb, pinfo, root, bytes, at)
   if not found and h.type == INITIAL then found = connect(h.dcid, h.scid, unpinned) end
   if found then
     -- Who sends this is sent to by the other side under the id that it names.
-    know_id(h.scid, found.connection, found.sender == CLIENT and SERVER or CLIENT)
+    know_id(h.scid, found.connection, other(found.sender))
     root:add(f["connection"], tvb(at - 1, 1), found.connection.number):set_generated()
     tree:add(f["sender"], tvb(at - 1, 1), found.sender:lower()):set_generated()
   end
   if h.type == RETRY then
+    if found and found.sender == SERVER then found.connection.retry_id = h.scid end
     tree:add(f["token"], tvb(h.ids_end - 1))
     return h.stop, name
   end
@@ -1146,9 +1409,15 @@ function jsp.prefs_changed()
   if jsp.prefs.port ~= current_port then use_port(jsp.prefs.port) end
 end
 
--- On any port: a long packet of version 1 shows itself, and all that follows between the two ends is the same.
+-- On any port: a long packet of version 1 shows itself, and all that follows between the two ends is the same. A short one does by its id, which
+-- leads to its connection from wherever the peer moved to. [CON-1]
 jsp:register_heuristic("udp", function(tvb, pinfo, tree)
-  if tvb:len() < 7 or tvb(0, 1):uint() < 0xc0 or tvb(1, 4):uint() ~= VERSION then return false end
+  if tvb:len() < 7 then return false end
+  local bytes = tvb:raw()
+  local first = bytes:byte(1)
+  local is_long = first >= 0xc0 and tvb(1, 4):uint() == VERSION
+  local is_short = first >= 0x40 and first < 0x80 and find_short(bytes, 1) ~= nil
+  if not is_long and not is_short then return false end
   jsp.dissector(tvb, pinfo, tree)
   pinfo.conversation = jsp
   return true

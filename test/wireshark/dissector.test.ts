@@ -38,7 +38,6 @@ async function session(options: { insecure?: boolean } = {}) {
     identity: generateIdentity(),
     port: 0,
     acceptUnpinned: options.insecure === true,
-    cipherSuites: ['chacha20-poly1305'], // the dissector opens no other
     keyLog: (line) => keyLog.push(line),
   });
   listener.on('connection', (connection) =>

@@ -10,7 +10,7 @@ import type { Path } from '../path/path.ts';
 import { GRANULARITY, INITIAL_RTT } from '../path/rtt.ts';
 import { EXTRA_FRACTION, PACKET_THRESHOLD } from '../recovery/loss-detection.ts';
 import { QlogTrace } from '../trace/qlog-trace.ts';
-import { secretLog, type TracedPacket } from '../trace/trace.ts';
+import { SecretLog, type TracedPacket } from '../trace/trace.ts';
 import { type PacketHeader, PacketType, TAG_BYTES } from '../wire/packet-header.ts';
 import { type ConnectionConfig, localParameters } from './config.ts';
 import type { ConnectionIds } from './connection-ids.ts';
@@ -25,7 +25,7 @@ export function beginTrace(
   now: Micros,
 ): QlogTrace | null {
   const { keyLog, tracing } = config;
-  if (keyLog !== null) keys.logSecrets(secretLog(keyLog, ids.originalDestinationId));
+  if (keyLog !== null) keys.logSecrets(new SecretLog(keyLog, ids.originalDestinationId));
   if (tracing === null) return null;
   const sink = tracing.open(role, hexOf(ids.originalDestinationId));
   if (sink === null) return null;

@@ -114,8 +114,12 @@ export class KeyRing {
     this.installOpening(this.initialKeys(this.serverSecret(initial, serverId)));
   }
 
-  /** At a client that follows a Retry: its Initial keys, and its server's, follow from this from now on. [HS-30] */
-  restartInitial(initial: Uint8Array): void {
+  /**
+   * At a client that follows a Retry, or begins again: its Initial keys, and its server's, follow from this from now on. [HS-30] [HS-58]
+   * @param firstDestinationId - of the first packet of the handshake that it begins again; null when it goes on with the one there is
+   */
+  restartInitial(initial: Uint8Array, firstDestinationId: Uint8Array | null = null): void {
+    if (firstDestinationId !== null) this.secretLog?.restart(firstDestinationId);
     this.discard(PacketType.INITIAL);
     this.initial = initial;
     this.serverId = null;
@@ -258,7 +262,7 @@ export class KeyRing {
   }
 
   private tell(label: SecretLabel, secret: Uint8Array): void {
-    this.secretLog?.(label, secret);
+    this.secretLog?.tell(label, secret);
   }
 
   private initialKeys(secret: Uint8Array): PacketKeys {

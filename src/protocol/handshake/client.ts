@@ -172,7 +172,7 @@ export class ClientHandshake implements Handshake {
       early: null,
       transcript,
     };
-    this.keys.restartInitial(initialSecret(this.firstDestinationId, pin));
+    this.keys.restartInitial(initialSecret(this.firstDestinationId, pin), this.firstDestinationId);
     return this.firstDestinationId;
   }
 

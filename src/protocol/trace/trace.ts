@@ -94,11 +94,23 @@ export type SecretLabel =
   | 'SERVER_HANDSHAKE_TRAFFIC_SECRET'
   | `${'CLIENT' | 'SERVER'}_TRAFFIC_SECRET_${number}`;
 
-/** Takes the secrets of one connection. */
-export type SecretLog = (label: SecretLabel, secret: Uint8Array) => void;
+/** Tells the secrets of one connection as lines. */
+export class SecretLog {
+  private readonly log: KeyLog;
+  private id: string;
 
-/** What tells the secrets of the connection with this first destination id as lines. */
-export function secretLog(log: KeyLog, firstDestinationId: Uint8Array): SecretLog {
-  const id = hexOf(firstDestinationId);
-  return (label, secret) => log(`JSP_${label} ${id} ${hexOf(secret)}`);
+  /** @param firstDestinationId - of the client's first packet */
+  constructor(log: KeyLog, firstDestinationId: Uint8Array) {
+    this.log = log;
+    this.id = hexOf(firstDestinationId);
+  }
+
+  tell(label: SecretLabel, secret: Uint8Array): void {
+    this.log(`JSP_${label} ${this.id} ${hexOf(secret)}`);
+  }
+
+  /** The client began its handshake again: this is the id that the server and whoever captured it know what follows by. [HS-58] */
+  restart(firstDestinationId: Uint8Array): void {
+    this.id = hexOf(firstDestinationId);
+  }
 }
