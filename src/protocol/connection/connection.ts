@@ -409,7 +409,7 @@ export class Connection {
     const maySend = !this.handshake.isAnswerDue && !this.path.validation.isExhausted;
     if (maySend)
       for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
-    next = Math.min(next, this.watchedFlow?.deadline(this.recovery.saidAt) ?? NEVER);
+    next = Math.min(next, this.watchedFlow?.deadline(this.recovery.saidAt(PacketSpace.APPLICATION)) ?? NEVER);
     const { isBlocked, packetsReserved } = this.assembler;
     if (isBlocked) next = Math.min(next, this.recovery.nextSend(now, packetsReserved));
     return next;
@@ -427,7 +427,7 @@ export class Connection {
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
-    const askedBytes = this.watchedFlow?.onTimeout(this.recovery.saidAt, now) ?? -1;
+    const askedBytes = this.watchedFlow?.onTimeout(this.recovery.saidAt(PacketSpace.APPLICATION), now) ?? -1;
     if (askedBytes >= 0) this.control.ask(askedBytes);
     if (this.isUnderWay) return;
     const found = liveness.onTimeout(now, this.probeTimeout);
@@ -513,6 +513,7 @@ export class Connection {
       // [REC-15] The server may have no Handshake keys any more, and not know where the client is since.
       const isFinished = role === 'client' && recovery.fates.space === PacketSpace.HANDSHAKE;
       if (isFinished && this.lifecycle.isEstablished) this.probe(PacketSpace.APPLICATION, now);
+      this.resendHandshake(now);
       this.trace?.metrics(this.path, recovery.ptoCount, now);
       const isHandshake = this.lifecycle.state !== ConnectionState.CONFIRMED;
       if (this.path.mtuDiscovery.onPto(isHandshake)) this.onMtu(now);
@@ -526,6 +527,17 @@ export class Connection {
     for (const space of [PacketSpace.HANDSHAKE, PacketSpace.APPLICATION])
       if (this.recovery.awaits(space)) this.probe(space, now);
     this.touch();
+  }
+
+  /**
+   * The peer lacks something of the handshake: what it is not known to have goes out again, of both spaces, for it can often use the one only behind the
+   * other. Not what went out less than a round trip ago, which may be under way. [REC-98]
+   */
+  private resendHandshake(now: Micros): void {
+    const { path, recovery } = this;
+    const sentBefore = now - Math.min(path.rtt.smoothed, UNDER_WAY_MAX);
+    for (const space of [PacketSpace.INITIAL, PacketSpace.HANDSHAKE])
+      if (recovery.awaits(space) && recovery.saidAt(space) <= sentBefore) recovery.probe(space);
   }
 
   /** One probe of the space, without a timeout of its own. */
@@ -659,6 +671,10 @@ export class Connection {
       this.connection.discardSpace(space, now);
     }
 
+    resendHandshake(now: Micros): void {
+      this.connection.resendHandshake(now);
+    }
+
     onHello(): void {
       this.connection.helloCame(this.connection);
     }
@@ -749,3 +765,5 @@ function versionRefused(): JspError {
 const NO_REPAIRS = new RepairCounts();
 /** More deadlines than spaces and kinds of them cannot be due at once. */
 const TIMEOUTS_MAX = 8;
+/** What went out so long ago is not under way any more on most paths, where the round trip is not known yet. [REC-98] */
+const UNDER_WAY_MAX: Micros = 100 * MILLISECOND;

@@ -90,6 +90,8 @@ export interface ReceiverHost extends FateHost {
   /** The peer broke the protocol. */
   fail(code: number, frameType: number, reason: string, now: Micros): void;
   discardSpace(space: HandshakeSpace, now: Micros): void;
+  /** The peer asks for what it lacks of the handshake. */
+  resendHandshake(now: Micros): void;
 }
 
 /** Takes the packets that came for one connection. */
@@ -281,6 +283,8 @@ export class PacketReceiver {
     reader.shared = scratch.shared;
     let ackEliciting = false;
     let isPrompt = false;
+    const incoming = this.spaces[space]?.incoming ?? null;
+    const handshakeBytes = incoming === null ? 0 : incoming.bytesReceived;
     while (nextFrame(reader)) {
       const frameType = reader.type;
       const code = isAllowedIn(frameType, type)
@@ -309,7 +313,8 @@ export class PacketReceiver {
     if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;
     if (keepsSymbol) this.keepSymbol(data, opened, now);
     else if (space === PacketSpace.APPLICATION) this.parts.repairs?.trim(number); // [FEC-26] the peer may protect nothing any more
-    if (space === PacketSpace.APPLICATION) return;
+    if (incoming === null) return;
+    if (ackEliciting && incoming.bytesReceived === handshakeBytes) host.resendHandshake(now); // [REC-98]
     const { handshake, role } = this.parts;
     if (space === PacketSpace.INITIAL && role === 'server') handshake.onHelloBytes();
     else this.advanceHandshake(scratch, now);

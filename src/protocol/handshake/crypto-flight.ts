@@ -90,6 +90,11 @@ export class IncomingFlight {
   private readonly received = new RangeSet();
   private total = 0;
 
+  /** Bytes of the message that came, those that came again aside. */
+  get bytesReceived(): number {
+    return this.received.total;
+  }
+
   /** Bytes of memory that hold what came of the message. */
   get bytesHeld(): number {
     return (this.blocks ?? []).reduce((sum, block) => sum + (block?.length ?? 0), 0);

@@ -267,9 +267,9 @@ export class Recovery {
     return this.spaces[PacketSpace.APPLICATION]?.flight.ackEliciting ?? 0;
   }
 
-  /** When the last ack-eliciting 1-RTT packet was sent. */
-  get saidAt(): Micros {
-    return this.spaces[PacketSpace.APPLICATION]?.flight.lastAckElicitingTime ?? 0;
+  /** When the last ack-eliciting packet of the space was sent. */
+  saidAt(space: PacketSpace): Micros {
+    return this.spaces[space]?.flight.lastAckElicitingTime ?? 0;
   }
 
   /** True when no more packets with data can be recorded. [REC-12] */

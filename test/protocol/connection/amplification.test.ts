@@ -66,7 +66,7 @@ test('a server that may send nothing more sleeps, also when it owes an acknowled
     drain(server, now);
   };
   // All of the Initial space arrived, so that what goes on being sent is of the Handshake space.
-  post(8, 10_000, integers(FrameType.ACK, 0, 0, 0, 0));
+  post(8, 10_000, integers(FrameType.ACK, 1, 0, 0, 1));
   pass(server, 1_000_000);
   validation.onSent(validation.allowance - 20);
   pass(server, 4_000_000);
@@ -76,6 +76,27 @@ test('a server that may send nothing more sleeps, also when it owes an acknowled
   expect(internalsOf(connection).spaces[PacketSpace.INITIAL]?.acks.pending).toBe(1);
   pass(server, 9_000_000);
   expect(server.counters.connectionsOpen).toBe(1);
+});
+
+test('a server says its answer again to who asks, but once in a while, and no more than three times what came [CON-4] [REC-98]', () => {
+  const server = serverEndpoint();
+  const [flight] = firstFlights(1);
+  hand(server, flight, 0);
+  drain(server, 0);
+  const [connection] = connectionsOf(server);
+  const header = new PacketHeader();
+  parsePacketHeader(header, flight[0], 0, flight[0].length, 8);
+  const dcid = flight[0].slice(header.dcidStart, header.dcidStart + header.dcidLength);
+  const scid = flight[0].slice(header.scidStart, header.scidStart + header.scidLength);
+  let again = 0;
+  for (let number = 8; number < 88; number++) {
+    const now = (number - 7) * 5_000;
+    const frames = new Uint8Array(1_000).fill(FrameType.PING);
+    hand(server, [sealLong(initialSealKeys(dcid), PacketType.INITIAL, { dcid, scid }, number, frames)], now);
+    if (drain(server, now).some(({ length }) => length > 1_000)) again++;
+  }
+  expect(again).toBe(4); // in 400 ms
+  expect(connection.counters.ptoCount).toBe(0);
 });
 
 test('nor is it kept awake by an acknowledgement that the rest of what it may send has no room for [CON-4]', () => {

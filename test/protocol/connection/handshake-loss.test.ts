@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { PacketSpace, packetSpaceOf } from '../../../src/protocol/wire/packet-header.ts';
+import type { LoggedDatagram } from './packet-log.ts';
 import { eachSeed, type Filter, Pair, type PairOptions } from './pair.ts';
 
 /** Datagrams that a handshake takes; those behind are as good as any. */
@@ -22,14 +25,41 @@ describe('a handshake of which', () => {
 
   test('the first answer is lost does not take the time until it is sent again for a part of the round trip [REC-1] [REC-5] [REC-42]', () => {
     const pair = new Pair({ link: { delayMs: 50 } });
-    // The second one comes, with a Handshake packet that cannot be opened for a second: nobody hears that the first one is missing.
-    pair.server.filter = (data, index) => (index === 0 ? [] : [{ data }]);
+    // The second one comes, with a Handshake packet that cannot be opened for a second: nobody hears that the first one is missing. When that is sent again,
+    // the Handshake packet behind it is damaged.
+    pair.server.filter = (data, index) => {
+      if (index === 3) data[data.length - 1] ^= 1;
+      return index === 0 ? [] : [{ data }];
+    };
     pair.client.filter = (data, index) => (index === 2 ? [] : [{ data }]);
     pair.connected();
     expect(pair.client.core.counters.ptoCount).toBe(1);
     expect(pair.server.core.path.rtt.hasSample).toBe(true);
     expect(pair.server.core.path.rtt.smoothed).toBeLessThan(110_000);
     expect(pair.server.core.path.rtt.min).toBeGreaterThan(1_000_000);
+  });
+
+  test('the answer is lost has it again as soon as the client asks, not when the server itself would [REC-98]', () => {
+    const pair = new Pair({ link: { delayMs: 50 } });
+    // The first part of the hello is acknowledged, from which the client knows the round trip; the second comes later, and its answer is lost.
+    pair.client.filter = (data, index) => (index === 1 ? [{ data, afterMs: 100 }] : [{ data }]);
+    pair.server.filter = (data, index) => (index === 1 || index === 2 ? [] : [{ data }]);
+    pair.connected().echo();
+    const [asked] = pair.client.sent.slice(2);
+    const answers = pair.server.sent.slice(3, 5);
+    expect(cryptoSpaces(answers)).toEqual([PacketSpace.INITIAL, PacketSpace.HANDSHAKE]);
+    expect(answers.map(({ at }) => at)).toEqual(answers.map(() => asked.at + 50_000));
+    expect(pair.server.core.counters.ptoCount).toBe(0);
+  });
+
+  test("the answer is lost has all of it again at the server's timeout, of both spaces [REC-98]", () => {
+    const pair = new Pair({ link: { delayMs: 50 } });
+    pair.server.filter = (data, index) => (index < 2 ? [] : [{ data }]);
+    pair.client.filter = (data, index) => (index < 2 ? [{ data }] : []);
+    pair.connect().run(1_100);
+    const [first, ...others] = pair.server.sent.slice(2);
+    expect(cryptoSpaces([first, ...others])).toEqual([PacketSpace.INITIAL, PacketSpace.HANDSHAKE]);
+    expect(others.every(({ at }) => at === first.at)).toBe(true);
   });
 
   test('any two datagrams are lost completes', () => {
@@ -129,6 +159,13 @@ describe('over a path that', () => {
     }
   });
 });
+
+/** Spaces of which these datagrams carry handshake messages. */
+function cryptoSpaces(datagrams: readonly LoggedDatagram[]): PacketSpace[] {
+  const packets = datagrams.flatMap((datagram) => datagram.packets);
+  const carriers = packets.filter(({ frames }) => frames.some(({ type }) => type === FrameType.CRYPTO));
+  return [...new Set(carriers.map(({ type }) => packetSpaceOf(type)))].sort();
+}
 
 /** With time for a path that is as bad as that. */
 function slowly(seed: number, link: PairOptions['link'], config: PairOptions['client'] = {}): Pair {

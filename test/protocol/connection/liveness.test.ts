@@ -42,7 +42,7 @@ describe('heartbeats', () => {
     const client = { heartbeatMs: 1_000, heartbeatMisses: 20 };
     const pair = new Pair({ link: { delayMs: 100 }, client, server: NO_HEARTBEAT });
     pair.client.filter = (data) => (pair.client.isConnected ? [] : [{ data }]);
-    pair.connect().run(12_000);
+    pair.connect().run(14_000);
     const asking = pair.client.sent.filter(({ packets }) =>
       packets.some(({ frames }) => has(frames, FrameType.HEARTBEAT)),
     );
