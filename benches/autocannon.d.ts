@@ -7,8 +7,6 @@ declare module 'autocannon' {
     connections: number;
     /** Seconds. */
     duration: number;
-    /** Requests a second of all connections. */
-    overallRate?: number;
     method: 'POST';
     headers: Record<string, string>;
     body: string;

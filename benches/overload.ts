@@ -1,8 +1,9 @@
 /**
- * A gateway that is asked for twice what it can do, by autocannon over many connections: how many callers are answered and how late, how many are told to come back and whether
- * they are told when, what that costs in memory, and whether those who watch it are answered all the same.
+ * A gateway that is asked for twice what it can do. First what it can do; then twice as many requests a second, at random times, from callers who do not wait for each other (an
+ * open loop); then as many callers as there are connections who ask again as soon as they are answered or refused, by autocannon. How many are answered and how late, how many are
+ * told to come back and whether they are told when, what that costs in memory, and whether those who watch it are answered all the same.
  *
- *     npm run bench overload -- [--connections 3000] [--seconds 15] [--json]
+ *     npm run bench overload -- [--connections 3000] [--seconds 10] [--json]
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,20 +15,9 @@ import autocannon from 'autocannon';
 import { Command } from 'commander';
 import { formatTable, quantilesOf } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber } from '../src/cli/arguments.ts';
+import { type Answers, arrivals } from './gateway/arrivals.ts';
 import { jsp } from './gateway/jsp.ts';
 import type { RunningGateway } from './gateway/peer.ts';
-
-interface Answers {
-  /** Ms of those that were answered with 200, in the order of length. */
-  readonly taken: readonly number[];
-  /** With 429 or 503. */
-  readonly refused: number;
-  /** Of these, those that say when to come back. */
-  readonly refusedWithTime: number;
-  readonly others: Readonly<Record<string, number>>;
-  readonly errors: number;
-  readonly seconds: number;
-}
 
 /** What the parent sees meanwhile, a look four times a second. */
 interface Watch {
@@ -36,102 +26,90 @@ interface Watch {
   readonly healthMaxMs: number;
 }
 
+/** What the process of the callers is to do. */
+interface Order {
+  readonly host: string;
+  readonly port: number;
+  readonly connections: number;
+  readonly seconds: number;
+  /** Requests a second; null: each connection asks again when it is answered. */
+  readonly rate: number | null;
+  readonly isCannon: boolean;
+}
+
 async function main(): Promise<void> {
   const { json, connections, seconds } = new Command()
-    .option('--connections <n>', 'that ask at once', wholeNumber(1, 20_000), 3_000)
-    .option('--seconds <s>', 'of each part', positiveNumber, 15)
+    .option('--connections <n>', 'so many requests can be under way', wholeNumber(1, 20_000), 3_000)
+    .option('--seconds <s>', 'of each part', positiveNumber, 10)
     .option('--json', 'one line of JSON')
     .parse()
     .opts<{ json?: boolean; connections: number; seconds: number }>();
   const gateway = await jsp.start();
   try {
-    const url = `http://${gateway.host}:${gateway.port}`;
-    await cannon(url, 20, 3, 0); // until the code is compiled
-    const alone = await cannon(url, 20, seconds, 0);
-    const capacity = alone.taken.length / alone.seconds;
+    const { host, port } = gateway;
+    const callers = (order: Partial<Order>): Promise<Answers> =>
+      called({ host, port, connections: FEW, seconds, rate: null, isCannon: false, ...order });
+    await callers({ seconds: 3 }); // until the code is compiled
+    const alone = await callers({});
+    const rate = (2 * alone.taken.length) / alone.seconds;
     const rssBefore = rssMiB(gateway);
     const watching = new AbortController();
-    const watched = watch(gateway, url, watching.signal);
-    const pressed = await cannon(url, connections, seconds, Math.round(2 * capacity));
+    const watched = watch(gateway, `http://${host}:${port}`, watching.signal);
+    const pressed = await callers({ connections, rate });
+    const crowd = await callers({ connections, isCannon: true });
     watching.abort();
     const seen = await watched;
-    await sleep(2_000);
-    const after = await cannon(url, 20, Math.min(5, seconds), 0);
-    const report = { capacity, rssBefore, ...seen, rssAfter: rssMiB(gateway) };
+    const after = await callers({});
+    const parts = {
+      [`${FEW} callers`]: alone,
+      'twice as much': pressed,
+      [`${connections} callers, autocannon`]: crowd,
+      [`${FEW} callers, afterwards`]: after,
+    };
+    const memory = { rssBefore, ...seen, rssAfter: rssMiB(gateway) };
     if (json) {
-      const short = (each: Answers) => ({
-        ...each,
-        taken: each.taken.length,
-        ...timesOf(each),
-      });
-      console.log(
-        JSON.stringify({ ...report, alone: short(alone), pressed: short(pressed), after: short(after) }),
-      );
+      console.log(JSON.stringify({ ...memory, parts: Object.entries(parts).map(shortly) }));
       return;
     }
-    const row = (name: string, each: Answers): string[] => [
-      name,
-      (each.taken.length / each.seconds).toFixed(0),
-      timesOf(each).p50.toFixed(1),
-      timesOf(each).p99.toFixed(1),
-      (each.refused / each.seconds).toFixed(0),
-      each.refused === 0 ? '' : `${((100 * each.refusedWithTime) / each.refused).toFixed(1)} %`,
-      `${each.errors}`,
-      Object.entries(each.others)
-        .map(([status, count]) => `${count} x ${status}`)
-        .join(' '),
-    ];
-    const rows = [
-      row('20 callers', alone),
-      row(`${connections} callers, twice as much`, pressed),
-      row('20 callers, afterwards', after),
-    ];
-    const head = [
-      '',
-      'taken/s',
-      'p50 ms',
-      'p99 ms',
-      'refused/s',
-      'with Retry-After',
-      'errors',
-      'other answers',
-    ];
-    console.log(formatTable(head, rows));
+    console.log(formatTable(HEAD, Object.entries(parts).map(rowOf)));
     console.log(
-      `memory of the gateway: ${rssBefore.toFixed(0)} MiB before, ${seen.rssMaxMiB.toFixed(0)} at most, ${report.rssAfter.toFixed(0)} afterwards; /healthz was answered within ${seen.healthMaxMs.toFixed(0)} ms`,
+      `memory of the gateway: ${rssBefore.toFixed(0)} MiB before, ${seen.rssMaxMiB.toFixed(0)} at most, ${memory.rssAfter.toFixed(0)} afterwards; /healthz was answered within ${seen.healthMaxMs.toFixed(0)} ms`,
     );
   } finally {
     await gateway.stop();
   }
 }
 
-/** Runs autocannon in a process of its own. @param rate - requests a second; 0: as fast as they are answered */
-async function cannon(url: string, connections: number, seconds: number, rate: number): Promise<Answers> {
-  const child = fork(fileURLToPath(import.meta.url), [
-    CANNON,
-    url,
-    `${connections}`,
-    `${seconds}`,
-    `${rate}`,
-  ]);
+/** Calls from a process of its own. */
+async function called(order: Order): Promise<Answers> {
+  const child = fork(fileURLToPath(import.meta.url), [CALLERS, JSON.stringify(order)]);
   const [answers] = (await once(child, 'message')) as [Answers];
   child.disconnect();
   return answers;
 }
 
-async function shoot(url: string, connections: number, seconds: number, rate: number): Promise<Answers> {
+function call({ isCannon, rate, ...order }: Order): Promise<Answers> {
+  const asked = { ...order, path: PATH, body: BODY };
+  return isCannon ? cannon(asked) : arrivals({ ...asked, rate: rate ?? Number.POSITIVE_INFINITY });
+}
+
+async function cannon({
+  host,
+  port,
+  connections,
+  seconds,
+}: Omit<Order, 'rate' | 'isCannon'>): Promise<Answers> {
   const taken: number[] = [];
+  const refused: number[] = [];
   const others: Record<string, number> = {};
-  let refused = 0;
   let refusedWithTime = 0;
   const run = autocannon({
-    url: `${url}/v1/topics/bench/overload`,
+    url: `http://${host}:${port}${PATH}`,
     connections,
     duration: seconds,
-    ...(rate === 0 ? {} : { overallRate: rate }),
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: '{"n":1,"text":"a reading of a sensor, as devices post it"}',
+    body: BODY,
     timeout: 30,
     setupClient: (client) => {
       client.on('headers', ({ statusCode, headers }: { statusCode: number; headers: string[] }) => {
@@ -142,12 +120,13 @@ async function shoot(url: string, connections: number, seconds: number, rate: nu
   });
   run.on('response', (_client: unknown, status: number, _bytes: number, ms: number) => {
     if (status === 200) taken.push(ms);
-    else if (status === 429 || status === 503) refused++;
+    else if (status === 429 || status === 503) refused.push(ms);
     else others[status] = (others[status] ?? 0) + 1;
   });
   const { errors, duration } = await run;
   taken.sort((a, b) => a - b);
-  return { taken, refused, refusedWithTime, others, errors, seconds: duration };
+  refused.sort((a, b) => a - b);
+  return { taken, refused, refusedWithTime, others, errors, unanswered: 0, seconds: duration };
 }
 
 async function watch(gateway: RunningGateway, url: string, signal: AbortSignal): Promise<Watch> {
@@ -175,16 +154,53 @@ function rssMiB({ pids: [pid] }: RunningGateway): number {
   }
 }
 
+function rowOf([name, each]: [string, Answers]): string[] {
+  const { taken, refused, refusedWithTime, unanswered, errors, others, seconds } = each;
+  const [ms, refusedMs] = [timesOf(taken), timesOf(refused)];
+  return [
+    name,
+    (taken.length / seconds).toFixed(0),
+    ms.p50.toFixed(1),
+    ms.p99.toFixed(1),
+    (refused.length / seconds).toFixed(0),
+    refused.length === 0 ? '' : refusedMs.p50.toFixed(1),
+    refused.length === 0 ? '' : `${((100 * refusedWithTime) / refused.length).toFixed(1)} %`,
+    `${unanswered}`,
+    `${errors}`,
+    Object.entries(others)
+      .map(([status, count]) => `${count} x ${status}`)
+      .join(' '),
+  ];
+}
+
+function shortly([name, each]: [string, Answers]): object {
+  const { taken, refused } = each;
+  return { name, ...each, taken: taken.length, ...timesOf(taken), refused: refused.length };
+}
+
 /** NaN of none. */
-function timesOf({ taken }: Answers): { p50: number; p99: number } {
-  const { p50 = Number.NaN, p99 = Number.NaN } = quantilesOf(taken) ?? {};
+function timesOf(times: readonly number[]): { p50: number; p99: number } {
+  const { p50 = Number.NaN, p99 = Number.NaN } = quantilesOf(times) ?? {};
   return { p50, p99 };
 }
 
-const CANNON = 'cannon';
+const CALLERS = 'callers';
+/** Enough that the gateway never waits for them. */
+const FEW = 100;
+const PATH = '/v1/topics/bench/overload';
+const BODY = '{"n":1,"text":"a reading of a sensor, as devices post it"}';
+const HEAD = [
+  '',
+  'taken/s',
+  'p50 ms',
+  'p99 ms',
+  'refused/s',
+  'p50 ms',
+  'with Retry-After',
+  'unanswered',
+  'errors',
+  'other answers',
+];
 
-if (process.argv[2] === CANNON) {
-  const [, , , url, ...numbers] = process.argv;
-  const [connections, seconds, rate] = numbers.map(Number);
-  process.send?.(await shoot(url, connections, seconds, rate));
-} else await main();
+if (process.argv[2] === CALLERS) process.send?.(await call(JSON.parse(process.argv[3])));
+else await main();

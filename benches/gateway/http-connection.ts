@@ -6,6 +6,8 @@ import { connect, type Socket } from 'node:net';
  * and would be what is measured.
  */
 export class HttpConnection {
+  /** Status line and headers of the last answer. */
+  head = '';
   private readonly socket: Socket;
   private received = '';
   private onAnswer: ((status: number) => void) | null = null;
@@ -47,7 +49,8 @@ export class HttpConnection {
     this.received += text;
     const end = this.received.indexOf('\r\n\r\n');
     if (end === -1) return;
-    const length = Number(/content-length: *(\d+)/i.exec(this.received.slice(0, end))?.[1] ?? 0);
+    this.head = this.received.slice(0, end);
+    const length = Number(/content-length: *(\d+)/i.exec(this.head)?.[1] ?? 0);
     if (this.received.length < end + 4 + length) return;
     const status = Number(this.received.slice(9, 12));
     this.received = this.received.slice(end + 4 + length);

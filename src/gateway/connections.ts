@@ -50,6 +50,11 @@ export class Connections {
     });
   }
 
+  /** It has brought a request that was refused at once: whether the answer is read is looked after as that of others. */
+  know(socket: Socket): void {
+    if (!this.lines.has(socket)) this.open(socket);
+  }
+
   /** Something that it has asked for is not answered. */
   isBusy(socket: Duplex): boolean {
     return (this.lines.get(socket as Socket)?.exchanges.size ?? 0) > 0;

@@ -25,6 +25,7 @@ import {
   readTls,
 } from './options.ts';
 import { preflightHeaders } from './origin.ts';
+import { refuseEarly } from './overload.ts';
 import { answerPlainly, Problem, type ProblemCode, problemOfError } from './problem.ts';
 import { methodsOf, RouteTable } from './router.ts';
 import { ROUTES, UPGRADES } from './routes/index.ts';
@@ -147,9 +148,9 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
 
   metrics(): GatewayMetrics {
     const { counters, guests, sessions, load } = this.state;
-    const { requests, overloaded, published } = counters;
+    const { requests, published } = counters;
     return {
-      ...{ requests, overloaded, published, byStatus: { ...counters.byStatus } },
+      ...{ requests, overloaded: load.refusedInAll, published, byStatus: { ...counters.byStatus } },
       ...{ connections: this.connections.size, guests: guests.size },
       ...{ sessions: sessions.size, inFlight: load.inFlight },
     };
@@ -194,6 +195,10 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private serve(request: IncomingMessage, response: ServerResponse): void {
     const { state } = this;
     state.counters.requests++;
+    if (refuseEarly(state, this.routes, request, response)) {
+      this.connections.know(request.socket);
+      return;
+    }
     const exchange = new Exchange(state, request, response);
     this.connections.begin(exchange);
     try {
@@ -218,7 +223,6 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private fail(exchange: Exchange, error: unknown): void {
     const problem = problemOfError(error);
     if (problem.code === 'INTERNAL_ERROR') this.state.onFault(problem.cause ?? problem);
-    if (problem.code === 'OVERLOADED') this.state.counters.overloaded++;
     exchange.problem(problem);
   }
 
@@ -251,6 +255,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
       if (take === undefined) throw new Problem('NOT_FOUND', 'Nothing here takes a connection over.');
       if (state.isDraining)
         throw new Problem('SHUTTING_DOWN', 'Come back later.', { retryAfterMs: RETRY_AFTER_MS });
+      state.load.admit();
       take(state, request, socket, head);
     } catch (error) {
       const problem = problemOfError(error);

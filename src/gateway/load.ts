@@ -1,34 +1,79 @@
 /**
- * How much there is to do, and when it is too much: requests under way, what of their bodies is in memory, and how late the event loop is. Who comes then is told so at once, which
- * costs little, and those who were let in are answered as fast as ever. [GW-7]
+ * How much there is to do, and when it is too much. What is let in is bounded in number and in bytes, and by how long it would wait: who comes when that is too long is told so at
+ * once, which costs less than to serve him, and those who were let in are answered in time. [GW-7]
+ *
+ * Requests wait in the system until the event loop comes to their sockets, where nobody sees them. A timer does not tell how long: where more than 1,024 sockets are ready, Node's loop
+ * polls on, up to 48 times, before it looks at timers (libuv, `uv__io_poll`), which were seen to be late by 3 s while requests waited for 0.3. So a {@link Probe} is sent with a
+ * request now and then, which stands in the same queue; how late it comes is how long a request waits that has come when it was sent, and one after the other they are the turns of
+ * the queue.
+ *
+ * As in CoDel (RFC 8289) a queue that is long once is no overload: the process was asleep, its memory was collected, or many came together, and it drains. It is one where probes in
+ * a row are late, where none is much less late than the one before, as they are when it drains, and where nothing was idle in between. From then on each turn serves requests for
+ * as long as they may wait, and refuses those behind them, until a probe is in time. So that much of each turn is always for callers who are served: to refuse
+ * everybody while it is late would make it idle and late in turn.
  */
 
 import { MILLISECOND, type Micros } from '../base/time.ts';
-import type { Clock, TimerHandle } from '../udp/clock.ts';
+import type { Clock } from '../udp/clock.ts';
 import type { GivenLimits } from './options.ts';
 import { Problem } from './problem.ts';
+import { type Probe, SocketQueueProbe } from './queue-probe.ts';
+
+/** What there is too much of: time that requests have waited, requests under way, or bytes of their bodies. */
+export type Excess = 'delay' | 'requests' | 'bytes';
 
 export class Load {
   inFlight = 0;
+  /** Requests and connections that were refused, by what there was too much of. */
+  readonly refused: Record<Excess, number> = { delay: 0, requests: 0, bytes: 0 };
   private bytes = 0;
   private readonly limits: GivenLimits;
   private readonly clock: Clock;
-  private timer: TimerHandle | null = null;
-  private expectedAt: Micros = 0;
-  /** How late the last looks were. */
-  private readonly looks = new Float64Array(LOOKS);
-  private next = 0;
-  private delayMs = 0;
+  private readonly probe: Probe;
+  private readonly random: () => number;
+  /** When the probe was sent that is on its way, or the last one. */
+  private sentAt: Micros = 0;
+  private isSent = false;
+  /** When the last one came, and from when on another is to be sent. */
+  private cameAt: Micros = 0;
+  private sendAt: Micros = 0;
+  /** Probes in a row that were late, and how late the last of them was. */
+  private lateProbes = 0;
+  private late: Micros = 0;
 
-  constructor(limits: GivenLimits, clock: Clock) {
+  /** @param random - from 0 to 1 */
+  constructor(
+    limits: GivenLimits,
+    clock: Clock,
+    probe: Probe = new SocketQueueProbe(),
+    random = Math.random,
+  ) {
     this.limits = limits;
     this.clock = clock;
-    if (limits.loopDelayMsMax > 0) this.look();
+    this.probe = probe;
+    this.random = random;
+    probe.onArrival = () => this.judge(clock.now());
   }
 
-  /** How late the event loop was at least in each of the last looks, in ms: one that was held up once has caught up since. */
-  get loopDelayMs(): number {
-    return this.delayMs;
+  /** What there is too much of for a request that has come now; null: it is let in. */
+  excess(): Excess | null {
+    const { inFlightMax, loopDelayMsMax } = this.limits;
+    if (this.inFlight >= inFlightMax) return 'requests';
+    if (loopDelayMsMax === 0) return null;
+    const now = this.clock.now();
+    if (!this.isSent && now >= this.sendAt) this.send(now);
+    const isOverloaded = this.lateProbes >= LATE_PROBES;
+    return isOverloaded && now - this.sentAt > loopDelayMsMax * MILLISECOND ? 'delay' : null;
+  }
+
+  /**
+   * Somebody comes who is not counted as under way, or not yet.
+   *
+   * @throws {Problem} OVERLOADED
+   */
+  admit(): void {
+    const excess = this.excess();
+    if (excess !== null) throw this.refusal(excess);
   }
 
   /**
@@ -37,17 +82,13 @@ export class Load {
    * @throws {Problem} OVERLOADED
    */
   begin(): void {
-    const { inFlightMax, loopDelayMsMax } = this.limits;
-    if (this.inFlight >= inFlightMax) throw tooMuch(`${inFlightMax} requests are under way.`);
-    if (loopDelayMsMax > 0 && this.loopDelayMs > loopDelayMsMax)
-      throw tooMuch('There is more to do than can be done.');
+    this.admit();
     this.inFlight++;
   }
 
   /** @throws {Problem} OVERLOADED */
   take(bytes: number): void {
-    if (this.bytes + bytes > this.limits.inFlightBytesMax)
-      throw tooMuch('The bodies of all requests are too much.');
+    if (this.bytes + bytes > this.limits.inFlightBytesMax) throw this.refusal('bytes');
     this.bytes += bytes;
   }
 
@@ -57,26 +98,61 @@ export class Load {
     this.bytes -= bytes;
   }
 
+  /** One more is refused. @returns when it is worth trying again, in whole seconds: random, so that those who are refused together do not come back together */
+  refuse(excess: Excess): number {
+    this.refused[excess]++;
+    return RETRY_SECONDS_MIN + Math.floor(this.random() * RETRY_SECONDS_RANGE);
+  }
+
+  /** However much there was too much of. */
+  get refusedInAll(): number {
+    const { delay, requests, bytes } = this.refused;
+    return delay + requests + bytes;
+  }
+
   close(): void {
-    if (this.timer !== null) this.clock.clearTimer(this.timer);
-    this.timer = null;
+    this.probe.close();
   }
 
-  /** A timer that comes too late says how long the loop was busy with others. */
-  private look(): void {
-    const { clock } = this;
-    this.expectedAt = clock.now() + LOOK_MS * MILLISECOND;
-    this.timer = clock.setTimer(this.expectedAt, () => {
-      this.looks[this.next++ % LOOKS] = (clock.now() - this.expectedAt) / MILLISECOND;
-      this.delayMs = Math.min(...this.looks);
-      this.look();
-    });
+  private refusal(excess: Excess): Problem {
+    return new Problem('OVERLOADED', EXCESSES[excess], { retryAfterMs: this.refuse(excess) * 1_000 });
+  }
+
+  private send(now: Micros): void {
+    // Nothing came for a while behind one that was late: the queue was empty.
+    if (this.lateProbes > 0 && now - this.cameAt > this.late * IDLE) this.lateProbes = 0;
+    this.isSent = true;
+    this.sentAt = now;
+    this.probe.send();
+  }
+
+  /** A turn of the queue is over. */
+  private judge(now: Micros): void {
+    const late = now - this.sentAt;
+    this.isSent = false;
+    this.cameAt = now;
+    const isLate = late > this.limits.loopDelayMsMax * MILLISECOND;
+    this.sendAt = isLate || late > REST ? now : now + REST;
+    if (!isLate) this.lateProbes = 0;
+    else if (this.lateProbes === 0 || late >= this.late * DRAINS) this.lateProbes++;
+    this.late = late;
   }
 }
 
-function tooMuch(why: string): Problem {
-  return new Problem('OVERLOADED', `${why} Come back later.`, { retryAfterMs: 1_000 });
-}
+/** What a caller is told. */
+export const EXCESSES: Readonly<Record<Excess, string>> = {
+  delay: 'There is more to do than can be done. Come back later.',
+  requests: 'As many requests are under way as are taken. Come back later.',
+  bytes: 'The bodies of all requests are too much. Come back later.',
+};
 
-const LOOK_MS = 20;
-const LOOKS = 4;
+/** Between probes that are not late: much less than a request may wait, and seldom enough to cost nothing. */
+const REST = 20 * MILLISECOND;
+/** The first can be the work of a pause; a second that is as late is none, for what has come in a pause takes as much less time as there is capacity left. */
+const LATE_PROBES = 2;
+/** A probe that is late by less than this of the one before shows a queue that drains: what can do twice as much halves it with each. */
+const DRAINS = 0.75;
+/** Without a request, as a part of how late the last probe was: then there was no queue. */
+const IDLE = 0.1;
+const RETRY_SECONDS_MIN = 1;
+const RETRY_SECONDS_RANGE = 5;

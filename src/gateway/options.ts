@@ -29,7 +29,7 @@ export interface GatewayLimits {
   inFlightMax?: number | undefined;
   /** Bytes of their bodies together. Default 64 MiB. */
   inFlightBytesMax?: number | undefined;
-  /** A request is answered 503 while the event loop is later than this for a while, in ms. Default 200; 0: whatever it is. */
+  /** How long requests may wait for the event loop, in ms: where they wait longer for a while, those that would are answered 503. Default 200: less would spend the time on refusals, each of which costs half of what serving one does, and is not much sooner; 0: however long. */
   loopDelayMsMax?: number | undefined;
   /** Sessions that HTTP requests share, one for each distinct set of credentials. Default 1,024. */
   sessionsMax?: number | undefined;

@@ -38,6 +38,12 @@ export class RouteTable {
     return [...this.whole.values(), ...this.prefixes];
   }
 
+  /** Whether a target, as it came, is for those who watch the gateway. */
+  isWatch(target: string): boolean {
+    const mark = target.indexOf('?');
+    return this.whole.get(mark < 0 ? target : target.slice(0, mark))?.isWatch === true;
+  }
+
   /**
    * What serves this request on its route.
    *

@@ -27,8 +27,6 @@ class GatewayCounters {
   requests = 0;
   /** Their answers, by the first digit of the status. */
   readonly byStatus: Record<string, number> = { '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0 };
-  /** Refused because there was too much to do. */
-  overloaded = 0;
   /** Messages that callers published by HTTP. */
   published = 0;
 
@@ -89,6 +87,7 @@ export class GatewayState {
       webSockets: guests.size - eventStreams.size,
       eventStreams: eventStreams.size,
       inFlight: load.inFlight,
+      refused: { ...load.refused },
     };
   }
 }

@@ -429,6 +429,7 @@ function snapshotOf(at: number, startedAt: number, clients: number): Snapshot {
       webSockets: 12,
       eventStreams: 3,
       inFlight: 1,
+      refused: { delay: 0, requests: 0, bytes: 0 },
     },
     mqtt: null,
     cluster: null,

@@ -234,6 +234,14 @@ const SERIES: readonly Series[] = [
       each: ({ http }) => Object.entries(http?.byStatus ?? {}),
     },
   ),
+  counter(
+    'jsp_http_overloaded_total',
+    'Requests that the gateway has refused because there was too much to do, by what there was too much of.',
+    {
+      label: 'excess',
+      each: ({ http }) => Object.entries(http?.refused ?? {}),
+    },
+  ),
   gauge('jsp_http_in_flight', 'Requests that the gateway is answering.', (r) => r.http?.inFlight ?? null),
   gauge('jsp_websockets', 'Open WebSocket connections.', (r) => r.http?.webSockets ?? null),
   gauge('jsp_event_streams', 'Open streams of server-sent events.', (r) => r.http?.eventStreams ?? null),

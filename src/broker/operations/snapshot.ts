@@ -219,6 +219,8 @@ export interface GatewayFigures {
   eventStreams: number;
   /** Requests being answered now. */
   inFlight: number;
+  /** Requests that were refused because there was too much to do, by what there was too much of: 'delay', 'requests', 'bytes'. */
+  refused: { [excess: string]: number };
 }
 
 /** Answer to `status`: what changes seldom. */
