@@ -7,7 +7,7 @@ import {
   NACK_BACKOFF,
   NACK_NEVER,
 } from '../pubsub/acknowledgement.ts';
-import { ACK_RANGES_MAX, AckFlag } from '../pubsub/command.ts';
+import { ACK_RANGE_BYTES, ACK_RANGES_MAX, AckFlag, HEADER_BYTES } from '../pubsub/command.ts';
 import type { Acknowledger } from './settling.ts';
 
 /** Sends a command to the broker. */
@@ -15,9 +15,15 @@ type Send = (command: Uint8Array) => void;
 
 export class CommandAcknowledger implements Acknowledger {
   private readonly send: Send;
+  private readonly bytesMax: number;
+  private readonly rangesMax: number;
 
-  constructor(send: Send) {
+  /** @param bytesMax - the largest command that the broker takes: what says more is said in several */
+  constructor(send: Send, bytesMax = Number.POSITIVE_INFINITY) {
     this.send = send;
+    this.bytesMax = bytesMax;
+    const fitting = Math.floor((bytesMax - HEADER_BYTES) / ACK_RANGE_BYTES);
+    this.rangesMax = Math.max(1, Math.min(ACK_RANGES_MAX, fitting));
   }
 
   ack(offsets: number[]): void {
@@ -31,12 +37,12 @@ export class CommandAcknowledger implements Acknowledger {
   }
 
   nack(offset: number, delayMs: number | undefined, reason: string): void {
-    this.send(encodeNack(idOf(offset), delayMs ?? NACK_BACKOFF, reason));
+    this.send(encodeNack(idOf(offset), delayMs ?? NACK_BACKOFF, reason, this.bytesMax));
   }
 
   terminate(offset: number, reason: string | undefined): void {
     if (reason === undefined) this.send(encodeAck(idOf(offset), AckFlag.TERMINATE));
-    else this.send(encodeNack(idOf(offset), NACK_NEVER, reason));
+    else this.send(encodeNack(idOf(offset), NACK_NEVER, reason, this.bytesMax));
   }
 
   private sendRanges(offsets: number[], flags: number): void {
@@ -47,7 +53,7 @@ export class CommandAcknowledger implements Acknowledger {
       const last = ranges.at(-1);
       if (last !== undefined && offset === end && idOf(offset) !== 0) last[1]++;
       else if (offset !== end - 1) {
-        if (ranges.length === ACK_RANGES_MAX) {
+        if (ranges.length === this.rangesMax) {
           this.send(encodeAckRanges(ranges, flags));
           ranges = [];
         }

@@ -350,6 +350,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'ERR_JSP_OPTION_INVALID',
   'ERR_JSP_AEAD_UNAVAILABLE',
   'ERR_JSP_LZ4_UNAVAILABLE',
+  'ERR_JSP_MESSAGE_TOO_LARGE', // HELLO: of what else is too large its owner is told [CLT-42]
   'ERR_JSP_SESSION_TAKEN',
 ]);
 /** What is published does not wait longer for subscriptions to be there again. */

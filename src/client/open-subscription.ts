@@ -304,8 +304,10 @@ export class OpenSubscription
   }
 
   private onRefused(streams: SubscriptionStreams, error: Error): void {
-    // What the connection has failed is asked for again on the next. [CLT-30]
-    if (this.streams !== streams || refusalCode(error) === null) return;
+    if (this.streams !== streams) return;
+    // The broker takes smaller commands than this one: it would never be there, and nobody know why. [CLT-42]
+    if ((error as JspError).code === 'ERR_JSP_MESSAGE_TOO_LARGE') return this.finish(error);
+    if (refusalCode(error) === null) return; // what the connection has failed is asked for again on the next [CLT-30]
     if (refusalCode(error) === ReasonCode.BUSY) this.askLater(streams);
     else this.finish(error);
   }
@@ -332,7 +334,7 @@ export class OpenSubscription
     if (settling !== null && start !== null) {
       if (!isExact(start)) return streams.fail();
       recovered = isAgain && start.isRecovered && settling.resumption?.epoch === start.epoch;
-      const broker = new CommandAcknowledger((command) => streams.send(command));
+      const broker = new CommandAcknowledger((command) => streams.send(command), streams.commandBytesMax);
       settling.begin(broker, start, recovered, this.isAlone);
     }
     this.life.onChanged();

@@ -39,6 +39,11 @@ export class SubscriptionStreams implements LaneTaker {
     return this.link.takesLanes;
   }
 
+  /** The largest command that the broker takes. */
+  get commandBytesMax(): number {
+    return this.main.stream.messageBytesMax;
+  }
+
   get isPaused(): boolean {
     return this.paused;
   }

@@ -111,9 +111,15 @@ export function visitAckRanges(command: Uint8Array, visit: (first: number, count
   }
 }
 
-/** delay u32 ms, reason; one that is too long is cut */
-export function encodeNack(id: number, delayMs: number, reason: string): Buffer {
-  const out = encodeBare(Command.NACK, id, 4 + NACK_REASON_BYTES_MAX);
+/** delay u32 ms, reason; one that is too long, also for a command of `bytesMax`, is cut */
+export function encodeNack(
+  id: number,
+  delayMs: number,
+  reason: string,
+  bytesMax = Number.POSITIVE_INFINITY,
+): Buffer {
+  const room = Math.max(0, Math.min(NACK_REASON_BYTES_MAX, bytesMax - HEADER_BYTES - 4));
+  const out = encodeBare(Command.NACK, id, 4 + room);
   out.writeUInt32BE(delayMs, HEADER_BYTES);
   return out.subarray(0, HEADER_BYTES + 4 + out.write(reason, HEADER_BYTES + 4));
 }

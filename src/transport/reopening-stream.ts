@@ -18,13 +18,18 @@ import {
   type StreamOptions,
 } from './options.ts';
 import { protectionOf } from './protection.ts';
-import { endOfStream, mayBeRead, type Stream } from './stream.ts';
+import { endOfStream, mayBeRead, type Stream, tooLarge } from './stream.ts';
 
 interface ReopeningStreamEvents {
   message: [data: Buffer];
   drain: [];
   /** The peer has ended the stream, and all that it sent was told. */
   end: [];
+  /**
+   * A message that `send` took, and that waited, is above what the server takes that there is now (ERR_JSP_MESSAGE_TOO_LARGE): it was not sent, the others go on. Without a listener the
+   * stream ends with that error.
+   */
+  unsent: [error: JspError, data: Buffer];
   error: [error: JspError];
   /** It is over for good: ended, reset, or the handle that it belongs to is closed. */
   close: [];
@@ -81,6 +86,11 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
     this.delivery = delivery;
   }
 
+  /** As `Stream.messageBytesMax`, of the present connection, or the latest; infinite before there is one. A message that waits may find another. */
+  get messageBytesMax(): number {
+    return this.inner?.messageBytesMax ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Bytes accepted by {@link send} and not sent for the first time yet. */
   get queuedBytes(): number {
     return this.heldBytes + (this.isAway ? 0 : (this.inner?.queuedBytes ?? 0));
@@ -90,8 +100,8 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
    * As `Stream.send`. While there is no connection messages wait, those with a lifetime as long as that lasts; one that is best effort and has none is dropped.
    *
    * @returns false when more than `highWaterMark` bytes wait: hold on until `drain`
-   * @throws JspError ERR_JSP_STREAM_CLOSED, ERR_JSP_QUEUE_FULL, ERR_JSP_MESSAGE_TOO_LARGE as `Stream.send`; where one that waited proves too large for the peer, the
-   * stream ends with that
+   * @throws JspError ERR_JSP_STREAM_CLOSED, ERR_JSP_QUEUE_FULL, ERR_JSP_MESSAGE_TOO_LARGE as `Stream.send`; of one that waited and proves too large for the peer the
+   * event `unsent` tells
    */
   send(data: Uint8Array | string, options: SendOptions = {}): boolean {
     const inner = this.direct();
@@ -108,7 +118,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
     return open;
   }
 
-  /** As `Stream.sendTracked`. Of a message whose connection is lost the outcome is `dropped`; it is handed back. */
+  /** As `Stream.sendTracked`. Of a message whose connection is lost the outcome is `dropped`; it is handed back. One that waited may be rejected as too large. */
   async sendTracked(data: Uint8Array | string, options: SendOptions = {}): Promise<Outcome> {
     const inner = this.direct();
     if (inner !== null) return inner.sendTracked(data, options);
@@ -291,9 +301,18 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   private sendOne({ data, options, deadline, resolve }: Held, now: Micros): void {
     const inner = this.inner as Stream;
     if (deadline <= now) return resolve?.('expired');
+    if (data.length > inner.messageBytesMax)
+      return this.refuse(data, resolve, tooLarge(data.length, inner.messageBytesMax));
     const sending = deadline === NEVER ? options : { ...options, lifetimeMs: (deadline - now) / MILLISECOND };
     if (resolve === null) inner.send(data, sending);
     else resolve(inner.sendTracked(data, sending));
+  }
+
+  /** What waited is too large for the server that there is now: nothing else suffers from that. [CON-105] */
+  private refuse(data: Uint8Array, resolve: Held['resolve'], error: JspError): void {
+    if (resolve !== null) return resolve(Promise.reject(error));
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
+    if (!this.tell('unsent', error, bytes)) throw error;
   }
 
   private onDrain(): void {
@@ -310,6 +329,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
 
   private fail(error: JspError): void {
     this.inner?.reset(0);
+    this.takeHeld(this.clock.now());
     this.over(error);
   }
 
@@ -319,6 +339,9 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
     this.inner = stream;
     this.inners.add(stream);
     stream.on('error', () => {}); // told with its end, if it is not that of a connection
+    stream.on('unsent', (error, data) => {
+      if (!this.isOver && !this.tell('unsent', error, data)) this.fail(error);
+    });
     stream.on('drain', () => {
       if (stream === this.inner && this.life === Life.OPEN) this.onDrain();
     });

@@ -39,13 +39,18 @@ import { protectionOf } from './protection.ts';
 /** What the core tells of streams that are open. */
 export type StreamEvent = Extract<
   EndpointEvent,
-  { type: 'readable' | 'writable' | 'outcome' | 'reset' | 'streamClosed' }
+  { type: 'readable' | 'writable' | 'outcome' | 'unsent' | 'reset' | 'streamClosed' }
 >;
 
 interface StreamEvents {
   message: [data: Buffer];
   drain: [];
   end: [];
+  /**
+   * A message that `send` took under the limit that a ticket said is above what the server takes now (ERR_JSP_MESSAGE_TOO_LARGE): it was not sent, the others go on. Without a
+   * listener the stream ends with that error.
+   */
+  unsent: [error: JspError, data: Buffer];
   error: [error: JspError];
   close: [];
 }
@@ -99,7 +104,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private isHushed = false;
   private readonly inflating: InflatingTurn;
   private readonly iterations = new Iterations<Buffer>(() => this.takeNext());
-  private readonly outcomes = new Map<number, (outcome: Outcome) => void>();
+  private readonly outcomes = new Map<number, (outcome: Outcome | Promise<never>) => void>();
   private readonly flushes = new PendingFlushes();
 
   static {
@@ -114,6 +119,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
           return stream?.onWritable();
         case 'outcome':
           return stream?.onOutcome(event.tracking, event.outcome);
+        case 'unsent':
+          return stream?.onUnsent(event.data, event.tracking, event.bytesMax);
         case 'reset':
           return stream?.onReset(event.code);
         case 'streamClosed':
@@ -319,6 +326,16 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const resolve = this.outcomes.get(tracking);
     this.outcomes.delete(tracking);
     resolve?.(OUTCOMES[outcome]);
+  }
+
+  /** A message was taken in before it was known to be too large. [STR-46] */
+  private onUnsent(data: Uint8Array, tracking: number, bytesMax: number): void {
+    const error = tooLarge(data.length, bytesMax);
+    const resolve = this.outcomes.get(tracking);
+    this.outcomes.delete(tracking);
+    if (resolve !== undefined) resolve(Promise.reject(error));
+    else if (!this.tell('unsent', error, Buffer.from(data.buffer, data.byteOffset, data.length)))
+      this.fail(error);
   }
 
   /** The peer gave the stream up, or reads it no more. */
@@ -538,10 +555,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       throw new TypeError('the ArrayBuffer of data is detached: its bytes are gone');
     }
     if (bytes.length > this.core.messageBytesMax) {
-      const error = new JspError(
-        'ERR_JSP_MESSAGE_TOO_LARGE',
-        `a message of ${bytes.length} bytes is above the peer's limit of ${this.core.messageBytesMax}; split it, or raise messageBytesMax there`,
-      );
+      const error = tooLarge(bytes.length, this.core.messageBytesMax);
       if (tracking > 0 || this.core.isOwnFault(bytes.length)) throw error;
       this.fail(error);
       return false;
@@ -589,6 +603,13 @@ interface Flush {
   readonly until: SendMark;
   readonly resolve: () => void;
   readonly reject: (error: JspError) => void;
+}
+
+export function tooLarge(bytes: number, bytesMax: number): JspError {
+  return new JspError(
+    'ERR_JSP_MESSAGE_TOO_LARGE',
+    `a message of ${bytes} bytes is above the peer's limit of ${bytesMax}; split it, or raise messageBytesMax there`,
+  );
 }
 
 /** Where Node has no `ArrayBuffer.detached` yet, only trying tells. */

@@ -5,6 +5,7 @@ import {
   generateIdentity,
   type Identity,
   type Listener,
+  type ListenOptions,
   listen,
   type ReconnectingConnection,
   type Stream,
@@ -49,10 +50,10 @@ export class LastingLab {
   }
 
   /** Starts a server, or starts it anew: its identity is that of its host. */
-  async start(host: string): Promise<Server> {
+  async start(host: string, options: Omit<ListenOptions, 'identity'> = {}): Promise<Server> {
     const { clock, random } = this.lab;
     const socket = this.lab.socket({ host, port: 4_577 });
-    const listener = await listen({ identity: this.identityOf(host), socket, clock, random });
+    const listener = await listen({ ...options, identity: this.identityOf(host), socket, clock, random });
     listener.on('connection', (connection) => {
       this.accepted.push(connection);
       connection.on('stream', (stream) => {

@@ -45,6 +45,48 @@ describe('a connection that comes back [CON-102]', () => {
     await lab.settle(connection.close());
   });
 
+  test('tells of each message that waited and is too large for the server that came back, and sends the others [CON-105]', async () => {
+    const world = new LastingLab();
+    const { lab } = world;
+    await world.start('a');
+    const connection = await world.join(['a']);
+    const stream = connection.openStream({ label: 'readings', reopen: true });
+    const unheard = connection.openStream({ label: 'unheard', reopen: true });
+    await lab.settle(stream.flush());
+    const unsent: string[] = [];
+    stream.on('unsent', (error, data) => {
+      unsent.push(`${error.code} ${data.length}`);
+      stream.send('smaller');
+    });
+    const failed = next<Error>(unheard as never, 'error');
+    world.kill('a');
+    lab.network.cut('client');
+    await lab.run(60_000);
+    expect(connection.state).toBe('offline');
+    const large = Buffer.alloc(1_001);
+    stream.send('one');
+    stream.send(large);
+    stream.send('two');
+    const tracked = [stream.sendTracked(large), stream.sendTracked('three')];
+    const rejected = expect(tracked[0]).rejects.toMatchObject({ code: 'ERR_JSP_MESSAGE_TOO_LARGE' });
+    unheard.send(large);
+    const dropped = unheard.sendTracked('behind it');
+    lab.network.mend('client');
+    await world.start('a', { messageBytesMax: 1_000 });
+    await lab.settle(next(connection as never, 'reconnected'));
+    await lab.settle(rejected);
+    expect(await lab.settle(tracked[1])).toBe('acknowledged');
+    await lab.settle(stream.flush());
+    expect(unsent).toEqual(['ERR_JSP_MESSAGE_TOO_LARGE 1001']);
+    expect(world.texts('readings')).toEqual(['one', 'two', 'three', 'smaller']);
+    expect(stream.messageBytesMax).toBe(1_000);
+    // Where nobody listens the stream is over with that, and whoever waits hears of it.
+    expect(await lab.settle(failed)).toMatchObject({ code: 'ERR_JSP_MESSAGE_TOO_LARGE' });
+    expect(await lab.settle(dropped)).toBe('dropped');
+    expect(connection.metrics()).toMatchObject({ state: 'online', connections: 2 });
+    await lab.settle(connection.close());
+  });
+
   test('waits with full jitter, ever longer while nobody answers, and is back when there is a way again', async () => {
     const world = new LastingLab();
     const { lab } = world;

@@ -248,6 +248,16 @@ export type StreamEvent<Connection> =
       readonly tracking: number;
       readonly outcome: number;
     }
+  /** A message that was taken in under a larger limit of the peer's, is above the present one, and was not sent. [STR-46] */
+  | {
+      readonly type: 'unsent';
+      readonly connection: Connection;
+      readonly stream: ConnectionStream;
+      readonly data: Uint8Array;
+      /** 0 where nobody waits for its outcome. */
+      readonly tracking: number;
+      readonly bytesMax: number;
+    }
   /** The peer ended the stream by a reset, or stopped reading it. */
   | {
       readonly type: 'reset';
@@ -296,6 +306,11 @@ export class StreamEvents<Connection> {
 
   closed(stream: ConnectionStream): void {
     this.sink.push({ type: 'streamClosed', connection: this.connection, stream });
+  }
+
+  unsent(stream: ConnectionStream, data: Uint8Array, tracking: number, bytesMax: number): void {
+    if (tracking > 0) this.tracked?.delete(tracking);
+    this.sink.push({ type: 'unsent', connection: this.connection, stream, data, tracking, bytesMax });
   }
 
   blocked(waiting: number): void {

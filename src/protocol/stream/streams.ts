@@ -224,8 +224,10 @@ export class Streams<Host extends StreamsHost> {
 
   /** What the peer allows; once the handshake is complete, nothing is held back any more. */
   onPeerParameters(parameters: TransportParameters): void {
+    const isLess = this.isEarly && parameters.maxMessageBytes < this.limits.messages.peer;
     if (this.isEarly) this.releaseAll();
     this.limits.messages.peer = parameters.maxMessageBytes;
+    if (isLess) this.takeLonger(parameters.maxMessageBytes);
     this.protection.mayRepair = parameters.repairBytes > 0; // [FEC-40]
     this.compression.onPeerParameter(parameters.inflates);
     this.peerStreamWindow = parameters.initialMaxStreamData;
@@ -407,6 +409,15 @@ export class Streams<Host extends StreamsHost> {
   }
 
   // ---- inside ----
+
+  /** The server takes smaller messages than the ticket said: what is too large for it now was not sent, and ends here, each by itself. [STR-46] */
+  private takeLonger(bytesMax: number): void {
+    for (const stream of this.streams.values()) {
+      for (const { data, tracking } of stream.sender.takeLonger(bytesMax))
+        this.events.unsent(stream, data, tracking, bytesMax);
+      this.events.settled(stream);
+    }
+  }
 
   private releaseAll(): void {
     this.isEarly = false;

@@ -9,7 +9,7 @@ import type { ClientTicket } from '../../../src/protocol/handshake/client-ticket
 import { EarlyData } from '../../../src/protocol/handshake/handshake.ts';
 import type { Resumption } from '../../../src/protocol/handshake/ticket-offer.ts';
 import type { TicketConfig } from '../../../src/protocol/handshake/tickets.ts';
-import { FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
+import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { eachSeed, Pair, type PairOptions, type Side } from './pair.ts';
 
@@ -235,6 +235,59 @@ describe('early data that is refused', () => {
     expect(pair.client.closed).toBeNull();
     expect(pair.server.texts(id)).toEqual(['one', 'two', 'x'.repeat(3_000)]);
   });
+
+  /** A server that takes less in every way than the one that was there before. */
+  const LESS = {
+    messageBytesMax: 1_000,
+    streamsMax: 2,
+    connectionWindowStartBytes: 4_096,
+    streamWindowStartBytes: 2_048,
+    bestEffortBytes: 1_000,
+    receiveDatagramBytesMax: 600,
+  };
+
+  test.each([
+    ['with the ticket taken', SHARED],
+    ['with the ticket refused', null],
+  ])(
+    'is not sent where it is too large now: each such message is told of, and all others arrive, %s [STR-46] [HS-57]',
+    (_, keys) => {
+      const ticket = ticketFrom(keys === null ? {} : { keys });
+      const pair = pairOf({ keys }, { server: LESS });
+      const large = 'x'.repeat(1_001);
+      const early = ['one', large, 'y'.repeat(1_000), large, 'five'];
+      const id = comeBack(pair, ticket, early, ['late', large, 'later']);
+      const best = pair.client.open({ delivery: Delivery.BEST_EFFORT });
+      const tracking = best.track();
+      best.send(Buffer.from(large), Delivery.BEST_EFFORT, Number.POSITIVE_INFINITY, false, tracking);
+      best.send(Buffer.from('best'), Delivery.BEST_EFFORT, Number.POSITIVE_INFINITY, false);
+      const third = pair.client.open();
+      pair.client.send(third, 'waits for a stream');
+      pair.run(3_000);
+      expect(pair.client.closed).toBeNull();
+      expect(pair.server.texts(id)).toEqual(['one', 'y'.repeat(1_000), 'five']);
+      expect(pair.server.texts(id + 2)).toEqual(['late', 'later']);
+      const unsent = pair.client.events.flatMap((event) => (event.type === 'unsent' ? [event] : []));
+      expect(unsent.map(({ stream, tracking: number }) => [stream.id, number])).toEqual([
+        [id, 0],
+        [id, 0],
+        [id + 2, 0],
+        [best.id, tracking],
+      ]);
+      for (const { data, bytesMax } of unsent)
+        expect([`${Buffer.from(data)}`, bytesMax]).toEqual([large, 1_000]);
+      expect(pair.client.events.filter(({ type }) => type === 'outcome')).toEqual([]);
+      // What waited for a stream goes when others have ended.
+      for (const stream of [...pair.client.core.streams.values()])
+        if (stream !== third) pair.client.end(stream);
+      for (const stream of pair.server.streams) pair.server.end(stream);
+      pair.run(3_000);
+      expect(pair.server.texts(best.id)).toEqual(['best']);
+      expect(pair.server.texts(third.id)).toEqual(['waits for a stream']);
+      expect(pair.client.core.streams.limits.messages.peer).toBe(1_000);
+      for (const { data } of pair.client.sent.slice(-5)) expect(data.length).toBeLessThanOrEqual(600);
+    },
+  );
 
   test('is one when the hello is not fresh, or the ticket was used before [HS-52] [HS-53]', () => {
     const pair = resumed();

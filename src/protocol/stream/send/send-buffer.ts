@@ -11,7 +11,7 @@ import { Outcome, type SendContext, type SendQueue } from './send-context.ts';
 
 /**
  * One sequence space of the sending half of a stream: takes messages in and keeps them until they are settled. How they get into packets is
- * the affair of the {@link Packetizer}, its one friend, which reads the records; everything that changes them happens here.
+ * the affair of the {@link Packetizer}, its one friend, which reads the records; everything that changes them happens here, in one file.
  *
  * Frames are told as acknowledged or lost in any order, more than once, and long after their messages were settled in another way.
  */
@@ -186,6 +186,26 @@ export class SendBuffer {
       this.absorbVoids();
     }
     records.dropSettled();
+  }
+
+  /** What was not sent and is longer than `bytesMax` leaves the queue: nobody else hears of it. [STR-46] */
+  takeLonger(bytesMax: number): UnsentMessage[] {
+    const { records } = this;
+    const taken: UnsentMessage[] = [];
+    for (let r = records.flight; r < records.flight + records.queued; r++) {
+      const i = records.index(r);
+      const slab = records.slabs[i];
+      const length = records.lengths[i];
+      if (slab === null || length <= bytesMax) continue;
+      const at = records.offsets[i];
+      taken.push({ data: slab.bytes.slice(at, at + length), tracking: records.trackingIdOf(i) });
+      records.setTrackingId(i, 0);
+      this.discard(i, Outcome.DROPPED);
+    }
+    if (taken.length === 0) return taken;
+    this.absorbVoids();
+    records.dropSettled();
+    return taken;
   }
 
   /** The `count` oldest of what was not sent leave the queue for newer ones. [STR-42] [STR-43] */
@@ -483,6 +503,14 @@ export class SendBuffer {
     this.open = this.context.slabs.takeShared(open === null, need);
     return this.open;
   }
+}
+
+/** A message that was taken in, and that cannot be sent. */
+export interface UnsentMessage {
+  /** A copy. */
+  readonly data: Uint8Array;
+  /** The number that its outcome is told by; 0 for none. */
+  readonly tracking: number;
 }
 
 /** Messages up to this length share slabs; longer ones have memory of their own. */

@@ -17,6 +17,7 @@ import {
 import { FlowCredit, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
 import { Packetizer } from './packetizer.ts';
 import type { SecondCopies } from './second-copies.ts';
+import type { UnsentMessage } from './send-buffer.ts';
 import { type SendContext, SendQueue, type SendQueueOptions } from './send-context.ts';
 import { SendMark } from './send-mark.ts';
 
@@ -198,6 +199,13 @@ export class SendStream {
     this.open = Told.DUE;
     this.end = Told.DUE;
     if (!this.isReset && this.state !== SendState.READY) this.moveTo(SendState.READY);
+  }
+
+  /** The peer takes no messages longer than this: those that wait leave the queue. [STR-46] */
+  takeLonger(bytesMax: number): UnsentMessage[] {
+    const taken = this.reliable.buffer.takeLonger(bytesMax);
+    if (this.bestEffort !== null) taken.push(...this.bestEffort.buffer.takeLonger(bytesMax));
+    return taken;
   }
 
   // ---- the connection's side ----
