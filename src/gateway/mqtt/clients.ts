@@ -19,7 +19,7 @@ export class MqttClients implements WireOwner {
   readonly counters = new MqttCounters();
   private readonly clock: Clock;
   private readonly limits: MqttLimits;
-  private readonly around: Omit<MqttSurroundings, 'open'>;
+  readonly around: MqttSurroundings;
   private readonly backend: LocalBackend;
   private readonly clients = new Set<MqttClient>();
   private readonly slow = new Set<MqttClient>();
@@ -37,9 +37,14 @@ export class MqttClients implements WireOwner {
     this.turn = new OutgoingTurn(clock);
     this.backend = new LocalBackend(broker, onFault);
     this.around = {
-      ...{ clock, limits, counters: this.counters, onFault },
+      clock,
+      limits,
+      counters: this.counters,
+      onFault,
       incoming: new IncomingPublish(),
       outgoing: new OutgoingPublish(),
+      open: async (address, request, listener) =>
+        await Session.open(await this.backend.connect(factsOf(address)), request, listener, clock),
       logsOf: (filter) => broker.logsOf(filter),
       notes: {
         of: (session) => broker.sessionNote(session),
@@ -82,15 +87,6 @@ export class MqttClients implements WireOwner {
   }
 
   // ---- for its clients ----
-
-  aroundFor(address: string): MqttSurroundings {
-    const { backend, clock } = this;
-    return {
-      ...this.around,
-      open: async (request, listener) =>
-        await Session.open(await backend.connect(factsOf(address)), request, listener, clock),
-    };
-  }
 
   holds(change: number, { connection, heldBytes }: MqttClient): boolean {
     this.partialBytes += change;

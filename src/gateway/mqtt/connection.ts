@@ -55,6 +55,8 @@ import { type MqttDelivery, type MqttSubscription, RetainHandling, Subscriptions
 
 /** The client's socket. */
 export interface MqttWire {
+  /** From where it came. */
+  readonly address: string;
   /** Takes whole packets. */
   send(packet: Buffer): void;
   /** Bytes that were sent and that the system has not taken. */
@@ -71,8 +73,8 @@ export interface MqttSurroundings {
   readonly counters: MqttCounters;
   readonly incoming: IncomingPublish;
   readonly outgoing: OutgoingPublish;
-  /** A new connection to the broker that says HELLO. */
-  open(request: SessionRequest, listener: SessionListener): Promise<Session>;
+  /** A new connection to the broker that says HELLO, for somebody at this address. */
+  open(address: string, request: SessionRequest, listener: SessionListener): Promise<Session>;
   /** Names of the logs that have what a filter matches. */
   logsOf(filter: string): readonly string[];
   /** What is remembered of a session. */
@@ -254,7 +256,7 @@ export class MqttConnection {
       onClosed: (error) => this.onClosed(error as JspError | null),
     };
     this.around
-      .open({ name, cleanStart, expiryMs, proof }, listener)
+      .open(this.wire.address, { name, cleanStart, expiryMs, proof }, listener)
       .then((session) => this.welcome(session, request))
       .catch((error: unknown) => this.refuse(error));
   }

@@ -203,7 +203,9 @@ export class Subscriptions {
     if (group === undefined) {
       const told = (retainAsPublished ? AsPublished.RETAIN : 0) | (qos === 1 ? AsPublished.QOS : 0);
       group = new Group(this.session, this.owner, key, {
-        ...{ qos, noLocal, log },
+        qos,
+        noLocal,
+        log,
         options: this.optionsOf(log, told, isShared(filter) ? null : kind),
       });
       group.setPaused(this.isPaused(group));
@@ -214,16 +216,17 @@ export class Subscriptions {
 
   /** @param kind - of a subscription that is to outlive the connection, where the session does: by that it is known; null: it is shared, and known by that */
   private optionsOf(log: string | null, told: number, kind: string | null): SubscribeOptionValues {
-    const all: SubscribeOptionValues = told === 0 ? {} : { asPublished: told };
-    if (log === null) return all;
+    const asPublished = told === 0 ? undefined : told;
+    if (log === null) return { asPublished };
     const { receiveMaximum: unackedMax, expiryMs, isKept } = this.terms;
-    const reading = { ...all, log, unackedMax, ackWaitMs: ACK_WAIT_MS };
-    if (!isKept) return reading;
+    const ackWaitMs = ACK_WAIT_MS;
+    if (!isKept) return { asPublished, log, unackedMax, ackWaitMs };
     // A group waits for its members as long as they may be away.
-    if (kind === null) return { ...reading, expiryMs: Math.max(GROUP_EXPIRY_MS, expiryMs) };
+    if (kind === null)
+      return { asPublished, log, unackedMax, ackWaitMs, expiryMs: Math.max(GROUP_EXPIRY_MS, expiryMs) };
     const { name, welcome } = this.session;
     const durable = `mqtt/${name.length > NAME_CHARACTERS_MAX ? shortened(name) : name}/${welcome.epoch}/${kind}`;
-    return { ...reading, name: durable, expiryMs, ofSession: true };
+    return { asPublished, log, unackedMax, ackWaitMs, expiryMs, name: durable, ofSession: true };
   }
 }
 
@@ -294,9 +297,9 @@ class Group implements SettledSource {
 
   subscribe(held: Held, wantsValues: boolean, done: (reason: number) => void): void {
     const { filter } = held.subscription;
-    const { qos, noLocal, log } = this.terms;
-    const retained = wantsValues ? RetainedHandling.AGAIN : RetainedHandling.NONE;
-    const options = encodeSubscribeOptions({ ...this.terms.options, retained });
+    const { qos, noLocal, log, options: values } = this.terms;
+    values.retained = wantsValues ? RetainedHandling.AGAIN : RetainedHandling.NONE;
+    const options = encodeSubscribeOptions(values);
     const flags =
       Overflow.DROP_OLDEST |
       SubscribeFlag.COMPRESSED |

@@ -9,8 +9,7 @@ import { MqttConnection, type MqttSurroundings, type MqttWire } from './connecti
 /** Who looks after them. */
 export interface WireOwner {
   readonly turn: OutgoingTurn;
-  /** Of a connection from this address. */
-  aroundFor(address: string): MqttSurroundings;
+  readonly around: MqttSurroundings;
   /** More, or less, of a client's packets waits for the rest. True: all of them together are too much, and this one is among those who are to blame. */
   holds(change: number, client: MqttClient): boolean;
   setSlow(client: MqttClient, isSlow: boolean): void;
@@ -22,6 +21,7 @@ export interface WireOwner {
 export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener {
   readonly connection: MqttConnection;
   readonly outgoing: Outgoing;
+  readonly address: string;
   protected readonly owner: WireOwner;
   private held = 0;
   /** Bytes that have come and are not handed on yet, but for less than what comes at once. */
@@ -31,8 +31,9 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
 
   constructor(owner: WireOwner, address: string) {
     this.owner = owner;
+    this.address = address;
     this.outgoing = new Outgoing(owner.turn, this, this);
-    this.connection = new MqttConnection(this, owner.aroundFor(address));
+    this.connection = new MqttConnection(this, owner.around);
   }
 
   abstract readonly writableLength: number;
