@@ -1,4 +1,5 @@
 import type { ConnectionConfig } from '../../src/protocol/connection/config.ts';
+import type { Connection } from '../../src/protocol/connection/connection.ts';
 import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
 import type { EndpointEvent, ServerConfig } from '../../src/protocol/endpoint/index.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
@@ -21,6 +22,8 @@ export class EchoWorld {
   client: SecondClient | null = null;
   /** Why the server's connection was over. */
   serverClosed: CloseReason | null = null;
+  /** Is asked whether a client is let in. */
+  onAdmission: (connection: Connection) => void = () => {};
   private readonly port;
   private timer = false;
 
@@ -58,6 +61,7 @@ export class EchoWorld {
 
   private echo(event: EndpointEvent, now: number): void {
     if (event.type === 'closed') this.serverClosed = event.reason;
+    if (event.type === 'admission') this.onAdmission(event.connection);
     if (event.type === 'readable') sendBack(event.stream, now);
   }
 }

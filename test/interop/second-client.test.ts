@@ -11,6 +11,7 @@ import { INTEROP_IDENTITY } from '../sim/interop/interop-world.ts';
 import { EchoWorld, type EchoWorldOptions } from './echo-world.ts';
 import { SecondClient, type SecondClientOptions, type SecondResumption } from './second-client.ts';
 import { counted, Fields, messageFrame, numbersFrame, streamOpenFrame, u8, u32 } from './second-codec.ts';
+import { SecondIdentity } from './second-crypto.ts';
 
 const PIN = Buffer.from(INTEROP_IDENTITY.fingerprint);
 
@@ -203,6 +204,77 @@ describe('A client that was written from the specification alone', () => {
     echo.client = client;
     echo.until(() => client.closed !== null, 'the end');
     expect(client.closed).toMatchObject({ scope: 0, code: CloseCode.CRYPTO_ERROR });
+  });
+
+  test.each([
+    ['an identity', {}],
+    ['a hybrid identity', { isHybrid: true }],
+  ])(
+    'proves %s to a server that asks, and shows none to one that does not [HS-26] [HS-27] [HS-42]',
+    (_, how) => {
+      const identity = new SecondIdentity(how);
+      const fingerprints = [true, false].map((asksForIdentity) => {
+        const access = { asksForIdentity, isDecided: false };
+        const pair = connected({ identity }, { accept: { access } });
+        expect(pair.client.isAskedWho).toBe(asksForIdentity);
+        exchange(pair, [contentOf(3_000, 1)]);
+        const [{ handshake }] = connectionsOf(pair.echo.server.endpoint);
+        return handshake.peerFingerprint === null ? null : Buffer.from(handshake.peerFingerprint);
+      });
+      expect(fingerprints).toEqual([identity.fingerprint, null]);
+      const nobody = connected({}, { accept: { access: { asksForIdentity: true, isDecided: false } } });
+      exchange(nobody, [contentOf(10, 1)]);
+    },
+  );
+
+  test.each<[string, Buffer, Buffer | null]>([
+    ['nothing, which is answered with nothing', Buffer.alloc(0), null],
+    ['a token, which is answered', Buffer.from('let me in'), Buffer.from('welcome')],
+    [
+      'all that it may, which is answered with as much as there may be',
+      contentOf(8_192, 1),
+      contentOf(1_024, 2),
+    ],
+  ])(
+    'says %s, and is let in; nothing of it is seen before [HS-43] [HS-44] [FRM-18]',
+    (_, payload, answer) => {
+      const identity = new SecondIdentity();
+      const accept = { access: { asksForIdentity: true, isDecided: true } };
+      const { echo, client } = begin({ identity, payload }, { accept, link: { delayMs: 10, loss: 0.1 } });
+      const asked: { payload: string; who: string }[] = [];
+      echo.onAdmission = (connection) => {
+        const { peerFingerprint, peerPayload } = connection.handshake;
+        const [who, said] = [peerFingerprint, peerPayload].map((bytes) =>
+          Buffer.from(bytes ?? []).toString('hex'),
+        );
+        asked.push({ payload: said, who });
+        echo.interop.world.clock.schedule(echo.interop.now + 500_000, () => {
+          expect(client.admitted).toBeUndefined();
+          echo.server.endpoint.admit(connection, answer, echo.interop.now);
+          echo.server.node.wake();
+        });
+      };
+      echo.until(() => client.admitted !== undefined, 'the decision');
+      expect(client.admitted).toEqual(answer);
+      expect(asked).toEqual([
+        { payload: payload.toString('hex'), who: identity.fingerprint.toString('hex') },
+      ]);
+      exchange({ echo, client }, [contentOf(2_000, 3)]);
+    },
+  );
+
+  test('begins again without its ticket when the server wants that, and says what was early once [HS-50] [HS-58]', () => {
+    for (const retry of ['never', 'always'] as const) {
+      const { echo, resumption } = returning(
+        { isEarly: true, kem: 2 },
+        { retry: { mode: retry, epochMs: 0 } },
+      );
+      const unread = { ...resumption.ticket, ticket: Buffer.alloc(120, 7) };
+      const client = new SecondClient({ pin: PIN, resumption: { ...resumption, ticket: unread } });
+      echo.client = client;
+      sendEarly({ echo, client });
+      expect([client.hasBegunAgain, client.isResumed, client.isEarlyTaken]).toEqual([true, false, false]);
+    }
   });
 
   test('works with the smallest packets [PKT-20]', () => {

@@ -40,6 +40,7 @@ import {
   type Packet,
   parametersOf,
   random,
+  type SecondIdentity,
   type Secrets,
   type Suite,
   sealPacket,
@@ -61,6 +62,10 @@ export interface SecondClientOptions {
   readonly suites?: readonly Suite[];
   /** What it was given on an earlier connection, and shows. */
   readonly resumption?: SecondResumption;
+  /** What it proves to a server that asks who it is. [HS-27] */
+  readonly identity?: SecondIdentity;
+  /** What it says to the application of a server that decides about its clients. [HS-43] */
+  readonly payload?: Buffer;
   /** Changes a handshake message before it is sent. */
   readonly tamper?: (message: Buffer) => Buffer;
 }
@@ -224,6 +229,13 @@ export class SecondClient {
   /** The handshake is complete: the server is the one whose fingerprint is pinned. */
   isComplete = false;
   isConfirmed = false;
+  /** What the server's application said when it let the client in: null nothing; undefined: it has not decided, or does not. [HS-44] */
+  admitted: Buffer | null | undefined = undefined;
+  /** The server asked for an identity, and its application decides. */
+  isAskedWho = false;
+  isDecided = false;
+  /** It had to begin again, without its ticket. [HS-58] */
+  hasBegunAgain = false;
   /** Why it is over: the server's CONNECTION_CLOSE. */
   closed: { readonly scope: number; readonly code: number; readonly reason: string } | null = null;
   /** What it told the server to close with, for a fault of the server. */
@@ -251,7 +263,7 @@ export class SecondClient {
   private readonly mtu: number;
   private readonly windowBytes: number;
   private readonly sourceId = random(8);
-  private readonly firstId = random(8);
+  private firstId = random(8);
   /** Where packets go: the id that was made up, then the server's. */
   private destinationId: Buffer;
   private isServerIdKnown = false;
@@ -259,11 +271,15 @@ export class SecondClient {
   private retryId = NOTHING;
   private token = NOTHING;
   private readonly spaces = [new Space(), new Space(), new Space()];
-  private readonly kem: KemKeys;
-  private readonly resumption: SecondResumption | null;
+  private kem: KemKeys;
+  private resumption: SecondResumption | null;
+  private readonly identity: SecondIdentity | null;
+  private readonly payload: Buffer;
+  /** Of ADMITTED: what came of it. */
+  private admission: Assembly | null = null;
   private resumptionSecret: Buffer | null = null;
   private initial: Buffer;
-  private readonly hello: Buffer;
+  private hello: Buffer;
   private transcript: Buffer = NOTHING;
   private secrets: Secrets | null = null;
   private exporter: Buffer | null = null;
@@ -285,8 +301,12 @@ export class SecondClient {
     windowBytes = 65_536,
     suites = [1],
     resumption,
+    identity,
+    payload = NOTHING,
     tamper,
   }: SecondClientOptions) {
+    this.identity = identity ?? null;
+    this.payload = payload;
     this.resumption = resumption ?? null;
     this.kem = new KemKeys(resumption?.kem ?? 1);
     this.pin = pin;
@@ -510,7 +530,11 @@ export class SecondClient {
       case 0x19:
         this.pathResponses.push(frame.data as Buffer);
         return;
+      case 0x1e:
+        return this.onAdmitted(frame);
       case 0x1c:
+        if (space === INITIAL && frame.scope === 0 && frame.code === TICKET_REFUSED && this.kem.kem === 2)
+          return this.beginAgain();
         this.closed = {
           scope: frame.scope as number,
           code: frame.code as number,
@@ -533,6 +557,42 @@ export class SecondClient {
   }
 
   // ---- the handshake ----
+
+  /** [HS-58] Everything anew but its source id and its packet numbers; what was early counts as never sent. */
+  private beginAgain(): void {
+    this.hasBegunAgain = true;
+    this.resumption = null;
+    this.kem = new KemKeys(1);
+    this.firstId = random(8);
+    this.destinationId = this.firstId;
+    this.isServerIdKnown = false;
+    this.retryId = NOTHING;
+    this.token = NOTHING;
+    this.initial = initialSecret(this.firstId, this.pin);
+    const initial = new Space();
+    initial.nextNumber = this.spaces[INITIAL].nextNumber;
+    initial.sealing = Keys.of(label(this.initial, 'client in', NOTHING, 32));
+    this.spaces[INITIAL] = initial;
+    this.spaces[APPLICATION].sealing = null;
+    for (let i = this.queue.length - 1; i >= 0; i--)
+      if (this.queue[i].space === INITIAL) this.queue.splice(i, 1);
+    this.hello = this.encodeHello();
+    this.queueString(INITIAL, this.hello);
+  }
+
+  /** [FRM-18] [HS-44] */
+  private onAdmitted(frame: Frame): void {
+    const { offset, total, data } = frame as unknown as { offset: number; total: number; data: Buffer };
+    if (!this.isDecided) throw new Malformed('ADMITTED of a server that does not decide');
+    this.admission ??= new Assembly(total);
+    if (this.admission.bytes.length !== total) throw new Malformed('ADMITTED with another total');
+    if (!this.admission.add(offset, data) || this.admitted !== undefined) return;
+    const { bytes } = this.admission;
+    if (bytes[0] > 1 || (bytes[0] === 0 && bytes.length > 1))
+      throw new Malformed('ADMITTED that says neither');
+    this.admitted = bytes[0] === 0 ? null : bytes.subarray(1);
+    this.sendAdmitted();
+  }
 
   private onCrypto(space: number, frame: Frame): void {
     const state = this.spaces[space];
@@ -677,11 +737,25 @@ export class SecondClient {
     this.spaces[APPLICATION].sealing = this.generations.sealing;
     this.spaces[APPLICATION].opening = this.generations.opening;
     this.exporter = label(secrets.master, 'exp master', hash, 32);
-    const value = finishedOf(secrets.clientHandshake, hash);
-    const ownFinished = Buffer.concat([u8(0x06), vector(value)]);
-    this.resumptionSecret = label(secrets.master, 'res master', sha256(transcript, ownFinished), 32);
-    this.queueString(HANDSHAKE, ownFinished);
+    const own = this.ownFlight(transcript, secrets);
+    this.resumptionSecret = label(secrets.master, 'res master', sha256(transcript, own), 32);
+    this.queueString(HANDSHAKE, own);
     this.isComplete = true;
+  }
+
+  /** [HS-1] [IDENTITY, SIGNATURE,] [PAYLOAD,] FINISHED. @param transcript - up to the server's FINISHED */
+  private ownFlight(transcript: Buffer, { clientHandshake }: Secrets): Buffer {
+    let flight = NOTHING;
+    const add = (type: number, body: Buffer): void => {
+      flight = Buffer.concat([flight, u8(type), vector(body)]);
+    };
+    if (this.isAskedWho && this.identity !== null) {
+      add(0x04, this.identity.key);
+      add(0x05, this.identity.sign(sha256(transcript, flight))); // [HS-27]
+    }
+    if (this.isDecided && this.payload.length > 0) add(0x07, this.payload); // [HS-43]
+    add(0x06, finishedOf(clientHandshake, sha256(transcript, flight))); // [HS-24]
+    return flight;
   }
 
   private takeParameters(message: Fields): void {
@@ -693,7 +767,10 @@ export class SecondClient {
       parameters.set(id, list.take(list.varint()));
     }
     this.parameters = parameters;
-    this.isEarlyTaken = extensionsIn(message).has(0x0003);
+    const extensions = extensionsIn(message);
+    this.isEarlyTaken = extensions.has(0x0003);
+    this.isAskedWho = extensions.has(0x0004);
+    this.isDecided = extensions.has(0x0005);
     if (this.isEarlyTaken && !(this.isResumed && this.resumption?.isEarly))
       throw new Malformed('what was not offered');
     // [HS-58] What was refused counts as never sent.
@@ -735,6 +812,7 @@ export class SecondClient {
 
   /** Messages go as soon as their whole charge is within both limits [STR-10], of which the last eighth is for others. [STR-34] */
   private sendAdmitted(): void {
+    if (this.isDecided && this.admitted === undefined) return; // [HS-44] nothing of it is looked at before
     const reserve = Math.min(65_536, Math.floor(this.parameter(0x03) / 8));
     for (let next = this.unsent[0]; next !== undefined; next = this.unsent[0]) {
       const { stream, message } = next;
@@ -942,6 +1020,8 @@ function wholesIn(string: Buffer): Buffer[] {
   return wholes;
 }
 
+/** Code of a CONNECTION_CLOSE. [HS-58] */
+const TICKET_REFUSED = 0x18;
 /** Microseconds after which what is not acknowledged goes out again. */
 export const RESEND_AFTER = 400_000;
 /** Left in Initials for a token, with which they go again. [PKT-21] */

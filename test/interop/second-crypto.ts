@@ -7,16 +7,18 @@ import {
   createDecipheriv,
   createHash,
   createHmac,
+  createPrivateKey,
   createPublicKey,
   diffieHellman,
   generateKeyPairSync,
   type KeyObject,
   randomBytes,
+  sign,
   verify,
 } from 'node:crypto';
 import { ml_dsa65 } from '@noble/post-quantum/ml-dsa.js';
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
-import { counted, Fields, Malformed, u8, u16, u32, varint } from './second-codec.ts';
+import { counted, Fields, Malformed, u8, u16, u32, varint, vector } from './second-codec.ts';
 
 export const VERSION = 0x4a535031;
 const INITIAL_SALT = Buffer.from('1e4736bb8041defc19b57e95ae9468047b2dd0f3', 'hex');
@@ -206,18 +208,56 @@ function rawKey(crv: 'X25519' | 'Ed25519', bytes: Buffer): KeyObject {
   return createPublicKey({ key: { kty: 'OKP', crv, x: bytes.toString('base64url') }, format: 'jwk' });
 }
 
+/** What is signed. [HS-11] */
+function signedText(role: 'server' | 'client', transcriptHash: Buffer): Buffer {
+  const text = Buffer.from(`JetStreamProto 1 ${role} identity`);
+  return Buffer.concat([Buffer.alloc(64, 0x20), text, u8(0), transcriptHash]);
+}
+
+/** The identity of a client, of one algorithm or of both. [HS-9] [HS-26] [HS-27] */
+export class SecondIdentity {
+  /** The body of IDENTITY. */
+  readonly key: Buffer;
+  private readonly classical: KeyObject;
+  private readonly lattice: Uint8Array | null;
+
+  constructor({ isHybrid = false } = {}) {
+    const seed = randomBytes(32);
+    const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seed]); // RFC 8410 section 7
+    this.classical = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
+    const raw = createPublicKey(this.classical).export({ format: 'jwk' }).x as string;
+    const pair = isHybrid ? ml_dsa65.keygen(new Uint8Array(randomBytes(32))) : null;
+    this.lattice = pair?.secretKey ?? null;
+    this.key = Buffer.concat([
+      entry(1, Buffer.from(raw, 'base64url')),
+      ...(pair === null ? [] : [entry(2, pair.publicKey)]),
+    ]);
+  }
+
+  get fingerprint(): Buffer {
+    return sha256(this.key);
+  }
+
+  /** The body of SIGNATURE. @param transcriptHash - up to and including IDENTITY */
+  sign(transcriptHash: Buffer): Buffer {
+    const text = signedText('client', transcriptHash);
+    const entries = [entry(1, sign(null, text, this.classical))];
+    if (this.lattice !== null) entries.push(entry(2, ml_dsa65.sign(new Uint8Array(text), this.lattice)));
+    return Buffer.concat(entries);
+  }
+}
+
+function entry(algorithm: number, value: Uint8Array): Buffer {
+  return Buffer.concat([u8(algorithm), vector(value)]);
+}
+
 /** Whether a signature over the transcript is the server's, by every key of its identity. [HS-11] [HS-12] [HS-26] */
 export function verifiesServer(identity: Buffer, signature: Buffer, transcriptHash: Buffer): boolean {
   const [keys, signatures] = [entriesOf(identity), entriesOf(signature)];
   const algorithms = [...keys.keys()].join();
   if ((algorithms !== '1' && algorithms !== '1,2') || [...signatures.keys()].join() !== algorithms)
     return false;
-  const text = Buffer.concat([
-    Buffer.alloc(64, 0x20),
-    Buffer.from('JetStreamProto 1 server identity'),
-    u8(0),
-    transcriptHash,
-  ]);
+  const text = signedText('server', transcriptHash);
   const classical = verify(
     null,
     text,

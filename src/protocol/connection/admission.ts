@@ -32,6 +32,8 @@ export function admittedAnswer(answer: Uint8Array | null): OutgoingFlight {
 export class IncomingAnswer {
   /** What the server's application said; null: nothing, or not yet. */
   payload: Uint8Array | null = null;
+  /** What came says neither that there is an answer nor that there is none. */
+  isBroken = false;
   private readonly parts = new IncomingFlight();
 
   /** Takes a part. Returns 0 or a close code. */
@@ -42,7 +44,9 @@ export class IncomingAnswer {
   /** True once, when all of it is there. */
   take(): boolean {
     const whole = this.parts.take();
-    if (whole !== null && whole[0] !== 0) this.payload = whole.subarray(1);
-    return whole !== null;
+    if (whole === null) return false;
+    this.isBroken = whole[0] > 1 || (whole[0] === 0 && whole.length > 1);
+    if (whole[0] === 1) this.payload = whole.subarray(1);
+    return true;
   }
 }
