@@ -37,7 +37,8 @@ export class Network {
   private readonly clock: VirtualClock;
   private readonly random: Prng;
   private readonly linkDefaults: LinkOptions;
-  private readonly links = new Map<string, Link>();
+  /** By the host that they lead from, then by that which they lead to. */
+  private readonly links = new Map<string, Map<string, Link>>();
   private readonly cuts = new Set<string>();
   private readonly ports = new Map<string, LabPort>();
   private nextPort = FIRST_PORT;
@@ -59,11 +60,15 @@ export class Network {
 
   /** The link from one host to another, made with the default options when it is first asked for. */
   link(from: string, to: string): Link {
-    const key = `${from} ${to}`;
-    let link = this.links.get(key);
+    let leading = this.links.get(from);
+    if (leading === undefined) {
+      leading = new Map();
+      this.links.set(from, leading);
+    }
+    let link = leading.get(to);
     if (link === undefined) {
       link = new Link(this.random.fork(), this.linkDefaults);
-      this.links.set(key, link);
+      leading.set(to, link);
     }
     return link;
   }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { type Channel, type Client, Role } from '../../src/broker/core/delivery/client.ts';
@@ -150,7 +151,7 @@ class Chaos {
 
   /** No fault came up, and all sums are those of their parts. */
   private check(): void {
-    expect(this.faults).toEqual([]);
+    assert.deepEqual(this.faults, []);
     const { clients, budget } = (this.core as unknown as { state: Held }).state;
     let total = 0;
     for (const client of clients.keys()) {
@@ -162,15 +163,15 @@ class Chaos {
         bytes += queue.bytes;
         transport += (channel.delivery as unknown as InTransport).transportBytes;
         if (channel.role === Role.LANE) lanes++;
-        expect(queue.messageCount).toBeGreaterThanOrEqual(0);
+        assert.ok(queue.messageCount >= 0);
       }
-      expect(client.queued.bytes).toBe(bytes);
-      expect(client.transportBytes).toBe(transport);
-      expect(client.laneCount).toBe(lanes);
-      expect(client.lanesOpening).toBe(0);
+      assert.equal(client.queued.bytes, bytes);
+      assert.equal(client.transportBytes, transport);
+      assert.equal(client.laneCount, lanes);
+      assert.equal(client.lanesOpening, 0);
       total += bytes;
     }
-    expect(budget.usedBytes).toBe(total);
+    assert.equal(budget.usedBytes, total);
   }
 
   /** Everybody reads and answers everything: nothing is left waiting, nobody stopped. */

@@ -19,6 +19,7 @@ class Sender {
   /** What happens to a datagram that is about to leave: 0 it goes, NEVER it is lost, else it is late by so many ms. */
   fate: (isRepair: boolean, index: number) => number = () => 0;
   sent = 0;
+  private readonly known: number[] = [];
 
   constructor(settings: Partial<StreamSettings>, options: PairOptions = {}) {
     this.pair = new Pair({ link: { delayMs: 25 }, ...options }).connected();
@@ -42,10 +43,11 @@ class Sender {
   }
 
   /** Messages that came, each by which one it is. */
-  get came(): number[] {
-    return (this.pair.server.messages.get(this.stream.id) ?? []).map((message) =>
-      Buffer.from(message).equals(Buffer.from('first')) ? 0 : this.numberOf(message),
-    );
+  get came(): readonly number[] {
+    const messages = this.pair.server.messages.get(this.stream.id) ?? [];
+    // Each is found out once, however often this is asked.
+    for (let i = this.known.length; i < messages.length; i++) this.known.push(this.numberOf(messages[i]));
+    return this.known.slice();
   }
 
   get ours() {
@@ -61,6 +63,7 @@ class Sender {
   }
 
   private numberOf(message: Uint8Array): number {
+    if (Buffer.from(message).equals(Buffer.from('first'))) return 0;
     for (let i = 1; i < this.sent; i++) {
       if (Buffer.from(bytesOf(message.length, i)).equals(Buffer.from(message))) return i;
     }
