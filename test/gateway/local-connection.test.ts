@@ -80,11 +80,35 @@ describe('a connection within the process', () => {
     peer.on('message', (message: Buffer) => got.push(message));
     const sent = [Buffer.from('a'), Buffer.from('b')];
     for (const message of sent) expect(stream.send(message)).toBe(true);
-    expect(got).toEqual([]);
     await Promise.resolve();
+    expect(got).toEqual([]);
+    await settled();
     expect(got[0]).toBe(sent[0]);
     expect(got[1]).toBe(sent[1]);
     expect([near.facts, far.facts]).toEqual([undefined, FACTS]);
+  });
+
+  test('hands over together what comes in one turn of the event loop, and at once where that is much', async () => {
+    const clock = standingClock();
+    const { near, far } = pair(clock);
+    const others = [await opened(near, far), await opened(near, far)];
+    const told: string[] = [];
+    for (const { peer } of others) note(peer, told);
+    const { yields } = clock;
+    const send = (): void => {
+      for (const { stream } of others) stream.send(Buffer.from(`${told.length}`));
+    };
+    send();
+    for (let microtasks = 0; microtasks < 10; microtasks++) await Promise.resolve();
+    send();
+    expect(told).toEqual([]);
+    await settled();
+    expect([told, clock.yields]).toEqual([['0', '0', '0', '0'], yields + 1]);
+    // A loop that is busy with other sockets does not call.
+    clock.soon = () => {};
+    for (let i = 0; i < 32; i++) send();
+    await Promise.resolve();
+    expect(told.length).toBe(4 + 64);
   });
 
   test('tells a sender when it is enough, and when half of that was read', async () => {
@@ -222,7 +246,7 @@ describe('a connection within the process', () => {
           for (const each of steps) {
             if (each === 'pause') peer.pause();
             else if (each === 'resume') peer.resume();
-            else if (each === 'wait') await Promise.resolve();
+            else if (each === 'wait') await settled();
             else if (writable) {
               const message = Buffer.alloc(each.bytes, sent.length);
               writable = stream.send(message);
@@ -231,9 +255,8 @@ describe('a connection within the process', () => {
             }
           }
           peer.resume();
-          await Promise.resolve();
+          await settled();
           expect(got).toEqual(sent);
-          await Promise.resolve();
           expect(writable).toBe(true);
         },
       ),
