@@ -1,6 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
+import {
+  COMPRESSION_OFF,
+  CompressionMethod,
+  CompressionMode,
+  Dictionary,
+  DictionarySet,
+} from '../../src/protocol/compress/index.ts';
 import { chooseAead } from '../../src/protocol/crypto/aead.ts';
 import { loadAesGcm } from '../../src/protocol/crypto/aes-gcm.ts';
 import { Identity } from '../../src/protocol/crypto/identity.ts';
@@ -44,13 +51,16 @@ function exchange({ echo, client }: ReturnType<typeof begin>, messages: readonly
 }
 
 describe('A client that was written from the specification alone', () => {
-  test.each(['second-client', 'second-codec', 'second-crypto'])('has nothing of src/ in %s', (name) => {
-    const source = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8');
-    const imported = [...source.matchAll(/from '([^']+)'/g)].map(([, from]) => from);
-    expect(imported.filter((from) => !/^(node:crypto|@noble\/.*|\.\/second-\w+\.ts)$/.test(from))).toEqual(
-      [],
-    );
-  });
+  test.each(['second-client', 'second-codec', 'second-crypto', 'second-envelope'])(
+    'has nothing of src/ in %s',
+    (name) => {
+      const source = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8');
+      const imported = [...source.matchAll(/from '([^']+)'/g)].map(([, from]) => from);
+      expect(
+        imported.filter((from) => !/^(node:crypto|node:zlib|@noble\/.*|\.\/second-\w+\.ts)$/.test(from)),
+      ).toEqual([]);
+    },
+  );
 
   test('connects, sends, is answered, and closes, by the rules that it read [HS-8] [HS-20] [PKT-12] [PKT-13] [CON-36]', () => {
     const { echo, client } = connected();
@@ -276,6 +286,64 @@ describe('A client that was written from the specification alone', () => {
       expect([client.hasBegunAgain, client.isResumed, client.isEarlyTaken]).toEqual([true, false, false]);
     }
   });
+
+  test.each<[string, LinkOptions]>([
+    ['good', { delayMs: 20 }],
+    ['bad', { delayMs: 20, loss: 0.1, jitterMs: 20, jitterReorders: true }],
+  ])(
+    'moves to another address over a %s path, and is followed; nobody sees that it is the same [CON-80] [CON-83] [CON-84] [CON-89] [FRM-20]',
+    (_, link) => {
+      const pair = connected({}, { link });
+      const { echo, client } = pair;
+      echo.interop.link('elsewhere', 'server', link);
+      const before = contentOf(20_000, 1);
+      exchange(pair, [before]);
+      echo.until(() => (client.heard.get(0x1a) ?? 0) > 0, 'an id for another path');
+      client.beginMove();
+      const stream = client.openStream('moving');
+      client.send(stream, contentOf(30_000, 2));
+      client.end(stream);
+      const [{ path }] = connectionsOf(echo.server.endpoint);
+      expect(path.host).toBe('second');
+      echo.until(() => stream.isEnded && client.hasMoved, 'the move, and what was sent meanwhile');
+      expect(stream.messages).toEqual([contentOf(30_000, 2)]);
+      exchange(pair, [contentOf(3_000, 3)]);
+      expect(connectionsOf(echo.server.endpoint)[0].path.host).toBe('elsewhere');
+      const [here, there] = ['second', 'elsewhere'].map((host) => echo.idsAt.get(host) ?? new Set());
+      expect([...here].filter((id) => there.has(id))).toEqual([]);
+      expect([here.size, there.size]).toEqual([2, 2]);
+    },
+  );
+
+  const PAGE = Buffer.from('a reading of 21.5 degrees, and another one of 21.6; '.repeat(40));
+  test.each<[string, CompressionMethod, readonly Buffer[]]>([
+    ['blocks', CompressionMethod.LZ4, []],
+    ['blocks with a dictionary', CompressionMethod.LZ4, [PAGE.subarray(0, 400)]],
+    ['DEFLATE data', CompressionMethod.DEFLATE, []],
+    ['DEFLATE data with a dictionary', CompressionMethod.DEFLATE, [PAGE.subarray(0, 400)]],
+  ])(
+    'sends and opens compressed messages: %s [CMP-1] [CMP-2] [CMP-3] [CMP-4] [CMP-12]',
+    (_, method, dictionaries) => {
+      const compression = {
+        ...COMPRESSION_OFF,
+        ...{ inflates: true, mode: CompressionMode.ON, method },
+        dictionaries: new DictionarySet(dictionaries.map((bytes) => new Dictionary(bytes))),
+      };
+      const pair = connected({ dictionaries }, { config: { compression } });
+      const short = Buffer.from('a reading of 21.5 degrees, and another one of 21.6; and of 19.0');
+      exchange(pair, [
+        PAGE,
+        short,
+        contentOf(200, 1),
+        Buffer.alloc(0),
+        PAGE.subarray(7),
+        Buffer.concat(Array(9).fill(PAGE)),
+      ]);
+      expect(pair.client.envelopesOpened).toBeGreaterThan(2);
+      const [connection] = connectionsOf(pair.echo.server.endpoint);
+      expect(connection.metrics(pair.echo.interop.now).messagesInflated).toBeGreaterThan(2);
+    },
+  );
 
   test('works with the smallest packets [PKT-20]', () => {
     exchange(connected({ mtu: 512 }, { config: { mtu: 512, mtuMax: 512 } }), [contentOf(2_000, 1)]);

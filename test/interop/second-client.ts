@@ -50,6 +50,7 @@ import {
   VERSION,
   verifiesServer,
 } from './second-crypto.ts';
+import { deflatedEnvelope, inflatesParameter, openEnvelope } from './second-envelope.ts';
 
 export interface SecondClientOptions {
   /** Fingerprint of the server's identity; null to take any. */
@@ -66,6 +67,8 @@ export interface SecondClientOptions {
   readonly identity?: SecondIdentity;
   /** What it says to the application of a server that decides about its clients. [HS-43] */
   readonly payload?: Buffer;
+  /** It opens messages in envelopes, also such as were made with these, and sends its own in envelopes where the server opens them. [CMP-3] */
+  readonly dictionaries?: readonly Buffer[];
   /** Changes a handshake message before it is sent. */
   readonly tamper?: (message: Buffer) => Buffer;
 }
@@ -183,6 +186,16 @@ function nextSecret(secret: Buffer): Buffer {
   return label(secret, 'ku', NOTHING, 32);
 }
 
+/** A path that is tried. */
+interface Trial {
+  readonly sequence: number;
+  readonly id: Buffer;
+  readonly challenge: Buffer;
+  /** What is to be answered there. */
+  readonly answers: Buffer[];
+  sentAt: number;
+}
+
 class Space {
   sealing: Keys | null = null;
   opening: Keys | null = null;
@@ -207,7 +220,7 @@ export class SecondStream {
   /** The server ended its direction, and all of it came. */
   isEnded = false;
   readonly partial = new Map<number, Assembly>();
-  readonly whole = new Map<number, Buffer>();
+  readonly whole = new Map<number, { readonly bytes: Buffer; readonly isEnveloped: boolean }>();
   opening: Reliable | null;
   nextSequence = 0;
   /** The server's limit, and what of it is used. [STR-8] */
@@ -234,6 +247,10 @@ export class SecondClient {
   /** The server asked for an identity, and its application decides. */
   isAskedWho = false;
   isDecided = false;
+  /** Messages in envelopes that came. */
+  envelopesOpened = 0;
+  /** The path that it tried is proved, and the one in use. [CON-89] */
+  hasMoved = false;
   /** It had to begin again, without its ticket. [HS-58] */
   hasBegunAgain = false;
   /** Why it is over: the server's CONNECTION_CLOSE. */
@@ -275,6 +292,15 @@ export class SecondClient {
   private resumption: SecondResumption | null;
   private readonly identity: SecondIdentity | null;
   private readonly payload: Buffer;
+  /** Null: it opens no envelopes. */
+  private readonly dictionaries: readonly Buffer[] | null;
+  /** Ids that it issued, and that the server did, by their sequence numbers; what is retired is gone. [CON-80] */
+  private readonly ownIds = new Map<number, Buffer>([[0, this.sourceId]]);
+  private readonly serverIds = new Map<number, Buffer>();
+  private issuedIds = 1;
+  private destinationSequence = 0;
+  /** The path that it would move to. [CON-89] */
+  private trial: Trial | null = null;
   /** Of ADMITTED: what came of it. */
   private admission: Assembly | null = null;
   private resumptionSecret: Buffer | null = null;
@@ -294,6 +320,7 @@ export class SecondClient {
   private announced: number;
   private streamsMax = 0;
   private isClosing = false;
+  private isElsewhere = false;
 
   constructor({
     pin,
@@ -303,10 +330,12 @@ export class SecondClient {
     resumption,
     identity,
     payload = NOTHING,
+    dictionaries,
     tamper,
   }: SecondClientOptions) {
     this.identity = identity ?? null;
     this.payload = payload;
+    this.dictionaries = dictionaries ?? null;
     this.resumption = resumption ?? null;
     this.kem = new KemKeys(resumption?.kem ?? 1);
     this.pin = pin;
@@ -372,6 +401,14 @@ export class SecondClient {
     this.generations?.update();
   }
 
+  /** Tries the path from another address; until it is proved, all else goes where it went. [CON-89] */
+  beginMove(): void {
+    if (this.parameters.has(0x13)) throw new Error('the server wants its clients where they are'); // [CON-92]
+    const [sequence, id] = [...this.serverIds].find(([each]) => each !== this.destinationSequence) ?? [];
+    if (sequence === undefined || id === undefined) throw new Error('there is no id for another path'); // [CON-83]
+    this.trial = { sequence, id, challenge: random(8), answers: [], sentAt: Number.NEGATIVE_INFINITY };
+  }
+
   close(code: number): void {
     this.isClosing = true;
     this.closed = { scope: 1, code, reason: '' };
@@ -379,7 +416,9 @@ export class SecondClient {
 
   // ---- datagrams ----
 
-  receive(datagram: Buffer): void {
+  /** @param isElsewhere - it came to the address that the client would move to */
+  receive(datagram: Buffer, isElsewhere = false): void {
+    this.isElsewhere = isElsewhere;
     if (this.closed !== null) return;
     let packets: Packet[];
     try {
@@ -404,15 +443,39 @@ export class SecondClient {
     return datagrams;
   }
 
+  /** What goes from the address that it would move to: a challenge until it is answered [CON-85], and answers [FRM-20]. */
+  transmitElsewhere(now: number): Buffer[] {
+    const { trial } = this;
+    if (trial === null || this.closed !== null) return [];
+    const frames = trial.answers.splice(0).map((data) => Buffer.concat([u8(0x19), data]));
+    if (now - trial.sentAt >= RESEND_AFTER) {
+      trial.sentAt = now;
+      frames.push(Buffer.concat([u8(0x18), trial.challenge]));
+    }
+    if (frames.length === 0) return [];
+    return [this.sealShort(trial.id, Buffer.concat(frames), PROBE_BYTES)]; // [CON-91]
+  }
+
+  private sealShort(destinationId: Buffer, frames: Buffer, paddedTo: number): Buffer {
+    const { sealing, sealed } = this.generations as Generations;
+    const address = { destinationId, sourceId: this.sourceId, token: NOTHING, isUnpinned: false };
+    const number = this.spaces[APPLICATION].nextNumber++;
+    return sealPacket('short', sealing, address, number, frames, { paddedTo, phase: sealed % 2 });
+  }
+
   /** Something waits for an acknowledgement, so that {@link transmit} is to be called again after {@link RESEND_AFTER}. */
   get isWaiting(): boolean {
-    return this.queue.some(({ isAcknowledged, space }) => !isAcknowledged && !this.spaces[space].isDiscarded);
+    return (
+      this.trial !== null ||
+      this.queue.some(({ isAcknowledged, space }) => !isAcknowledged && !this.spaces[space].isDiscarded)
+    );
   }
 
   // ---- the way in ----
 
   private receivePacket(packet: Packet): void {
-    if (!packet.destinationId.equals(this.sourceId)) return void this.packetsUnopened++; // [CON-1]
+    const isOurs = [...this.ownIds.values()].some((id) => packet.destinationId.equals(id));
+    if (!isOurs) return void this.packetsUnopened++; // [CON-1]
     if (packet.kind === 'retry') return this.onRetry(packet);
     const space = { initial: INITIAL, handshake: HANDSHAKE, short: APPLICATION, retry: -1, zeroRtt: -1 }[
       packet.kind
@@ -480,7 +543,14 @@ export class SecondClient {
     if (type >= 0x30 && type <= 0x33) {
       let sequence = frame.first as number;
       for (const data of frame.messages as readonly Buffer[])
-        this.onMessage({ ...frame, type: 0x20, sequence: sequence++, offset: 0, total: data.length, data });
+        this.onMessage({
+          ...frame,
+          type: (type & 0x2) === 0 ? 0x20 : 0x28,
+          sequence: sequence++,
+          offset: 0,
+          total: data.length,
+          data,
+        });
       return;
     }
     switch (type) {
@@ -492,6 +562,7 @@ export class SecondClient {
       case 0x06:
         return this.onCrypto(space, frame);
       case 0x07:
+        if (!this.isConfirmed) this.issueId();
         this.isConfirmed = true;
         this.discard(INITIAL);
         this.discard(HANDSHAKE); // [CON-14]
@@ -524,11 +595,19 @@ export class SecondClient {
         return this.allow(frame.limit as number);
       case 0x14:
         return this.allowStream(this.streamOf(frame), frame.limit as number);
+      case 0x1a:
+        return this.onNewId(frame);
+      case 0x1b:
+        this.ownIds.delete(frame.sequence as number);
+        return this.issueId(); // [CON-82]
       case 0x18:
+        if (this.isElsewhere && this.trial !== null)
+          return void this.trial.answers.push(frame.data as Buffer);
         this.queue.push(this.reliable(APPLICATION, Buffer.concat([u8(0x19), frame.data as Buffer]))); // [FRM-20]
         return;
       case 0x19:
         this.pathResponses.push(frame.data as Buffer);
+        if (this.trial?.challenge.equals(frame.data as Buffer)) this.move(this.trial);
         return;
       case 0x1e:
         return this.onAdmitted(frame);
@@ -554,6 +633,44 @@ export class SecondClient {
     // A Handshake packet that is acknowledged tells no more than HANDSHAKE_DONE, which follows.
     for (let i = this.queue.length - 1; i >= 0; i--)
       if (this.queue[i].isAcknowledged) this.queue.splice(i, 1);
+  }
+
+  // ---- ids and paths ----
+
+  /** [CON-80] */
+  private issueId(): void {
+    const sequence = this.issuedIds++;
+    const id = random(this.sourceId.length);
+    this.ownIds.set(sequence, id);
+    const fields = [u8(0x1a), varint(sequence), varint(0), u8(id.length), id, random(16)];
+    this.sendFrames(Buffer.concat(fields));
+  }
+
+  /** [CON-81] */
+  private onNewId({ sequence, retirePriorTo, id }: Frame): void {
+    const known = this.serverIds.get(sequence as number);
+    if (known !== undefined && !known.equals(id as Buffer))
+      throw new Malformed('another id of the same number');
+    this.serverIds.set(sequence as number, id as Buffer);
+    for (const each of [...this.serverIds.keys()]) if (each < (retirePriorTo as number)) this.retireId(each);
+  }
+
+  /** [CON-82] */
+  private retireId(sequence: number): void {
+    this.serverIds.delete(sequence);
+    this.sendFrames(numbersFrame(0x1b, sequence));
+  }
+
+  /** The path is proved: all goes there, under the id that was tried on it, and a HEARTBEAT first, which the server follows. [CON-83] [CON-89] */
+  private move({ id, sequence }: Trial): void {
+    this.trial = null;
+    this.hasMoved = true;
+    this.destinationId = id;
+    const before = this.destinationSequence;
+    this.destinationSequence = sequence;
+    this.queue.unshift(this.reliable(APPLICATION, numbersFrame(0x17, 0, 0)));
+    this.retireId(before);
+    for (const frame of this.queue) if (frame.space === APPLICATION) frame.sentAt = Number.NEGATIVE_INFINITY;
   }
 
   // ---- the handshake ----
@@ -618,6 +735,7 @@ export class SecondClient {
       [0x05, varint(16)],
       [0x09, this.sourceId],
       [0x12, NOTHING],
+      ...(this.dictionaries === null ? [] : [[0x11, inflatesParameter(this.dictionaries)] as const]),
       [0x1f + 0x20 * 3, random(3)], // [FRM-14]
     ]);
     const costs = Buffer.concat([
@@ -836,10 +954,24 @@ export class SecondClient {
     this.ends.clear();
   }
 
-  private putMessage(stream: SecondStream, message: Buffer): void {
+  private putMessage(stream: SecondStream, plain: Buffer): void {
     const sequence = stream.nextSequence++;
     const room = this.mtu - 120;
-    if (message.length <= room) return this.sendFrames(messageFrame(stream.id, sequence, message), stream);
+    const message = this.isEnveloping(plain) ? deflatedEnvelope(plain) : plain;
+    const isEnveloped = message !== plain && message.length <= room;
+    if (isEnveloped) return this.sendFrames(messageFrame(stream.id, sequence, message, true), stream);
+    if (plain.length <= room) return this.sendFrames(messageFrame(stream.id, sequence, plain), stream);
+    this.putFragments(stream, sequence, plain, room);
+  }
+
+  /** [CMP-3] The server opens DEFLATE data, of which a message is no longer than this. */
+  private isEnveloping(message: Buffer): boolean {
+    const inflates = this.parameters.get(0x11);
+    if (this.dictionaries === null || inflates === undefined || message.length > 65_536) return false;
+    return (new Fields(inflates).varint() & 3) === 3;
+  }
+
+  private putFragments(stream: SecondStream, sequence: number, message: Buffer, room: number): void {
     for (let offset = 0; offset < message.length; offset += room)
       this.sendFrames(
         fragmentFrame(stream.id, sequence, message, offset, Math.min(room, message.length - offset)),
@@ -848,7 +980,8 @@ export class SecondClient {
   }
 
   private onMessage(frame: Frame): void {
-    if ((frame.type & 0x8) !== 0) throw new Malformed('an envelope that nobody asked for'); // [CMP-6]
+    const isEnveloped = (frame.type & 0x8) !== 0;
+    if (isEnveloped && this.dictionaries === null) throw new Malformed('an envelope that nobody asked for'); // [CMP-6]
     const stream = this.streamOf(frame);
     const { sequence, offset, total, data } = frame as unknown as Record<
       'sequence' | 'offset' | 'total',
@@ -859,17 +992,22 @@ export class SecondClient {
     stream.partial.set(sequence, partial);
     if (!partial.add(offset, data)) return;
     stream.partial.delete(sequence);
-    stream.whole.set(sequence, partial.bytes);
+    stream.whole.set(sequence, { bytes: partial.bytes, isEnveloped });
     this.deliver(stream);
+  }
+
+  private opened(envelope: Buffer): Buffer {
+    this.envelopesOpened++;
+    return openEnvelope(envelope, this.dictionaries ?? [], 1_048_576); // what max_message_bytes is when it is not said
   }
 
   /** In order; what is read makes room for more. */
   private deliver(stream: SecondStream): void {
     for (let next = stream.whole.get(stream.messages.length); next !== undefined; ) {
       stream.whole.delete(stream.messages.length);
-      stream.messages.push(next);
-      const charge = next.length + 128;
-      stream.freed += charge; // [STR-9]
+      stream.messages.push(next.isEnveloped ? this.opened(next.bytes) : next.bytes);
+      const charge = next.bytes.length + 128; // [STR-9] [CMP-2] as it came
+      stream.freed += charge;
       this.freed += charge;
       next = stream.whole.get(stream.messages.length);
     }
@@ -1026,5 +1164,7 @@ const TICKET_REFUSED = 0x18;
 export const RESEND_AFTER = 400_000;
 /** Left in Initials for a token, with which they go again. [PKT-21] */
 const TOKEN_ROOM = 260;
+/** Of a datagram with a challenge. [CON-91] */
+const PROBE_BYTES = 1_200;
 /** Datagrams at a time. */
 const BURST = 8;

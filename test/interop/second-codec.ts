@@ -291,8 +291,13 @@ export function streamOpenFrame(stream: number, flags: number, label: string): B
   return Buffer.concat([u8(0x0a), varint(stream), u8(flags), u8(bytes.length), bytes]);
 }
 
-export function messageFrame(stream: number, sequence: number, data: Uint8Array): Buffer {
-  return Buffer.concat([u8(0x20), varint(stream), varint(sequence), counted(data)]);
+export function messageFrame(
+  stream: number,
+  sequence: number,
+  data: Uint8Array,
+  isEnveloped = false,
+): Buffer {
+  return Buffer.concat([u8(isEnveloped ? 0x28 : 0x20), varint(stream), varint(sequence), counted(data)]);
 }
 
 export function fragmentFrame(
