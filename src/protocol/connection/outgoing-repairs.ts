@@ -92,12 +92,14 @@ export class OutgoingRepairs {
     if (isFlush) this.flush(latest);
     if (ended.repairs > 0) return this.writeOfGroup(w, carrying, isEmpty);
     if (window.stream === null) return;
+    const { packets } = window.stream;
+    if (!isFlush && window.stream.isApart(packets + 1)) return; // [FEC-52] it goes behind this packet
     window.first = this.numberBack(window.stream.plan.span);
     window.last = this.numberBack(1);
-    // A repair that goes beside the others does not take the place of one.
-    const isExtra = isFlush && window.stream.isCopyDue;
+    // The next packet carries one of its own all the same.
+    const isApart = isFlush && window.stream.isApart(packets);
     this.writeRepair(w, carrying, window, isFlush);
-    if (!isExtra) window.clear();
+    if (!isApart) window.clear();
   }
 
   /** Keeps the symbol w.out[start, end) of a packet that is about to go out. True when it is protected. [FEC-42] */

@@ -58,8 +58,11 @@ export class ProtectionPlan {
   repeats = 0;
   /** REPEAT: how many messages later the first of them does; more than 1 where losses come in bursts. */
   lag = 1;
-  /** REPEAT: of every so many messages one goes again at once, in a packet of its own; 0 for none. */
-  copyEvery = 0;
+  /**
+   * Share of packets with new messages behind which one of its own goes soon. REPEAT: with the same messages once more. WINDOW: with the
+   * repair that the packet itself would have carried.
+   */
+  apartShare = 0;
   /** WINDOW: every so many packets one carries a repair: 1, 2, 3, 4 or 6. */
   every = 0;
   /** WINDOW: packets that a repair covers, 6 to 32. BLOCK: packets of a block. */
@@ -76,7 +79,7 @@ export class ProtectionPlan {
     this.mode = PlanMode.NONE;
     this.repeats = 0;
     this.lag = 1;
-    this.copyEvery = 0;
+    this.apartShare = 0;
     this.every = 0;
     this.span = 0;
     this.repairs = 0;

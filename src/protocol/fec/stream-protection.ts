@@ -102,7 +102,7 @@ export class StreamProtection implements HeapItem {
     host.onWritten(this);
     if (plan.flushAfter === 0) return;
     this.endFlush();
-    host.setFlush(this, now + (this.isCopyDue ? COPY_AFTER : plan.flushAfter));
+    host.setFlush(this, now + (this.isApart(this.packets) ? APART_AFTER : plan.flushAfter));
   }
 
   /** Whether so many bytes may go again in the packet that is being filled. */
@@ -122,9 +122,10 @@ export class StreamProtection implements HeapItem {
     this.host.repeatsUsed += messages;
   }
 
-  /** What is flushed is one of the copies that go beside the repeats. */
-  get isCopyDue(): boolean {
-    return this.plan.copyEvery > 0 && this.packets % this.plan.copyEvery === 0;
+  /** Whether one of its own follows soon behind this packet, as the plan says of a share of them. They count from 1; {@link packets} is the newest. */
+  isApart(packet: number): boolean {
+    const { apartShare } = this.plan;
+    return Math.floor(packet * apartShare) > Math.floor((packet - 1) * apartShare);
   }
 
   /** It is time to flush. */
@@ -184,5 +185,5 @@ export class DefaultProtection {
 export const PACKET_BYTES = 55;
 const MEAN_OVER = 8;
 const PAUSE = 8;
-/** How long behind a message its copy goes, where some get one. */
-const COPY_AFTER: Micros = 3 * MILLISECOND;
+/** How long behind a packet that one goes which its plan wants soon. */
+const APART_AFTER: Micros = 2 * MILLISECOND;

@@ -8,6 +8,7 @@ import { acknowledge, detectLost, LossThresholds, PacketFates, withdraw } from '
 import { isOffPath, leaveBehind, markOffPath, onPath } from './off-path.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
 import { SentPackets } from './sent-packets.ts';
+import { carriesMessages } from './thin-probe.ts';
 import { ThinSender } from './thin-sender.ts';
 
 /** What {@link Recovery.onTimeout} did. */
@@ -105,7 +106,7 @@ export class Recovery {
     path.onPacketSent(bytes, now);
     if (!ackEliciting) return;
     this.pto.onAckElicitingSent(space, now);
-    if (path.loss.isLossy) this.thin.onSent(now);
+    if (path.loss.isLossy && carriesMessages(sent, sent.largestSent)) this.thin.onSent(now);
   }
 
   /** A packet went another way than packets go: it is outside of all accounts of the path, but not what it carried. [CON-88] */

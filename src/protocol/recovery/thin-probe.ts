@@ -4,6 +4,7 @@
  */
 
 import { type Micros, NEVER } from '../../base/time.ts';
+import { FrameType } from '../wire/frame-type.ts';
 import { OPEN_MASK, PacketState, type SentPackets } from './sent-packets.ts';
 
 /** The oldest packet in flight with something of which nothing is known yet, or -1. */
@@ -29,6 +30,14 @@ export function newestCopyOf(sent: SentPackets, number: number): number {
   let later = sent.largestSent;
   while (later > number && !(isOpen(sent, later) && carries(sent, later, position))) later--;
   return later;
+}
+
+/** Whether the packet carries messages, or parts of them. */
+export function carriesMessages(sent: SentPackets, number: number): boolean {
+  for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+    if (sent.frames.read(i).type >= FrameType.MESSAGE) return true; // the largest types, with MESSAGES
+  }
+  return false;
 }
 
 /** Its last message is known to have arrived in another packet. */

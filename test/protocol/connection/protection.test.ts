@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { MILLISECOND } from '../../../src/base/time.ts';
 import {
   PROTECTION_AUTO,
   PROTECTION_OFF,
   type ProtectionOptions,
 } from '../../../src/protocol/fec/protection.ts';
-import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
+import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import type { LinkOptions } from '../../../src/udp/link.ts';
 import { bytesOf, Pair } from './pair.ts';
 
@@ -69,6 +70,20 @@ describe('on a path that loses', () => {
     expect(auto.streamsRepeated).toBe(1);
     expect(auto.protectionBytes).toBeLessThanOrEqual(auto.protectionBytesMax + 2_400);
     expect(auto.retransmittedBytes).toBeLessThan(off.retransmittedBytes / 3);
+  });
+
+  test('some messages of an ordered stream go without a repair, which follows in a packet of its own [FEC-52]', () => {
+    const { sent } = trickle({ protection: PROTECTION_AUTO, link: LOSSY, ordered: true }).client;
+    const has = (i: number, type: number): boolean =>
+      sent[i].packets.some(({ frames }) => frames.some((frame) => frame.type === type));
+    let [apart, riding] = [0, 0];
+    for (let i = 1; i < sent.length; i++) {
+      if (!has(i, FrameType.REPAIR)) continue;
+      if (has(i, FrameType.MESSAGES)) riding++;
+      else if (sent[i].at - sent[i - 1].at === 2 * MILLISECOND && !has(i - 1, FrameType.REPAIR)) apart++;
+    }
+    expect(apart).toBeGreaterThan(200);
+    expect(riding).toBeGreaterThan(apart);
   });
 
   test('best-effort messages arrive that would not [FEC-6]', () => {

@@ -110,6 +110,14 @@ describe('a thin stream', () => {
     expect(internalsOf(pair.client.core).recovery.path.loss.isLossy).toBe(false);
   });
 
+  test('that only acknowledges asks for nothing: what it sends is in no hurry [REC-48] [REC-57]', () => {
+    const pair = lossy();
+    internalsOf(pair.server.core).recovery.path.loss.isLossy = true;
+    trickle(pair, 300, Priority.MEDIA, 10);
+    expect(pair.server.frames(FrameType.PING).length).toBeGreaterThan(5);
+    expect(pair.server.frames(FrameType.ACK_FREQUENCY)).toEqual([]);
+  });
+
   test('over a path that delays but loses nothing sends nothing else [REC-57] [REC-58]', () => {
     const pair = new Pair({ link: { delayMs: 25, jitterMs: 12, jitterReorders: true } }).connected();
     const from = pair.client.packets.length;

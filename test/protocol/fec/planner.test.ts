@@ -66,7 +66,7 @@ describe('nothing is done [FEC-2]', () => {
       repeats: 0,
       every: 0,
       flushAfter: 0,
-      copyEvery: 0,
+      apartShare: 0,
     });
   });
 });
@@ -77,9 +77,9 @@ describe('messages go again [FEC-2]', () => {
       mode: PlanMode.REPEAT,
       repeats: 1,
       lag: 1,
-      copyEvery: 0,
+      apartShare: 0,
     });
-    expect(plan()).toMatchObject({ repeats: 1, copyEvery: 4 });
+    expect(plan()).toMatchObject({ repeats: 1, apartShare: 2 / 7 });
     expect(plan({ path: losing(0.2) })).toMatchObject({ repeats: 1 });
     expect(plan({ path: losing(0.2), asked: { overheadMax: 4 } })).toMatchObject({ repeats: 2 });
   });
@@ -110,6 +110,14 @@ describe('repairs ride along [FEC-2]', () => {
     expect(repairs({ ordered: true })).toMatchObject({ mode: PlanMode.WINDOW, every: 1, span: 6 });
     expect(repairs({ ordered: true, intervalMs: 1.5 })).toMatchObject({ mode: PlanMode.WINDOW, every: 1 });
     expect(repairs({ intervalMs: 1.5 })).toMatchObject({ mode: PlanMode.WINDOW, every: 2, span: 8 });
+  });
+
+  test('a share of them by itself where one packet follows in time and does not bring enough, as the bytes allow [FEC-52]', () => {
+    const apart = (of: Case): number => repairs({ ordered: true, ...of }).apartShare;
+    const costing = (overheadMax: number): number => apart({ asked: { overheadMax } });
+    expect([costing(0.67), costing(0.9), costing(1.2)]).toEqual([expect.closeTo(0.03, 2), 4 / 9, 1]);
+    expect([apart({ intervalMs: 6 }), apart({ intervalMs: 20 }), apart({ halvings: 1 })]).toEqual([0, 0, 0]);
+    expect(apart({ path: losing(0.001), asked: { residual: 0.0005 } })).toBe(0);
   });
 
   test('not of an unordered stream whose messages hardly have a packet behind them, or whose losses come in runs', () => {

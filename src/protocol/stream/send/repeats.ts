@@ -73,7 +73,7 @@ export class Repeats {
     // At a flush nothing follows, so that nothing need wait.
     const end = isFlushDue ? this.packets : this.packets - plan.lag + 1;
     const oldest = Math.max(0, this.packets - plan.lag - plan.repeats + 1, this.packets - PACKETS + 1);
-    const isExtra = isFlushDue && protection.isCopyDue;
+    const isExtra = isFlushDue && protection.isApart(protection.packets);
     const limit = w.at + room;
     for (let packet = oldest; packet < end; ) {
       let stop = packet;

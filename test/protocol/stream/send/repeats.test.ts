@@ -225,11 +225,11 @@ describe('a flush [FEC-7]', () => {
     expect(flushed).toBeLessThan(125);
   });
 
-  test('is a copy beside the repeats for every fourth message, where some are to have one', () => {
+  test('is a copy beside the repeats for the share of messages that is to have one', () => {
     const pair = new Repeating(1);
-    pair.protection.plan.copyEvery = 4;
+    pair.protection.plan.apartShare = 1 / 4;
     for (let i = 0; i < 4; i++) pair.send(RELIABLE, 64);
-    expect(pair.host.flushAt).toBe(pair.now + 3 * MILLISECOND);
+    expect(pair.host.flushAt).toBe(pair.now + 2 * MILLISECOND);
     expect(words(pair.flush())).toEqual(['MESSAGES 3+1']);
     expect(words(pair.send(RELIABLE, 64))).toEqual(['MESSAGES 3+2']);
   });
