@@ -11,6 +11,7 @@ import {
 import { chooseAead } from '../../src/protocol/crypto/aead.ts';
 import { loadAesGcm } from '../../src/protocol/crypto/aes-gcm.ts';
 import { Identity } from '../../src/protocol/crypto/identity.ts';
+import { PROTECTION_AUTO, ProtectionMode } from '../../src/protocol/fec/protection.ts';
 import { CloseCode } from '../../src/protocol/wire/close-code.ts';
 import type { LinkOptions } from '../../src/udp/link.ts';
 import { connectionsOf } from '../protocol/connection/packet-log.ts';
@@ -51,7 +52,7 @@ function exchange({ echo, client }: ReturnType<typeof begin>, messages: readonly
 }
 
 describe('A client that was written from the specification alone', () => {
-  test.each(['second-client', 'second-codec', 'second-crypto', 'second-envelope'])(
+  test.each(['second-client', 'second-codec', 'second-crypto', 'second-envelope', 'second-repairs'])(
     'has nothing of src/ in %s',
     (name) => {
       const source = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8');
@@ -344,6 +345,24 @@ describe('A client that was written from the specification alone', () => {
       expect(connection.metrics(pair.echo.interop.now).messagesInflated).toBeGreaterThan(2);
     },
   );
+
+  test('recovers what was lost from repairs, and says so: it is not sent again [FEC-20] [FEC-21] [FEC-22] [FEC-25] [FEC-42] [FEC-44] [FEC-46]', () => {
+    const protection = { ...PROTECTION_AUTO, mode: ProtectionMode.BLOCK, data: 6, parity: 3 };
+    const config = { protection, repairBytes: 65_536 };
+    const pair = connected({ recovers: true }, { seed: 2, link: { delayMs: 20, loss: 0.1 }, config });
+    exchange(
+      pair,
+      Array.from({ length: 60 }, (_, i) => contentOf(400 + 10 * i, i)),
+    );
+    expect(pair.client.heard.get(0x16)).toBeGreaterThan(5);
+    expect(pair.client.packetsRecovered).toBeGreaterThan(0);
+    const [connection] = connectionsOf(pair.echo.server.endpoint);
+    expect(connection.metrics(pair.echo.interop.now).packetsRecoveredByPeer).toBeGreaterThan(0);
+    // Without the parameter nothing is protected.
+    const plain = connected({}, { config });
+    exchange(plain, [contentOf(3_000, 1)]);
+    expect(plain.client.heard.get(0x16)).toBeUndefined();
+  });
 
   test('works with the smallest packets [PKT-20]', () => {
     exchange(connected({ mtu: 512 }, { config: { mtu: 512, mtuMax: 512 } }), [contentOf(2_000, 1)]);

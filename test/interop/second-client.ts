@@ -51,6 +51,7 @@ import {
   verifiesServer,
 } from './second-crypto.ts';
 import { deflatedEnvelope, inflatesParameter, openEnvelope } from './second-envelope.ts';
+import { Repairs } from './second-repairs.ts';
 
 export interface SecondClientOptions {
   /** Fingerprint of the server's identity; null to take any. */
@@ -69,6 +70,8 @@ export interface SecondClientOptions {
   readonly payload?: Buffer;
   /** It opens messages in envelopes, also such as were made with these, and sends its own in envelopes where the server opens them. [CMP-3] */
   readonly dictionaries?: readonly Buffer[];
+  /** It recovers packets from repairs. [FEC-40] */
+  readonly recovers?: boolean;
   /** Changes a handshake message before it is sent. */
   readonly tamper?: (message: Buffer) => Buffer;
 }
@@ -247,6 +250,9 @@ export class SecondClient {
   /** The server asked for an identity, and its application decides. */
   isAskedWho = false;
   isDecided = false;
+  /** Numbers of packets that were recovered, and have not come. [FEC-45] */
+  readonly recovered = new Set<number>();
+  packetsRecovered = 0;
   /** Messages in envelopes that came. */
   envelopesOpened = 0;
   /** The path that it tried is proved, and the one in use. [CON-89] */
@@ -292,6 +298,9 @@ export class SecondClient {
   private resumption: SecondResumption | null;
   private readonly identity: SecondIdentity | null;
   private readonly payload: Buffer;
+  /** Null: it recovers nothing. */
+  private readonly repairs: Repairs | null;
+  private packetNumber = 0;
   /** Null: it opens no envelopes. */
   private readonly dictionaries: readonly Buffer[] | null;
   /** Ids that it issued, and that the server did, by their sequence numbers; what is retired is gone. [CON-80] */
@@ -331,10 +340,12 @@ export class SecondClient {
     identity,
     payload = NOTHING,
     dictionaries,
+    recovers = false,
     tamper,
   }: SecondClientOptions) {
     this.identity = identity ?? null;
     this.payload = payload;
+    this.repairs = recovers ? new Repairs() : null;
     this.dictionaries = dictionaries ?? null;
     this.resumption = resumption ?? null;
     this.kem = new KemKeys(resumption?.kem ?? 1);
@@ -504,10 +515,15 @@ export class SecondClient {
       this.destinationId = packet.sourceId;
     }
     try {
-      const reserved = packet.kind === 'short' ? 0x18 : 0x04; // [PKT-16] [FEC-40]
+      const reserved = packet.kind === 'short' ? (this.repairs === null ? 0x18 : 0x08) : 0x04; // [PKT-16] [FEC-40]
       if ((opened.firstByte & reserved) !== 0) throw new Malformed('reserved bits are set');
       const frames = decodeFrames(opened.payload);
       if (frames.length === 0) throw new Malformed('a packet without frames');
+      if (space === APPLICATION) {
+        this.packetNumber = opened.number;
+        this.recovered.delete(opened.number); // it came after all
+        if ((opened.firstByte & 0x10) !== 0) this.repairs?.keep(opened.number, opened.payload);
+      }
       for (const frame of frames) this.receiveFrame(space, frame);
       // [FRM-3]
       if (frames.some(({ type }) => type !== 0 && !(type >= 0x02 && type <= 0x05) && type !== 0x1c))
@@ -595,6 +611,8 @@ export class SecondClient {
         return this.allow(frame.limit as number);
       case 0x14:
         return this.allowStream(this.streamOf(frame), frame.limit as number);
+      case 0x16:
+        return this.onRepair(frame);
       case 0x1a:
         return this.onNewId(frame);
       case 0x1b:
@@ -633,6 +651,17 @@ export class SecondClient {
     // A Handshake packet that is acknowledged tells no more than HANDSHAKE_DONE, which follows.
     for (let i = this.queue.length - 1; i >= 0; i--)
       if (this.queue[i].isAcknowledged) this.queue.splice(i, 1);
+  }
+
+  /** [FEC-44] What was recovered is taken as if it had come, but is not received. */
+  private onRepair(frame: Frame): void {
+    if (this.repairs === null) throw new Malformed('a REPAIR that nobody asked for'); // [FEC-40]
+    for (const { number, frames } of this.repairs.take(frame, this.packetNumber)) {
+      if (this.spaces[APPLICATION].received.has(number)) continue;
+      this.recovered.add(number);
+      this.packetsRecovered++;
+      for (const each of frames) this.receiveFrame(APPLICATION, each);
+    }
   }
 
   // ---- ids and paths ----
@@ -735,6 +764,7 @@ export class SecondClient {
       [0x05, varint(16)],
       [0x09, this.sourceId],
       [0x12, NOTHING],
+      ...(this.repairs === null ? [] : [[0x10, varint(65_536)] as const]),
       ...(this.dictionaries === null ? [] : [[0x11, inflatesParameter(this.dictionaries)] as const]),
       [0x1f + 0x20 * 3, random(3)], // [FRM-14]
     ]);
@@ -1075,7 +1105,8 @@ export class SecondClient {
       parts.push(closeFrame(1, this.closed?.code ?? 0));
     } else if (this.closed !== null) return null;
     if (state.owesAck) {
-      const ack = ackFrame(state.received);
+      const told = space === APPLICATION ? [...this.recovered].slice(-RECOVERED_TOLD) : [];
+      const ack = ackFrame(state.received, told); // [FEC-46]
       room -= ack.length;
       parts.push(ack);
       state.owesAck = false;
@@ -1164,6 +1195,8 @@ const TICKET_REFUSED = 0x18;
 export const RESEND_AFTER = 400_000;
 /** Left in Initials for a token, with which they go again. [PKT-21] */
 const TOKEN_ROOM = 260;
+/** Numbers that an ACK tells as recovered: the newest. [FEC-46] */
+const RECOVERED_TOLD = 64;
 /** Of a datagram with a challenge. [CON-91] */
 const PROBE_BYTES = 1_200;
 /** Datagrams at a time. */

@@ -109,6 +109,17 @@ export function decodeFrames(payload: Uint8Array): Frame[] {
   return frames;
 }
 
+/** The symbol of a packet: from the first frame on that is none of DROPPED, ACK and REPAIR. [FEC-42] */
+export function symbolIn(payload: Uint8Array): Buffer {
+  const fields = new Fields(payload);
+  for (;;) {
+    const start = fields.at;
+    const { type } = decodeFrame(fields);
+    if (type !== 0x0f && type !== 0x16 && !(type >= 0x02 && type <= 0x05))
+      return Buffer.from(payload.subarray(start));
+  }
+}
+
 function decodeFrame(f: Fields): Frame {
   const type = f.u8();
   if (type >= 0x20 && type <= 0x2f) return decodeMessage(type, f);
@@ -165,6 +176,18 @@ function decodeFrame(f: Fields): Frame {
     case 0x11:
     case 0x14:
       return { type, stream: f.varint(), limit: f.varint() };
+    case 0x16: {
+      const [code, group, row, span, maskBytes, data] = [
+        f.u8(),
+        f.varint(),
+        f.u8(),
+        f.u8(),
+        f.u8(),
+        f.take(f.varint()),
+      ];
+      if (code === 1) demandRepair(group, row, span, maskBytes, data);
+      return { type, code, group, row, span, maskBytes, data };
+    }
     case 0x17:
       return { type, number: f.varint(), interval: f.varint() };
     case 0x18:
@@ -244,6 +267,17 @@ function demandSequences(first: number, count: number): void {
   demand(count >= 1 && first + count <= Number.MAX_SAFE_INTEGER, 'sequences');
 }
 
+/** [FEC-21] */
+function demandRepair(group: number, row: number, span: number, maskBytes: number, data: Buffer): void {
+  demand(group >= 1 && (row <= 127 || row === 255) && span >= 1 && span <= 64, 'a REPAIR');
+  demand(data.length - maskBytes >= 3 && data.length - maskBytes <= 1_502, 'parity');
+  if (maskBytes === 0) return;
+  const last = (span - 1) % 8;
+  const isWhole =
+    maskBytes === Math.ceil(span / 8) && (data[0] & 1) === 1 && data[maskBytes - 1] >> last === 1;
+  demand(isWhole, 'a mask');
+}
+
 function demand(holds: boolean, what: string): void {
   if (!holds) throw new Malformed(`${what} cannot be like that`);
 }
@@ -259,8 +293,8 @@ function isUtf8(bytes: Uint8Array): boolean {
 
 // ---- what a client says ----
 
-/** An ACK frame of these numbers, which need no order. */
-export function ackFrame(received: Iterable<number>): Buffer {
+/** An ACK frame of these numbers, which need no order. @param recovered - numbers that did not come, and are known all the same [FRM-17] */
+export function ackFrame(received: Iterable<number>, recovered: readonly number[] = []): Buffer {
   const numbers = [...new Set(received)].sort((a, b) => b - a);
   const ranges: { top: number; bottom: number }[] = [];
   for (const number of numbers) {
@@ -278,7 +312,10 @@ export function ackFrame(received: Iterable<number>): Buffer {
   for (let i = 1; i < told.length; i++) {
     parts.push(varint(told[i - 1].bottom - told[i].top - 2), varint(told[i].top - told[i].bottom));
   }
-  return Buffer.concat([u8(0x02), ...parts]);
+  const told0 = told[0].top;
+  const below = recovered.filter((number) => number < told0).map((number) => varint(told0 - number));
+  if (below.length === 0) return Buffer.concat([u8(0x02), ...parts]);
+  return Buffer.concat([u8(0x04), ...parts, varint(below.length), ...below]);
 }
 
 export function cryptoFrame(string: Uint8Array, offset: number, length: number): Buffer {
