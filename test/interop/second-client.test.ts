@@ -364,6 +364,73 @@ describe('A client that was written from the specification alone', () => {
     expect(plain.client.heard.get(0x16)).toBeUndefined();
   });
 
+  test('tells of each early message that the server has come to take no more, and sends the others [STR-36] [STR-46] [HS-58]', () => {
+    const keys = { current: new Uint8Array(32).fill(1), previous: [] };
+    const tickets = { ...TICKETS, keys };
+    const before = connected({}, { accept: { tickets } });
+    before.echo.until(() => before.client.tickets.length > 0, 'a ticket');
+    for (const kem of [1, 2] as const) {
+      const resumption: SecondResumption = {
+        ticket: before.client.tickets[0],
+        ageMs: 1_000,
+        isEarly: true,
+        kem,
+      };
+      const messageBytesMax = 1_000;
+      const { echo, client } = begin({ resumption }, { accept: { tickets }, config: { messageBytesMax } });
+      const stream = client.openStream('early');
+      const messages = [
+        contentOf(10, 1),
+        contentOf(1_001, 2),
+        contentOf(1_000, 3),
+        contentOf(2_000, 4),
+        contentOf(5, 5),
+      ];
+      for (const message of messages) client.send(stream, message);
+      client.end(stream);
+      echo.until(() => stream.isEnded || client.closed !== null, 'what was sent back');
+      expect(client.closed).toBeNull();
+      expect(client.tooLarge).toEqual([messages[1], messages[3]]);
+      expect(stream.messages).toEqual([messages[0], messages[2], messages[4]]);
+      expect(() => client.send(client.openStream('later'), messages[1])).toThrow('no message as long');
+    }
+  });
+
+  test('believes who says that the server speaks another version when nothing else comes for a second [INV-5] [INV-7]', () => {
+    /** A version packet in answer to the first datagram of a client that has sent one. */
+    const answer = (first: Buffer, versions: readonly number[], isOfThem = true): Buffer => {
+      const fields = new Fields(first.subarray(5));
+      const [dcid, scid] = [fields.take(fields.u8()), fields.take(fields.u8())];
+      const ids = isOfThem ? [scid, dcid] : [dcid, scid];
+      return Buffer.concat([
+        u8(0xc0),
+        u32(0),
+        ...ids.flatMap((id) => [u8(id.length), id]),
+        ...versions.map(u32),
+      ]);
+    };
+    const closedAfter = (versions: readonly number[], isOfThem = true): boolean => {
+      const client = new SecondClient({ pin: PIN });
+      const [first] = client.transmit(0);
+      client.receive(answer(first, versions, isOfThem));
+      for (const at of [100_000, 900_000, 1_099_999]) client.transmit(at);
+      expect(client.closed).toBeNull();
+      client.transmit(1_100_000);
+      return client.closed !== null;
+    };
+    expect(closedAfter([0x12345678, 0x1a2a3a4a])).toBe(true);
+    expect(closedAfter([0x12345678, 0x4a535031])).toBe(false);
+    expect(closedAfter([])).toBe(false);
+    expect(closedAfter([0x12345678], false)).toBe(false);
+    // A forged one hinders nobody whose server answers.
+    const { echo, client } = begin();
+    const [first] = client.transmit(echo.interop.now);
+    client.receive(answer(first, [0x12345678]));
+    echo.interop.run(500);
+    echo.until(() => client.isConfirmed, 'the handshake');
+    exchange({ echo, client }, [contentOf(3_000, 1)]);
+  });
+
   test('works with the smallest packets [PKT-20]', () => {
     exchange(connected({ mtu: 512 }, { config: { mtu: 512, mtuMax: 512 } }), [contentOf(2_000, 1)]);
   });

@@ -253,6 +253,8 @@ export class SecondClient {
   /** Numbers of packets that were recovered, and have not come. [FEC-45] */
   readonly recovered = new Set<number>();
   packetsRecovered = 0;
+  /** Messages that the server has come to take no more. [STR-46] */
+  readonly tooLarge: Buffer[] = [];
   /** Messages in envelopes that came. */
   envelopesOpened = 0;
   /** The path that it tried is proved, and the one in use. [CON-89] */
@@ -323,6 +325,13 @@ export class SecondClient {
   private waiting: Packet[] = [];
   private readonly unsent: { stream: SecondStream; message: Buffer }[] = [];
   private readonly ends = new Set<SecondStream>();
+  /** What was said before the handshake was complete. */
+  private readonly early: { stream: SecondStream; message: Buffer }[] = [];
+  private readonly earlyEnds: SecondStream[] = [];
+  private readonly openings = new Map<SecondStream, Buffer>();
+  /** Since when a version packet says that the server does not speak this version. [INV-7] */
+  private deniedAt = Number.POSITIVE_INFINITY;
+  private isDenied = false;
   private limit = 0;
   private charged = 0;
   private freed = 0;
@@ -376,12 +385,14 @@ export class SecondClient {
     const id = 2 * index;
     const opening = this.reliable(APPLICATION, streamOpenFrame(id, 0x04 | 0x02, name));
     const stream = this.addStream(id, opening);
+    this.openings.set(stream, opening.bytes);
     // What is early goes behind the opening, in one packet with it.
     if (!this.isComplete) stream.opening = null;
     return stream;
   }
 
   send(stream: SecondStream, message: Buffer): void {
+    if (message.length > this.messageBytesMax) throw new Error('the server takes no message as long as that'); // [STR-36]
     this.unsent.push({ stream, message });
     this.sendAdmitted();
   }
@@ -433,6 +444,7 @@ export class SecondClient {
     if (this.closed !== null) return;
     let packets: Packet[];
     try {
+      if (isVersionPacket(datagram)) return this.onVersionPacket(new Fields(datagram.subarray(5)));
       packets = splitDatagram(datagram, this.sourceId.length);
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
@@ -444,6 +456,13 @@ export class SecondClient {
 
   /** What is to be sent now: acknowledgements, what is new, and what was sent long ago and not acknowledged. */
   transmit(now: number): Buffer[] {
+    if (this.isDenied) this.deniedAt = Math.min(this.deniedAt, now);
+    if (now - this.deniedAt >= 1_000_000 && !this.isServerIdKnown)
+      this.closed = {
+        scope: 0,
+        code: VERSION_NEGOTIATION_ERROR,
+        reason: 'the server speaks no version of ours',
+      };
     if (this.closed !== null && !this.isClosing) return [];
     const datagrams: Buffer[] = [];
     for (let i = 0; i < BURST; i++) {
@@ -532,6 +551,17 @@ export class SecondClient {
       if (!(error instanceof Malformed)) throw error;
       this.fault = error.message;
     }
+  }
+
+  /** [INV-5] [INV-7] Anybody can make one: it counts when nothing else comes for a second. */
+  private onVersionPacket(fields: Fields): void {
+    const [destinationId, sourceId] = [fields.take(fields.u8()), fields.take(fields.u8())];
+    const versions: number[] = [];
+    while (fields.left > 0) versions.push(fields.u32());
+    const isOurs = destinationId.equals(this.sourceId) && sourceId.equals(this.destinationId);
+    const isTooLate = this.isServerIdKnown || this.retryId.length > 0;
+    if (!isOurs || isTooLate || versions.length === 0 || versions.includes(VERSION)) return;
+    this.isDenied = true;
   }
 
   /** [HS-30] [PKT-21] One, and none once a packet of the server opened. */
@@ -922,11 +952,6 @@ export class SecondClient {
     if (this.isEarlyTaken && !(this.isResumed && this.resumption?.isEarly))
       throw new Malformed('what was not offered');
     // [HS-58] What was refused counts as never sent.
-    if (!this.isEarlyTaken) {
-      this.spaces[APPLICATION].sent.clear();
-      for (const frame of this.queue)
-        if (frame.space === APPLICATION) frame.sentAt = Number.NEGATIVE_INFINITY;
-    }
     // [FRM-15]
     const isRight =
       parameters.get(0x00)?.equals(this.firstId) &&
@@ -936,7 +961,33 @@ export class SecondClient {
     this.limit = this.parameter(0x03);
     this.streamsMax = this.parameter(0x05);
     for (const stream of this.streams.values()) stream.limit = this.parameter(0x04);
+    if (!this.isEarlyTaken) this.recall();
     this.sendAdmitted();
+  }
+
+  /** [HS-58] What was early and refused counts as never sent; what is too large now is told of, and not sent at all. [STR-46] */
+  private recall(): void {
+    this.spaces[APPLICATION].sent.clear();
+    for (let i = this.queue.length - 1; i >= 0; i--)
+      if (this.queue[i].space === APPLICATION) this.queue.splice(i, 1);
+    this.charged = 0;
+    for (const [stream, bytes] of this.openings) {
+      stream.nextSequence = 0;
+      stream.charged = 0;
+      stream.opening = this.reliable(APPLICATION, bytes);
+      this.queue.push(stream.opening);
+    }
+    const messages = [...this.early, ...this.unsent.splice(0)];
+    for (const each of messages) {
+      if (each.message.length > this.messageBytesMax) this.tooLarge.push(each.message);
+      else this.unsent.push(each);
+    }
+    for (const stream of this.earlyEnds) this.ends.add(stream);
+  }
+
+  /** The largest message that the server takes. */
+  get messageBytesMax(): number {
+    return this.parameters.has(0x06) ? this.parameter(0x06) : 1_048_576;
   }
 
   private parameter(id: number): number {
@@ -977,8 +1028,10 @@ export class SecondClient {
       this.unsent.shift();
       stream.charged += charge;
       this.charged += charge;
+      if (!this.isComplete) this.early.push(next);
       this.putMessage(stream, message);
     }
+    for (const stream of this.ends) if (!this.isComplete) this.earlyEnds.push(stream);
     for (const stream of this.ends)
       this.sendFrames(numbersFrame(0x0b, stream.id, stream.nextSequence), stream); // [STR-6]
     this.ends.clear();
@@ -1145,6 +1198,11 @@ export class SecondClient {
   }
 }
 
+/** [INV-5] */
+function isVersionPacket(datagram: Buffer): boolean {
+  return datagram.length > 5 && (datagram[0] & 0xc0) === 0xc0 && datagram.readUInt32BE(1) === 0;
+}
+
 function idField(id: Buffer): Buffer {
   return Buffer.concat([u8(id.length), id]);
 }
@@ -1189,8 +1247,9 @@ function wholesIn(string: Buffer): Buffer[] {
   return wholes;
 }
 
-/** Code of a CONNECTION_CLOSE. [HS-58] */
+/** Codes of a CONNECTION_CLOSE. */
 const TICKET_REFUSED = 0x18;
+const VERSION_NEGOTIATION_ERROR = 0x16;
 /** Microseconds after which what is not acknowledged goes out again. */
 export const RESEND_AFTER = 400_000;
 /** Left in Initials for a token, with which they go again. [PKT-21] */
