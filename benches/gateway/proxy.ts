@@ -15,7 +15,8 @@ const ROLE = 'proxy';
 
 /**
  * A proxy of the same function as people build it: Fastify and ws before Redis, in memory as well. A message is appended to the stream of its topic, which gives it its
- * offset, and published to its channel, in one round trip to Redis; requests at the same time share a pipeline; what one turn brings for a socket is written at once.
+ * offset, and published to its channel, in one round trip to Redis; requests at the same time share a pipeline; what one turn brings for a socket is written at once. A subscriber
+ * is told where its topic is, so that it can come back and go on there, and a channel that nobody is subscribed to any more is given back to Redis.
  */
 export const proxy: GatewayPeer = {
   name: 'fastify + redis',
@@ -83,15 +84,15 @@ async function serve(path: string): Promise<void> {
     return { count: items.length, results: offsets.map((offset) => ({ result: 'stored', offset })) };
   });
   await app.listen({ host: '127.0.0.1', port: 0 });
-  await deliver(app.server, path);
+  await deliver(app.server, redis, path);
   process.on('disconnect', () => process.exit());
   process.send?.((app.server.address() as AddressInfo).port);
 }
 
 /** Gives WebSockets what is published to the topics that they have subscribed to. */
-async function deliver(server: import('node:http').Server, path: string): Promise<void> {
+async function deliver(server: import('node:http').Server, redis: Redis, path: string): Promise<void> {
   const subscriber = new Redis({ path });
-  const byTopic = new Map<string, Set<WebSocket>>();
+  const byTopic = new Map<string, Channel>();
   const corked = new Set<WebSocket>();
   const uncork = (): void => {
     for (const socket of corked) rawOf(socket).uncork();
@@ -99,7 +100,7 @@ async function deliver(server: import('node:http').Server, path: string): Promis
   };
   subscriber.on('message', (topic: string, text: string) => {
     const message = Buffer.from(text);
-    for (const socket of byTopic.get(topic) ?? []) {
+    for (const socket of byTopic.get(topic)?.sockets ?? []) {
       if (corked.size === 0) setImmediate(uncork);
       if (!corked.has(socket)) {
         corked.add(socket);
@@ -114,17 +115,31 @@ async function deliver(server: import('node:http').Server, path: string): Promis
     socket.on('message', async (data) => {
       const { topic } = JSON.parse(data.toString()) as { topic: string };
       own = topic;
-      const others = byTopic.get(topic);
-      if (others === undefined) {
-        byTopic.set(topic, new Set([socket]));
-        await subscriber.subscribe(topic);
-      } else others.add(socket);
-      socket.send(JSON.stringify({ type: 'subscribed', topic }));
+      let channel = byTopic.get(topic);
+      if (channel === undefined) {
+        channel = { sockets: new Set(), subscribed: subscriber.subscribe(topic) };
+        byTopic.set(topic, channel);
+      }
+      channel.sockets.add(socket);
+      await channel.subscribed;
+      const [last] = await redis.xrevrange(topic, '+', '-', 'COUNT', 1);
+      socket.send(JSON.stringify({ type: 'subscribed', topic, offset: last?.[0] ?? null }));
     });
     socket.on('close', () => {
-      if (own !== null) byTopic.get(own)?.delete(socket);
+      const channel = own === null ? undefined : byTopic.get(own);
+      if (own === null || channel === undefined) return;
+      channel.sockets.delete(socket);
+      if (channel.sockets.size > 0) return;
+      byTopic.delete(own);
+      void subscriber.unsubscribe(own);
     });
   });
+}
+
+/** A topic that sockets are subscribed to, and the answer of Redis to that. */
+interface Channel {
+  readonly sockets: Set<WebSocket>;
+  readonly subscribed: Promise<unknown>;
 }
 
 /** What ws writes to. */
