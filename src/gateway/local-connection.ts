@@ -46,6 +46,7 @@ interface Worker {
 /**
  * Who works when: in the order in which they were called, when the event loop has been to all sockets that had something, until nobody has anything to do. What came by many of them
  * is so handed over together and answered together, which is worth more than anything else here: 20 callers by HTTP are answered twice as fast as where each is answered on his own.
+ * What is said in answer follows at once, as a SUBSCRIBE does a WELCOME: so both are told in one write.
  * But a loop with many sockets can go on from one to the next for seconds, so that when enough has come it is handed over when what is running now has run; and after so much at a
  * time the event loop goes on first, for two ends that answer each other would keep it from everyone else.
  */
@@ -63,6 +64,13 @@ export class Turns {
     this.turn();
   };
   private readonly onHaste = () => this.turn();
+  /** So many turns may follow one before the event loop goes on; until the end of its tick. */
+  private followUps = 0;
+  private isTickWatched = false;
+  private readonly onEndOfTick = () => {
+    this.isTickWatched = false;
+    this.followUps = 0;
+  };
 
   constructor(clock: Clock = systemClock) {
     this.clock = clock;
@@ -80,7 +88,8 @@ export class Turns {
   /** Somebody who is called has one thing more to do. */
   callAgain(): void {
     if (this.inTurn || this.isHastened) return;
-    if (++this.waiting >= WORK_TOGETHER) {
+    if (++this.waiting >= WORK_TOGETHER || this.followUps > 0) {
+      if (this.followUps > 0) this.followUps--;
       this.isHastened = true;
       void SETTLED.then(this.onHaste); // costs a fraction of what queueMicrotask does
     } else this.arm();
@@ -104,6 +113,10 @@ export class Turns {
     this.isHastened = false;
     this.waiting = 0;
     if (this.called.length > 0) this.arm();
+    if (this.isTickWatched || this.clock.atEndOfTick === undefined) return;
+    this.isTickWatched = true;
+    this.followUps = FOLLOW_UPS_MAX;
+    this.clock.atEndOfTick(this.onEndOfTick);
   }
 }
 
@@ -461,5 +474,6 @@ const MESSAGES_OF_A_TURN = 512;
 const WORK_OF_A_TURN = 4_096;
 /** Things to do that are enough to be done at once: much fewer than a busy loop goes through before it calls (1,024 sockets, up to 48 times), and more than gain by each other. */
 const WORK_TOGETHER = 64;
+const FOLLOW_UPS_MAX = 8;
 const NO_OPTIONS: { lifetimeMs?: number } = {};
 const SETTLED = Promise.resolve();

@@ -111,6 +111,34 @@ describe('a connection within the process', () => {
     expect(told.length).toBe(4 + 64);
   });
 
+  test('hands over in the same turn what is said in answer, by promises as well, and lets the event loop go on between those who answer each other', async () => {
+    let turns = 0;
+    const clock: Clock = {
+      ...standingClock(),
+      soon: (callback) => {
+        setImmediate(() => {
+          turns++;
+          callback();
+        });
+      },
+      atEndOfTick: (callback) => void Promise.resolve().then(() => process.nextTick(callback)),
+    };
+    const { near, far } = pair(clock);
+    const { stream, peer } = await opened(near, far);
+    const at: number[] = [];
+    const answer = (end: LocalStream) => async (): Promise<void> => {
+      at.push(turns);
+      await Promise.resolve();
+      if (at.length < 100) end.send(Buffer.from('again'));
+    };
+    peer.on('message', answer(peer));
+    stream.on('message', answer(stream));
+    stream.send(Buffer.from('x'));
+    while (at.length < 100) await settled();
+    expect(new Set(at.slice(0, 5)).size).toBe(1);
+    expect(new Set(at).size).toBeGreaterThan(5);
+  });
+
   test('tells a sender when it is enough, and when half of that was read', async () => {
     const { near, far } = pair();
     const { stream, peer } = await opened(near, far);
