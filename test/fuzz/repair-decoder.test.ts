@@ -149,7 +149,7 @@ function agreeWithTwin(steps: readonly HonestStep[]): void {
     for (const [recoveredNumber, bytes] of recovered(decoder)) found.set(recoveredNumber, bytes);
     expect(found).toEqual(new Map([...slowRecover(known, repairs)]));
   }
-  for (const [number, bytes] of found) expect(bytes).toEqual(sent.get(number));
+  for (const [number, bytes] of found) assert.deepEqual(bytes, sent.get(number));
   expect(decoder.counts.corrupt).toBe(0);
 }
 
@@ -182,7 +182,7 @@ function longWay(random: Prng, packets: number): number {
       if (packet.symbol.length > 0) arrive(decoder, packet.number, packet.symbol);
     }
     for (const [recoveredNumber, bytes] of recovered(decoder)) {
-      expect(bytes).toEqual(sent.get(recoveredNumber));
+      assert.deepEqual(bytes, sent.get(recoveredNumber));
       count++;
     }
     if (random.chance(0.005)) decoder.trim(number);
