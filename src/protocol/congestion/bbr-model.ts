@@ -63,11 +63,12 @@ export class MinRtt {
     this.previous = this.value;
     this.isProbeDue = this.value !== NEVER && now > this.recentAt + PROBE_RTT_INTERVAL;
     if (sample === NEVER) return;
-    if (sample < this.recent || this.isProbeDue) {
+    // One that is as short shows as well that no queue stands: it need not be looked for.
+    if (sample <= this.recent || this.isProbeDue) {
       this.recent = sample;
       this.recentAt = now;
     }
-    if (this.recent < this.value || now > this.foundAt + MIN_RTT_WINDOW) {
+    if (this.recent <= this.value || now > this.foundAt + MIN_RTT_WINDOW) {
       this.value = this.recent;
       this.foundAt = this.recentAt;
     }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MILLISECOND, SECOND } from '../../../src/base/time.ts';
+import { MILLISECOND, type Micros, SECOND } from '../../../src/base/time.ts';
 import { Bottleneck, type BottleneckOptions } from '../recovery/bottleneck.ts';
 
 const MTU = 1_200;
@@ -264,8 +264,18 @@ describe('BBR', () => {
   });
 
   describe('in PROBE_RTT', () => {
-    test('lasts no longer than 200 ms and two round trips, with half of the path in flight [REC-68]', () => {
+    /** A path that becomes longer by a millisecond in two seconds: no round trip is as short as one before. */
+    const GROWING = (_number: number, now: Micros): Micros => now / 2_000;
+
+    test('is not while every cycle shows the same shortest round trip again: no queue stands [REC-68]', () => {
       const link = flow({ queueBytes: 2 * BDP });
+      link.run(20 * SECOND);
+      expect(statesOf(link)).not.toContain('probe-rtt');
+      expect(statesOf(link).filter((state) => state === 'probe-down').length).toBeGreaterThan(5);
+    });
+
+    test('lasts no longer than 200 ms and two round trips, with half of the path in flight [REC-68]', () => {
+      const link = flow({ queueBytes: 2 * BDP, jitter: GROWING });
       link.run(10 * SECOND);
       const at = link.states.findIndex(({ state }) => state === 'probe-rtt');
       expect(at).toBeGreaterThan(0);
@@ -301,7 +311,7 @@ describe('BBR', () => {
         [5, 1],
         [5, 2],
       ]) {
-        const link = flow({ rate: rate * MBIT, queueBytes: 20_000, loss: 0.01, seed });
+        const link = flow({ rate: rate * MBIT, queueBytes: 20_000, loss: 0.01, seed, jitter: GROWING });
         link.run(20 * SECOND);
         const states = statesOf(link);
         for (const [at, state] of states.entries()) {
