@@ -30,7 +30,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   gateway: 'the six workloads of the Pulsar Proxy report by HTTP and WebSocket, beside Fastify with Redis',
   held: '10,000 WebSocket clients of the gateway, held for 5 minutes: memory, and a message to all of them',
   mqtt: 'MQTT clients: memory of 10,000 idle ones, and deliveries a second, beside Mosquitto',
-  overload: 'a gateway that is asked for twice what it can do, and by 3,000 callers who ask again at once',
+  overload: 'a gateway that is asked for twice what it can do, and by 6,000 callers who ask again at once',
   'failed-dials': 'the heap of a client after 5,000 dials in vain: it fails above 2 MB',
   durable: 'messages stored on the disk and acknowledged, one by one and many at once, beside JetStream',
   store: "the broker's store on a disk: records stored one by one and in groups, a start, and all read back",

@@ -3,7 +3,7 @@
  * open loop); then as many callers as there are connections who ask again as soon as they are answered or refused, by autocannon. How many are answered and how late, how many are
  * told to come back and whether they are told when, what that costs in memory, and whether those who watch it are answered all the same.
  *
- *     npm run bench overload -- [--connections 3000] [--seconds 10] [--json]
+ *     npm run bench overload -- [--connections 6000] [--seconds 10] [--json]
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -39,7 +39,7 @@ interface Order {
 
 async function main(): Promise<void> {
   const { json, connections, seconds } = new Command()
-    .option('--connections <n>', 'so many requests can be under way', wholeNumber(1, 20_000), 3_000)
+    .option('--connections <n>', 'so many requests can be under way', wholeNumber(1, 20_000), 6_000)
     .option('--seconds <s>', 'of each part', positiveNumber, 10)
     .option('--json', 'one line of JSON')
     .parse()
@@ -126,7 +126,7 @@ async function cannon({
   const { errors, duration } = await run;
   taken.sort((a, b) => a - b);
   refused.sort((a, b) => a - b);
-  return { taken, refused, refusedWithTime, others, errors, unanswered: 0, seconds: duration };
+  return { taken, refused, refusedWithTime, others, errors, unsent: 0, seconds: duration };
 }
 
 async function watch(gateway: RunningGateway, url: string, signal: AbortSignal): Promise<Watch> {
@@ -155,7 +155,7 @@ function rssMiB({ pids: [pid] }: RunningGateway): number {
 }
 
 function rowOf([name, each]: [string, Answers]): string[] {
-  const { taken, refused, refusedWithTime, unanswered, errors, others, seconds } = each;
+  const { taken, refused, refusedWithTime, unsent, errors, others, seconds } = each;
   const [ms, refusedMs] = [timesOf(taken), timesOf(refused)];
   return [
     name,
@@ -165,7 +165,7 @@ function rowOf([name, each]: [string, Answers]): string[] {
     (refused.length / seconds).toFixed(0),
     refused.length === 0 ? '' : refusedMs.p50.toFixed(1),
     refused.length === 0 ? '' : `${((100 * refusedWithTime) / refused.length).toFixed(1)} %`,
-    `${unanswered}`,
+    (unsent / seconds).toFixed(0),
     `${errors}`,
     Object.entries(others)
       .map(([status, count]) => `${count} x ${status}`)
@@ -197,7 +197,7 @@ const HEAD = [
   'refused/s',
   'p50 ms',
   'with Retry-After',
-  'unanswered',
+  'unsent/s',
   'errors',
   'other answers',
 ];

@@ -1,6 +1,6 @@
 /**
  * Callers who do not know of each other: requests come at random times, as many a second as are asked for, however long the answers take. What is measured begins when a request
- * was to come, so that one which the caller's side could not send in time has waited, too.
+ * was to come. One that finds all connections under way is not sent, and counted.
  */
 import { performance } from 'node:perf_hooks';
 import { HttpConnection } from './http-connection.ts';
@@ -14,8 +14,8 @@ export interface Answers {
   readonly refusedWithTime: number;
   readonly others: Readonly<Record<string, number>>;
   readonly errors: number;
-  /** That were to come, and have had no answer when time was over. */
-  readonly unanswered: number;
+  /** That were to come when no connection was free. */
+  readonly unsent: number;
   readonly seconds: number;
 }
 
@@ -38,10 +38,7 @@ export async function arrivals(options: ArrivalOptions): Promise<Answers> {
   const taken: number[] = [];
   const refused: number[] = [];
   const others: Record<string, number> = {};
-  /** When each was to come that has no connection yet. */
-  const waiting: number[] = [];
-  let first = 0;
-  let underWay = 0;
+  let unsent = 0;
   let refusedWithTime = 0;
   let errors = 0;
   let isOver = false;
@@ -56,19 +53,15 @@ export async function arrivals(options: ArrivalOptions): Promise<Answers> {
     } else others[status] = (others[status] ?? 0) + 1;
   };
   const ask = (connection: HttpConnection, at: number): void => {
-    underWay++;
     connection.post(path, body).then(
       (status) => {
-        underWay--;
         if (isOver) return;
         const now = performance.now();
         answered(status, now - at, connection.head);
         if (rate === Number.POSITIVE_INFINITY) ask(connection, now);
-        else if (first < waiting.length) ask(connection, waiting[first++]);
         else idle.push(connection);
       },
       () => {
-        underWay--;
         if (!isOver) errors++;
       },
     );
@@ -82,18 +75,17 @@ export async function arrivals(options: ArrivalOptions): Promise<Answers> {
       const now = performance.now();
       for (; next <= now && next < until; next += (-Math.log(1 - Math.random()) * 1_000) / rate) {
         const connection = idle.pop();
-        if (connection === undefined) waiting.push(next);
+        if (connection === undefined) unsent++;
         else ask(connection, next);
       }
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
   isOver = true;
-  const unanswered = underWay + waiting.length - first;
   for (const connection of all) connection.close();
   taken.sort((a, b) => a - b);
   refused.sort((a, b) => a - b);
-  return { taken, refused, refusedWithTime, others, errors, unanswered, seconds };
+  return { taken, refused, refusedWithTime, others, errors, unsent, seconds };
 }
 
 /** A few at a time, so that none is lost before the other side accepts it. */
