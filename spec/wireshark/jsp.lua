@@ -1343,23 +1343,38 @@ local function dissect_long(tvb, pinfo, root, bytes, at)
   return h.stop, add_payload(tvb, pinfo, tree, bytes, at, h.number_at, h.stop, found, h.type, server_id)
 end
 
+-- Where the short packet at `at` ends. Linux may hand a row of datagrams to one peer to the loopback interface, and to who captures there, as one, which
+-- is cut up later or never (UDP segmentation offload): the next of them begins with the same id.
+local function end_of_short(bytes, at, id_length)
+  local id = bytes:sub(at + 1, at + id_length)
+  local next_id = #id >= 4 and bytes:find(id, at + 1 + id_length, true)
+  while next_id do
+    local first = bytes:byte(next_id - 1)
+    if first >= 0x40 and first < 0x80 and next_id - 1 - at >= id_length + 21 then return next_id - 1 end
+    next_id = bytes:find(id, next_id + 1, true)
+  end
+  return #bytes + 1
+end
+
 local function dissect_short(tvb, pinfo, root, bytes, at)
   local found, id_length = find_short(bytes, at)
+  local stop = found and end_of_short(bytes, at, id_length) or #bytes + 1
   local tree = root:add(f["packet"], tvb(at - 1)):set_text("1-RTT packet")
   add_first_byte(tree, tvb, at)
   local number_at = at + 1 + id_length
-  if #bytes + 1 - number_at < 20 then
+  if stop - number_at < 20 then
     tree:add_proto_expert_info(e.packet)
     return #bytes + 1, "malformed packet"
   end
   tree:add(f["packet.type"], tvb(at - 1, 1), ONE_RTT)
-  tree:add(f["packet.length"], tvb(at - 1), #bytes + 1 - at)
+  tree:set_len(stop - at)
+  tree:add(f["packet.length"], tvb(at - 1, stop - at), stop - at)
   tree:add(f["dcid"], tvb(at, id_length))
   if found then
     root:add(f["connection"], tvb(at, id_length), found.connection.number):set_generated()
     tree:add(f["sender"], tvb(at - 1, 1), found.sender:lower()):set_generated()
   end
-  return #bytes + 1, add_payload(tvb, pinfo, tree, bytes, at, number_at, #bytes + 1, found, ONE_RTT, "")
+  return stop, add_payload(tvb, pinfo, tree, bytes, at, number_at, stop, found, ONE_RTT, "")
 end
 
 function jsp.dissector(tvb, pinfo, tree)

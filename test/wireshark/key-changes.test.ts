@@ -293,6 +293,22 @@ describe.skipIf(!isThere)('the dissector', () => {
     expect(framesOf(tshark(capture.bytes(), FIELDS, { keyLog: first }))).toEqual(framesOf(rows.aes));
   });
 
+  test('takes apart what a capture of the loopback interface has as one datagram, and was sent as several', () => {
+    const { captured, keyLog } = scenes.aes;
+    const merged: CapturedDatagram[] = [];
+    for (const datagram of captured) {
+      const last = merged.at(-1);
+      const isShort = ({ data }: CapturedDatagram): boolean => data[0] < 0x80;
+      if (last?.fromPort !== datagram.fromPort || !isShort(last) || !isShort(datagram)) merged.push(datagram);
+      else merged[merged.length - 1] = { ...last, data: Buffer.concat([last.data, datagram.data]) };
+    }
+    expect(merged.length).toBeLessThan(captured.length - 10);
+    const capture = new Pcapng();
+    for (const datagram of merged) capture.datagram(datagram);
+    const framesOf = (found: Row[]) => found.flatMap((row) => row['jsp.frame.type']);
+    expect(framesOf(tshark(capture.bytes(), FIELDS, { keyLog }))).toEqual(framesOf(rows.aes));
+  });
+
   test('opens early data, taken or not, and the handshake that begins again under an id of its own [HS-34] [HS-58]', () => {
     for (const name of ['taken', 'refused']) {
       const early = rows[name].filter((row) =>
