@@ -32,7 +32,7 @@ export function addFecBench(bench: Command): void {
       '--lost <n>',
       'messages that are to be lost, about, of 100,000 at most',
       wholeNumber(1, 100_000),
-      4_000,
+      20_000,
     )
     .option('--seed <n>', 'decides what is lost', wholeNumber(0, 2 ** 32), 1)
     .option('--json', 'print a line of JSON for each result')
