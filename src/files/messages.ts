@@ -68,7 +68,7 @@ export const Refusal = {
 } as const;
 export type Refusal = (typeof Refusal)[keyof typeof Refusal];
 
-/** {@link Refusal} in a word that an application may branch on; `other` is one that this version does not know. */
+/** Why a receiver does not take something, in a word that an application may branch on; `other` is a reason that this version does not know. */
 export type RefusalName =
   | 'name'
   | 'exists'

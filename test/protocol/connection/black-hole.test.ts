@@ -68,20 +68,25 @@ describe('a path that drops large datagrams without a word', () => {
   });
 
   test('is told from loss: with 20 % of all packets lost the size in use is back soon after each false alarm', () => {
-    const pair = new Pair({ seed: 2, link: { delayMs: DELAY_MS } }).connected();
-    deliver(pair, pair.server, bytesOf(50_000));
-    pair.world.network.connect('client', 'server', { delayMs: DELAY_MS, loss: 0.2 });
-    pair.world.network.connect('server', 'client', { delayMs: DELAY_MS, loss: 0.2 });
-    let small = 0;
     const rounds = 200;
-    const stream = pair.server.open();
-    for (let i = 0; i < rounds; i++) {
-      pair.server.send(stream, bytesOf(3_000, i));
-      pair.until(() => pair.client.messages.get(stream.id)?.length === i + 1, 60_000, `message ${i}`);
-      if (pair.server.core.path.mtu < 1_200) small++;
-    }
-    expect(pair.server.core.metrics().packetsLost).toBeGreaterThan(100);
-    expect(small).toBeLessThan(rounds / 10);
+    const small: number[] = [];
+    eachSeed(1, 7, (seed) => {
+      const pair = new Pair({ seed, link: { delayMs: DELAY_MS } }).connected();
+      deliver(pair, pair.server, bytesOf(50_000));
+      pair.world.network.connect('client', 'server', { delayMs: DELAY_MS, loss: 0.2 });
+      pair.world.network.connect('server', 'client', { delayMs: DELAY_MS, loss: 0.2 });
+      let count = 0;
+      const stream = pair.server.open();
+      for (let i = 0; i < rounds; i++) {
+        pair.server.send(stream, bytesOf(3_000, i));
+        pair.until(() => pair.client.messages.get(stream.id)?.length === i + 1, 60_000, `message ${i}`);
+        if (pair.server.core.path.mtu < 1_200) count++;
+      }
+      expect(pair.server.core.metrics().packetsLost).toBeGreaterThan(100);
+      small.push(count);
+    });
+    // In most worlds: where three probes of a size are lost by chance, in one world of thirty or so, it is given up for a while. [REC-45]
+    expect(small.sort((a, b) => a - b)[3]).toBeLessThan(rounds / 20);
   });
 });
 
