@@ -32,21 +32,19 @@ export function admittedAnswer(answer: Uint8Array | null): OutgoingFlight {
 export class IncomingAnswer {
   /** What the server's application said; null: nothing, or not yet. */
   payload: Uint8Array | null = null;
-  /** What came says neither that there is an answer nor that there is none. */
-  isBroken = false;
+  /** All of it has come. */
+  isWhole = false;
   private readonly parts = new IncomingFlight();
 
   /** Takes a part. Returns 0 or a close code. */
   onFrame(frame: FrameReader): number {
-    return this.parts.onFrame(frame) === 0 ? 0 : CloseCode.PROTOCOL_VIOLATION; // [FRM-18] said otherwise before
-  }
-
-  /** True once, when all of it is there. */
-  take(): boolean {
+    if (this.parts.onFrame(frame) !== 0) return CloseCode.PROTOCOL_VIOLATION; // [FRM-18] said otherwise before
     const whole = this.parts.take();
-    if (whole === null) return false;
-    this.isBroken = whole[0] > 1 || (whole[0] === 0 && whole.length > 1);
+    if (whole === null) return 0;
+    // [HS-44] There is an answer, or there is none.
+    if (whole[0] > 1 || (whole[0] === 0 && whole.length > 1)) return CloseCode.PROTOCOL_VIOLATION;
     if (whole[0] === 1) this.payload = whole.subarray(1);
-    return true;
+    this.isWhole = true;
+    return 0;
   }
 }

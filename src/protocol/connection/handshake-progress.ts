@@ -257,8 +257,7 @@ export class HandshakeProgress {
   onAdmitted(frame: FrameReader, now: Micros): number {
     if (this.answer === null) return CloseCode.PROTOCOL_VIOLATION; // [HS-44] of a server that did not say that it decides
     const code = this.answer.onFrame(frame);
-    if (code !== 0 || !this.answer.take()) return code;
-    if (this.answer.isBroken) return CloseCode.PROTOCOL_VIOLATION;
+    if (code !== 0 || !this.answer.isWhole || this.admission === AdmissionState.ADMITTED) return code;
     this.admission = AdmissionState.ADMITTED;
     this.host.onComplete(now);
     return 0;
