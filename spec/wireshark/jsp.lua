@@ -647,13 +647,17 @@ end
 
 -- ---- what opens a packet ----
 
+local function open_under(keys, packet, number_at, largest)
+  local bare = unmask(packet, keys, number_at, largest)
+  return bare and open_with(keys, bare)
+end
+
 local function open_sealed(connection, sender, packet, epoch, number_at, server_id, largest)
   local name = sender .. epoch
   local known = connection.keys[name]
   if known and epoch == ONE_RTT then return open_generation(known, packet, number_at, largest) end
   if known then
-    local bare = unmask(packet, known, number_at, largest)
-    local opened = bare and open_with(known, bare)
+    local opened = open_under(known, packet, number_at, largest)
     if opened then return opened end
   end
   -- Of Initial packets there may be others behind a Retry, or from a server that answered more than once.
@@ -662,10 +666,7 @@ local function open_sealed(connection, sender, packet, epoch, number_at, server_
     if epoch == ONE_RTT then
       kept = generations_of(keys)
       opened = open_generation(kept, packet, number_at, largest)
-    else
-      local bare = unmask(packet, keys, number_at, largest)
-      opened = bare and open_with(keys, bare)
-    end
+    else opened = open_under(keys, packet, number_at, largest) end
     if opened then
       connection.keys[name] = kept
       if epoch >= HANDSHAKE then connection.suite = keys.suite end
