@@ -17,9 +17,9 @@ import type { MqttClient, WireOwner } from './wire.ts';
 export class MqttClients implements WireOwner {
   readonly turn: OutgoingTurn;
   readonly counters = new MqttCounters();
+  readonly around: MqttSurroundings;
   private readonly clock: Clock;
   private readonly limits: MqttLimits;
-  readonly around: MqttSurroundings;
   private readonly backend: LocalBackend;
   private readonly clients = new Set<MqttClient>();
   private readonly slow = new Set<MqttClient>();

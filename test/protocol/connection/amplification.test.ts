@@ -55,13 +55,9 @@ test('a server that may send nothing more sleeps, also when it owes an acknowled
   drain(server, 0);
   const [connection] = connectionsOf(server);
   const { validation } = connection.path;
-  const header = new PacketHeader();
-  parsePacketHeader(header, flight[0], 0, flight[0].length, 8);
-  const idAt = (start: number, length: number) => flight[0].slice(start, start + length);
-  const dcid = idAt(header.dcidStart, header.dcidLength);
-  const scid = idAt(header.scidStart, header.scidLength);
+  const ids = idsOf(flight[0]);
   const post = (number: number, now: number, frames: Uint8Array) => {
-    const packet = sealLong(initialSealKeys(dcid), PacketType.INITIAL, { dcid, scid }, number, frames);
+    const packet = sealLong(initialSealKeys(ids.dcid), PacketType.INITIAL, ids, number, frames);
     hand(server, [packet], now);
     drain(server, now);
   };
@@ -84,15 +80,12 @@ test('a server says its answer again to who asks, but once in a while, and no mo
   hand(server, flight, 0);
   drain(server, 0);
   const [connection] = connectionsOf(server);
-  const header = new PacketHeader();
-  parsePacketHeader(header, flight[0], 0, flight[0].length, 8);
-  const dcid = flight[0].slice(header.dcidStart, header.dcidStart + header.dcidLength);
-  const scid = flight[0].slice(header.scidStart, header.scidStart + header.scidLength);
+  const ids = idsOf(flight[0]);
   let again = 0;
   for (let number = 8; number < 88; number++) {
     const now = (number - 7) * 5_000;
     const frames = new Uint8Array(1_000).fill(FrameType.PING);
-    hand(server, [sealLong(initialSealKeys(dcid), PacketType.INITIAL, { dcid, scid }, number, frames)], now);
+    hand(server, [sealLong(initialSealKeys(ids.dcid), PacketType.INITIAL, ids, number, frames)], now);
     if (drain(server, now).some(({ length }) => length > 1_000)) again++;
   }
   expect(again).toBe(4); // in 400 ms
@@ -122,4 +115,15 @@ test('nor is it kept awake by an acknowledgement that the rest of what it may se
 
 function received(pair: Pair): number {
   return pair.server.arrived.reduce((sum, { data }) => sum + data.length, 0);
+}
+
+/** The connection ids of a client's first packet. */
+function idsOf(first: Uint8Array): { dcid: Uint8Array; scid: Uint8Array } {
+  const header = new PacketHeader();
+  parsePacketHeader(header, first, 0, first.length, 8);
+  const { dcidStart, dcidLength, scidStart, scidLength } = header;
+  return {
+    dcid: first.slice(dcidStart, dcidStart + dcidLength),
+    scid: first.slice(scidStart, scidStart + scidLength),
+  };
 }
