@@ -280,7 +280,7 @@ export class PacketFateTeller {
   private sizeProbeLost(bytes: number, now: Micros): void {
     const { counters, path } = this.parts;
     counters.packetSizeProbesLost++;
-    if (path.mtuDiscovery.onProbeLost(bytes, now)) this.host.onMtuGivenUp(now);
+    if (path.mtuDiscovery.onProbeLost(bytes, path.loss.rateUpper, now)) this.host.onMtuGivenUp(now);
   }
 }
 

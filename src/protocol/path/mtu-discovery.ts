@@ -145,12 +145,17 @@ export class PathMtuDiscovery {
     return this.raise(bytes);
   }
 
-  /** True when the size is given up. */
-  onProbeLost(bytes: number, now: Micros): boolean {
+  /**
+   * A probe is lost. True when the size is given up: when the path's losses alone would hardly take so many in a row. [REC-45]
+   *
+   * @param lossRate - the share of packets that the path loses whatever their size, 0 to 1
+   */
+  onProbeLost(bytes: number, lossRate: number, now: Micros): boolean {
     if (bytes !== this.probing) return false;
     this.probing = 0;
-    if (++this.tries < PROBE_TRIES) return false;
-    this.giveUp(bytes, now); // [REC-45] three probes lost
+    const tries = ++this.tries;
+    if (tries < PROBE_TRIES_MIN || (tries < PROBE_TRIES_MAX && lossRate ** tries > CHANCE_MAX)) return false;
+    this.giveUp(bytes, now);
     return true;
   }
 
@@ -279,7 +284,10 @@ const LADDER = [65_507, 32_768, 16_384, 8_952, 4_096, 1_472, 1_452, 1_400, 1_280
 /** [REC-43] */
 export const SIZE_FLOOR = 512;
 export const SIZE_BASE = 1_200;
-const PROBE_TRIES = 3;
+const PROBE_TRIES_MIN = 3;
+const PROBE_TRIES_MAX = 12;
+/** With three tries at any loss, one connection in thirty at 20 % sent small packets for {@link RETRY_AFTER}. */
+const CHANCE_MAX = 1e-4;
 const RETRY_AFTER: Micros = 600 * SECOND;
 const SUSPICIONS_MAX = 3;
 const HANDSHAKE_TIMEOUTS = 2;

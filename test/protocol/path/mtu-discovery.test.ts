@@ -14,7 +14,7 @@ function settle(search: PathMtuDiscovery, carries: number, now = 0): number[] {
     search.onProbeSent(probe);
     expect(search.nextProbe(now, ANY)).toBe(0);
     if (probe <= carries) search.onProbeAcked(probe);
-    else search.onProbeLost(probe, now);
+    else search.onProbeLost(probe, 0, now);
   }
   return probed;
 }
@@ -77,10 +77,21 @@ describe('the packet size search', () => {
     expect(search.mtu).toBe(1_472);
   });
 
+  test('takes as many tries as tell a size that is too large from one that was unlucky, twelve at most [REC-45]', () => {
+    const triesAt = (lossRate: number) => {
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
+      for (let tries = 1; ; tries++) {
+        search.onProbeSent(1_472);
+        if (search.onProbeLost(1_472, lossRate, 0)) return tries;
+      }
+    };
+    expect([0, 0.01, 0.04, 0.05, 0.09, 0.2, 0.3, 0.46, 0.47, 1].map(triesAt)).toEqual([3, 3, 3, 4, 4, 6, 8, 12, 12, 12]);
+  });
+
   test('takes a probe that arrives after it was given up [REC-44]', () => {
     const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
     search.onProbeSent(1_472);
-    search.onProbeLost(1_472, 0);
+    search.onProbeLost(1_472, 0, 0);
     expect(search.onProbeAcked(1_472)).toBe(true);
     expect(search.mtu).toBe(1_472);
   });
@@ -88,7 +99,7 @@ describe('the packet size search', () => {
   test('ignores probes of another size than the one on its way', () => {
     const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
     search.onProbeSent(1_472);
-    for (let i = 0; i < 5; i++) search.onProbeLost(1_452, 0);
+    for (let i = 0; i < 5; i++) search.onProbeLost(1_452, 0, 0);
     expect(search.nextProbe(0, ANY)).toBe(0);
     search.onProbeAcked(1_472);
     expect(search.mtu).toBe(1_472);
@@ -234,7 +245,7 @@ describe('the packet size search', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       const given = [1, 2, 3].map(() => {
         search.onProbeSent(1_472);
-        return search.onProbeLost(1_472, 0);
+        return search.onProbeLost(1_472, 0, 0);
       });
       expect(given).toEqual([false, false, true]);
     });
