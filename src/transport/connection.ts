@@ -412,14 +412,14 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   }
 
   /**
-   * Another controller for what this side sends, whatever the option `congestion` said. It begins anew, at the next moment at which nothing is
-   * in flight. [REC-96]
+   * Another controller for what this side sends from now on, whatever the option `congestion` said. It begins anew, and does not go by what
+   * becomes of packets that were sent before. [REC-96]
    *
    * @throws JspError ERR_JSP_OPTION_INVALID
    */
   setCongestion(name: 'bbr' | 'cubic' | 'newreno'): void {
     checkArgument('setCongestion', 'congestion', name, CONGESTION);
-    this.core.path.useController(name);
+    this.call((now) => this.core.useController(name, now));
   }
 
   /**

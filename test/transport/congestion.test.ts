@@ -17,10 +17,6 @@ async function transfer(
     });
   });
   lab.network.connect('client', 'server', { loss });
-  if (change !== undefined) {
-    await lab.run(1_000); // the handshake is confirmed, so that nothing is in flight
-    client.setCongestion(change);
-  }
   const stream = client.openStream({ priority: 'bulk' });
   const message = new Uint8Array(8_192);
   const fill = (): void => {
@@ -28,6 +24,11 @@ async function transfer(
   };
   stream.on('drain', fill);
   fill();
+  if (change !== undefined) {
+    await lab.run(1_000);
+    expect(client.metrics().bytesInFlight).toBeGreaterThan(0);
+    client.setCongestion(change);
+  }
   await lab.run(2_000);
   const before = bytes;
   await lab.run(4_000);
@@ -68,14 +69,37 @@ describe('a transfer with the option congestion', () => {
     expect(cubic.metrics.congestionState).toMatch(CUBIC_STATES);
   });
 
-  test('keeps its controller while anything is in flight, and a name that is none is refused [REC-96]', async () => {
-    const { lab, client } = await labPair({ delayMs: 20 }, { congestion: 'cubic' });
-    client.openStream().send('x');
-    await lab.run(1);
+  test('has a new controller that begins with its own window, in which what was sent before has its place [REC-96]', async () => {
+    const { lab, client, accepted } = await labPair(
+      { delayMs: 20, bitsPerSecond: 20e6 },
+      { congestion: 'cubic' },
+    );
+    let bytes = 0;
+    accepted.on('stream', (stream) => {
+      stream.on('message', (message) => {
+        bytes += message.length;
+      });
+    });
+    client.openStream({ highWaterMark: 4e6 }).send(new Uint8Array(2e6));
+    await lab.run(300);
+    const { bytesInFlight, packetsSent } = client.metrics();
+    expect(bytesInFlight).toBeGreaterThan(50_000);
     client.setCongestion('bbr');
-    expect(client.metrics().congestionState).toBe('slow-start');
-    await lab.run(1_000);
-    expect(client.metrics().congestionState).toBe('startup');
+    expect(client.metrics()).toMatchObject({
+      congestionState: 'startup',
+      congestionWindowBytes: 10 * client.metrics().mtu,
+      bytesInFlight,
+    });
+    await lab.run(5);
+    expect(client.metrics().packetsSent, 'nothing while more than the window is in flight').toBe(packetsSent);
+    await lab.run(3_000);
+    expect(bytes).toBe(2e6);
+    expect(client.metrics()).toMatchObject({ bytesInFlight: 0, packetsLost: 0 });
+    expect(client.metrics().congestionState).not.toBe('slow-start');
+  });
+
+  test('refuses a controller that is none', async () => {
+    const { client } = await labPair({ delayMs: 20 }, { congestion: 'cubic' });
     expect(() => client.setCongestion('vegas' as 'bbr')).toThrow('congestion must be');
     expect(() => client.setCongestion(undefined as unknown as 'bbr')).toThrow('congestion must be');
   });

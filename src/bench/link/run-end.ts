@@ -29,7 +29,7 @@ export class RunEnd {
     connection.on('stream', (stream) => this.onStream(stream));
   }
 
-  /** Nothing is in flight when it begins, so that the controller of the plan knows nothing of what was before. */
+  /** The controller of the plan knows nothing of what was before. */
   start(): void {
     this.connection.setCongestion(this.plan.congestion);
     this.load?.start();

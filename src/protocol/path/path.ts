@@ -80,8 +80,8 @@ export class Path {
 
   private windowMax: number;
   private readonly random: RandomSource;
-  /** The controller that takes over when nothing is in flight. [REC-96] */
-  private nextController: CongestionName | null = null;
+  /** When the controller took over: what was sent until then is not its own. [REC-96] */
+  private tookOverAt: Micros = -1;
   private makeController: (options: CongestionOptions) => CongestionController;
   /** Null: bounded only while packets are reserved for urgent messages. */
   private readonly queueDelayMax: Micros | null;
@@ -162,10 +162,12 @@ export class Path {
     this.congestion.limitWindow(bytes);
   }
 
-  /** Another controller from the next moment on in which nothing is in flight, which may be now. [REC-96] */
-  useController(name: CongestionName): void {
-    this.nextController = name;
-    if (this.bytesInFlight === 0) this.changeController(name);
+  /** Another controller from now on. It begins anew, within the bounds that hold. [REC-96] */
+  useController(name: CongestionName, now: Micros): void {
+    this.makeController = CONTROLLERS[name];
+    this.congestion = this.makeController(this.controllerOptions);
+    this.tookOverAt = now;
+    this.updatePacing(now);
   }
 
   /** A packet in flight is acknowledged. */
@@ -173,6 +175,7 @@ export class Path {
     this.noteFull(now);
     this.bytesInFlight -= packet.bytes;
     this.arrived += packet.bytes;
+    if (packet.sentTime <= this.tookOverAt) return;
     this.congestion.onPacketAcked(packet);
     this.congestion.delivery?.onPacketAcked(packet, now);
   }
@@ -180,25 +183,31 @@ export class Path {
   /** A packet in flight is declared lost. */
   onPacketLost(packet: PacketReport, now: Micros): void {
     this.bytesInFlight -= packet.bytes;
+    if (packet.sentTime <= this.tookOverAt) return;
     this.congestion.delivery?.onPacketLost(packet);
     this.congestion.onPacketLost(packet, now);
   }
 
   /** A packet that was declared lost is acknowledged. */
   onSpuriousLoss(packet: PacketReport, now: Micros): void {
+    if (packet.sentTime <= this.tookOverAt) return;
     this.congestion.delivery?.onSpuriousLoss(packet, now);
     this.congestion.onSpuriousLoss(packet, now);
+  }
+
+  /** The peer saw `marks` packets more with a mark, by an acknowledgement whose newest packet was sent at `newestSentTime`. [REC-34] */
+  onMarks(newestSentTime: Micros, marks: number, now: Micros): void {
+    if (newestSentTime > this.tookOverAt) this.congestion.onEcnCongestion(newestSentTime, marks, now);
   }
 
   /** All that an ACK frame or a timeout settled was told; the newest packet acknowledged was sent at `newestSentTime`, -1 without one. */
   onSettled(newestSentTime: Micros, now: Micros): void {
     if (this.queueWindow !== null) this.updateQueueWindow(this.queueWindow, now);
-    if (newestSentTime >= 0) {
+    if (newestSentTime > this.tookOverAt) {
       // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
       const isAppLimited = this.fullAt < newestSentTime;
       this.congestion.onAck(newestSentTime, isAppLimited, this.bytesInFlight, now);
     }
-    if (this.nextController !== null && this.bytesInFlight === 0) this.changeController(this.nextController);
     this.updatePacing(now);
   }
 
@@ -242,13 +251,6 @@ export class Path {
       pacingRate = Math.min(pacingRate, (BOUNDED_PACING_GAIN * queueWindow.bytes) / rtt.smoothed);
     }
     this.pacer.setRate(pacingRate, pacing, this.mtu, now);
-  }
-
-  /** [REC-96] It begins anew, within the bounds that hold. */
-  private changeController(name: CongestionName): void {
-    this.nextController = null;
-    this.makeController = CONTROLLERS[name];
-    this.congestion = this.makeController(this.controllerOptions);
   }
 
   private firstQueueWindow(): QueueWindow | null {

@@ -318,7 +318,7 @@ export class Recovery {
     const { acked, space } = this.fates;
     const marks = marked.onAck(space, onPath(sent, acked), counts);
     if (marks === 0 || acked.count === 0) return;
-    this.path.congestion.onEcnCongestion(sent.reportOf(acked.numbers[0]).sentTime, marks, now); // [REC-34] as a loss is
+    this.path.onMarks(sent.reportOf(acked.numbers[0]).sentTime, marks, now);
   }
 
   private lossDeadline(): Micros {
