@@ -419,7 +419,10 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    */
   setCongestion(name: 'bbr' | 'cubic' | 'newreno'): void {
     checkArgument('setCongestion', 'congestion', name, CONGESTION);
-    this.call((now) => this.core.useController(name, now));
+    this.call((now) => {
+      this.core.path.useController(name, now);
+      this.core.touch();
+    });
   }
 
   /**

@@ -5,7 +5,7 @@ import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { MILLISECOND, type Micros, NEVER, type PutOffItem } from '../../base/time.ts';
 import { ConnectionCompression } from '../compress/compression.ts';
-import { CONGESTION_STATES, type CongestionName, type CongestionState } from '../congestion/controller.ts';
+import { CONGESTION_STATES, type CongestionState } from '../congestion/controller.ts';
 import { QueueBound } from '../congestion/queue-bound.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { ConnectionProtection } from '../fec/connection-protection.ts';
@@ -383,12 +383,6 @@ export class Connection {
     const isChanged = this.path.mtuDiscovery.ask(bytes);
     if (isChanged) this.onMtu(now);
     else this.settleMtu();
-    this.touch();
-  }
-
-  /** Another congestion controller from now on. [REC-96] */
-  useController(name: CongestionName, now: Micros): void {
-    this.path.useController(name, now);
     this.touch();
   }
 
