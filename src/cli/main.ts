@@ -62,8 +62,8 @@ const jsp = new Command('jsp')
     outputError: (text) => process.stderr.write(usageLine(text)),
   });
 const asked = process.argv[2] ?? '';
-for (const name of Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS))
-  (await COMMANDS[name]())(jsp);
+const all = asked === '--version' ? [] : Object.keys(COMMANDS);
+for (const name of Object.hasOwn(COMMANDS, asked) ? [asked] : all) (await COMMANDS[name]())(jsp);
 jsp.parseAsync().catch(endWith);
 
 /** What commander says of a wrong argument, which has a suggestion on a line of its own, as the one line of an error. */

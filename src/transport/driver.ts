@@ -290,7 +290,7 @@ export class Driver {
   private transmit(): void {
     if (this.held !== null || !this.endpoint.wantsTransmit) return;
     const batch = FREE_BATCHES.pop() ?? new TransmitBatch();
-    for (let i = 0; i < BATCHES_A_TURN; i++) {
+    for (let i = 0; i < BATCHES_A_TURN && this.endpoint.wantsTransmit; i++) {
       if (this.endpoint.transmit(batch, this.clock.now()) === 0) break;
       let isFree: boolean;
       try {
