@@ -33,6 +33,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   overload: 'a gateway that is asked for twice what it can do, and by 6,000 callers who ask again at once',
   'failed-dials': 'the heap of a client after 5,000 dials in vain: it fails above 2 MB',
   durable: 'messages stored on the disk and acknowledged, one by one and many at once, beside JetStream',
+  replay:
+    'a durable subscription that reads a log from its beginning: messages a second, and CPU at both ends',
   store: "the broker's store on a disk: records stored one by one and in groups, a start, and all read back",
   stalled: 'what one subscriber that reads nothing costs 49 others',
   workers: 'messages and handshakes that a server with one worker takes a CPU second, and with two',

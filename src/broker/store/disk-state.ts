@@ -4,7 +4,7 @@
  */
 
 import { join } from 'node:path';
-import { MILLISECOND } from '../../base/time.ts';
+import { MILLISECOND, type Micros } from '../../base/time.ts';
 import type { TimerHandle } from '../../udp/clock.ts';
 import { AppendFault, type StatePort, type StoreEvents, type StoreFailure } from '../core/store-port.ts';
 import { LogLife } from './disk-log.ts';
@@ -60,6 +60,8 @@ export class DiskState implements StatePort {
   private pending = new Map<string, Uint8Array | null>();
   private work: Promise<void> | null = null;
   private timer: TimerHandle | null = null;
+  /** When {@link timer} is due. */
+  private timerAt: Micros = 0;
   private lastWriteAt = Number.NEGATIVE_INFINITY;
   private markedAt: number;
   private hasNews = false;
@@ -160,19 +162,20 @@ export class DiskState implements StatePort {
     this.written++;
     this.pending.delete(key); // a key is where its last change is, so that changes keep their order
     this.pending.set(key, value);
-    if (this.work === null && this.timer === null && this.life === LogLife.OPEN) this.schedule();
+    if (this.work === null && this.life === LogLife.OPEN) this.schedule();
   }
 
-  /** At once where nothing was written lately; else when it is time, so that small changes do not keep the disk from the logs. */
+  /** At once where nothing was written lately; else when it is time, so that small changes do not keep the disk from the logs. A mark that is due later does not keep them waiting. */
   private schedule(): void {
     const { clock } = this.owner.surroundings;
     const due = this.lastWriteAt + EVERY_MS * MILLISECOND;
     if (clock.now() >= due) queueMicrotask(() => void this.begin());
-    else this.arm(due);
+    else if (this.timer === null || this.timerAt > due) this.arm(due);
   }
 
-  private arm(at: number): void {
+  private arm(at: Micros): void {
     this.cancelTimer();
+    this.timerAt = at;
     this.timer = this.owner.surroundings.clock.setTimer(at, () => {
       this.timer = null;
       void this.begin();

@@ -336,6 +336,25 @@ describe('a log that does not wait for the disk [STO-23]', () => {
 });
 
 describe('the state', () => {
+  test('is written 10 ms after the last time, though a mark of that is due later [STO-22]', async () => {
+    const bench = new Bench();
+    const { store } = await bench.open();
+    store.state.put('k', new Uint8Array([1]));
+    await settled();
+    expect(store.state.synced).toBe(store.state.written);
+    await bench.clock.pass(5);
+    store.state.put('k', new Uint8Array([2]));
+    await settled();
+    expect(store.state.synced).toBeLessThan(store.state.written); // small changes do not keep the disk from the logs
+    await bench.clock.pass(5);
+    await settled();
+    expect(store.state.synced).toBe(store.state.written);
+    await bench.clock.pass(20);
+    store.state.put('k', new Uint8Array([3]));
+    await settled();
+    expect(store.state.synced).toBe(store.state.written);
+  });
+
   test('is merged when half of it is dead, and a crash in between costs nothing [STO-22]', async () => {
     for (let operations = 1; operations < 60; operations += 3) {
       const bench = new Bench(operations);

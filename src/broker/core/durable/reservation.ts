@@ -10,7 +10,7 @@ export class Reservation {
   below: number;
   /** What the store has for certain. */
   private safeBelow: number;
-  /** The change of the store with which {@link below} is safe. */
+  /** The change of the store with which {@link below} is safe; infinite while that is still to be written. */
   private ticket = 0;
   private step = STEP_MIN;
   /** A delivery has waited for the store since the last extension. */
@@ -41,11 +41,12 @@ export class Reservation {
     if (this.wasShort) this.step = Math.min(this.step * 2, STEP_MAX);
     this.wasShort = false;
     this.below = Math.max(this.below, offset + this.step);
+    this.ticket = Number.POSITIVE_INFINITY;
   }
 
-  /** It was written, as the last of so many changes of the store. */
+  /** It was written, as the last of so many changes of the store. What is written again later, because something else has changed, is not waited for. */
   written(changes: number): void {
-    this.ticket = changes;
+    this.ticket = Math.min(this.ticket, changes);
   }
 }
 

@@ -33,6 +33,17 @@ describe('what may be delivered', () => {
     expect(deliver(count, perSync).syncs).toBeLessThan(1.1 * (count / perSync));
   });
 
+  test('waits for the write that has it, whatever is written behind that [BRK-69]', () => {
+    const state = { synced: 0 } as { synced: number } & StatePort;
+    const reservation = new Reservation(0);
+    reservation.extend(0);
+    reservation.written(1);
+    reservation.written(2); // something else has changed
+    expect(reservation.covers(0, state)).toBe(false);
+    state.synced = 1;
+    expect(reservation.covers(0, state)).toBe(true);
+  });
+
   test('stays small where the store is fast enough: less is marked after a crash that never was delivered [BRK-69]', () => {
     const { syncs, ahead } = deliver(10_000, 100);
     expect(syncs).toBeLessThanOrEqual(101);
