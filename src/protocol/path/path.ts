@@ -200,6 +200,11 @@ export class Path {
     if (newestSentTime > this.tookOverAt) this.congestion.onEcnCongestion(newestSentTime, marks, now);
   }
 
+  /** Losses up to a packet sent at `newestSentTime` are more than a bad moment. [REC-22] */
+  onPersistentCongestion(newestSentTime: Micros): void {
+    if (newestSentTime > this.tookOverAt) this.congestion.onPersistentCongestion();
+  }
+
   /** All that an ACK frame or a timeout settled was told; the newest packet acknowledged was sent at `newestSentTime`, -1 without one. */
   onSettled(newestSentTime: Micros, now: Micros): void {
     if (this.queueWindow !== null) this.updateQueueWindow(this.queueWindow, now);

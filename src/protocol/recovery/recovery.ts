@@ -297,7 +297,8 @@ export class Recovery {
     thresholds.update(path.rtt, this.pto.peerMaxAckDelay);
     detectLost(sent, now, thresholds, path, fates);
     if (path.ecn !== null && fates.lost.count > 0) path.ecn.onLost(fates.space, onPath(sent, fates.lost));
-    if (fates.isPersistent) path.congestion.onPersistentCongestion();
+    const { lost } = fates;
+    if (fates.isPersistent) path.onPersistentCongestion(sent.reportOf(lost.numbers[lost.count - 1]).sentTime);
     this.thin.onSettled(path.loss.isLossy, this.packetsInFlight, path.rtt.smoothed, now);
   }
 

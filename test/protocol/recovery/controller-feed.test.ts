@@ -35,7 +35,9 @@ class Recorder implements CongestionController {
   onEcnCongestion(newestSentTime: Micros, marks: number): void {
     this.heard.push(['marks', newestSentTime, marks]);
   }
-  onPersistentCongestion(): void {}
+  onPersistentCongestion(): void {
+    this.heard.push(['persistent']);
+  }
   onPacketSize(): void {}
   limitWindow(): void {}
 
@@ -51,6 +53,36 @@ function senderOf(recorder: Recorder): Sender {
 }
 
 describe('a congestion controller', () => {
+  test('that took over is told nothing of what was sent before, however that ends [REC-96]', () => {
+    const sender = senderOf(new Recorder());
+    const { path } = sender.recovery;
+    sender.send(6);
+    path.useController('cubic', sender.now);
+    expect(path.congestion.name).toBe('cubic');
+    expect(path.bytesInFlight, 'what is under way still is').toBe(6_000);
+    const recorder = new Recorder();
+    path.congestion = recorder;
+    sender.now += 1;
+    sender.send(1);
+    expect(recorder.take()).toEqual([['sent', 1_000, 6_000]]);
+    sender.now += 40_000;
+    sender.ack([4, 6]); // 0 to 2 are lost
+    sender.ack([0, 1]); // 0 was late
+    expect(recorder.take()).toEqual([]);
+    path.onMarks(sender.now - 40_001, 2, sender.now);
+    path.onPersistentCongestion(sender.now - 40_001);
+    expect(recorder.take()).toEqual([]);
+    sender.ack([6, 7]);
+    expect(recorder.take()).toMatchObject([
+      ['acked', { number: 6 }],
+      ['ack', sender.now - 40_000],
+    ]);
+    path.onMarks(sender.now - 40_000, 2, sender.now);
+    path.onPersistentCongestion(sender.now - 40_000);
+    expect(recorder.take()).toEqual([['marks', sender.now - 40_000, 2], ['persistent']]);
+    expect(path.bytesInFlight, 'number 3').toBe(1_000);
+  });
+
   test('is told of each packet that is sent, acknowledged, lost, or late after all, in this order', () => {
     const recorder = new Recorder();
     const sender = senderOf(recorder);
