@@ -15,6 +15,7 @@ import autocannon from 'autocannon';
 import { Command } from 'commander';
 import { formatTable, quantilesOf } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber } from '../src/cli/arguments.ts';
+import { cpuSecondsOf } from './cpu-time.ts';
 import { type Answers, arrivals } from './gateway/arrivals.ts';
 import { jsp } from './gateway/jsp.ts';
 import type { RunningGateway } from './gateway/peer.ts';
@@ -47,8 +48,15 @@ async function main(): Promise<void> {
   const gateway = await jsp.start();
   try {
     const { host, port } = gateway;
-    const callers = (order: Partial<Order>): Promise<Answers> =>
-      called({ host, port, connections: FEW, seconds, rate: null, isCannon: false, ...order });
+    const callers = async (order: Partial<Order>): Promise<Part> => {
+      const [pid] = gateway.pids;
+      const before = cpuSecondsOf(pid) ?? Number.NaN;
+      const answers = await called({
+        ...{ host, port, connections: FEW, seconds, rate: null, isCannon: false },
+        ...order,
+      });
+      return { ...answers, cpu: (cpuSecondsOf(pid) ?? Number.NaN) - before };
+    };
     await callers({ seconds: 3 }); // until the code is compiled
     const alone = await callers({});
     const rate = (2 * alone.taken.length) / alone.seconds;
@@ -78,6 +86,11 @@ async function main(): Promise<void> {
   } finally {
     await gateway.stop();
   }
+}
+
+/** What callers have seen, and seconds of CPU time that the gateway took for it, connections included; NaN where the system does not tell. */
+interface Part extends Answers {
+  readonly cpu: number;
 }
 
 /** Calls from a process of its own. */
@@ -154,8 +167,8 @@ function rssMiB({ pids: [pid] }: RunningGateway): number {
   }
 }
 
-function rowOf([name, each]: [string, Answers]): string[] {
-  const { taken, refused, refusedWithTime, unsent, errors, others, seconds } = each;
+function rowOf([name, each]: [string, Part]): string[] {
+  const { taken, refused, refusedWithTime, unsent, errors, others, seconds, cpu } = each;
   const [ms, refusedMs] = [timesOf(taken), timesOf(refused)];
   return [
     name,
@@ -166,6 +179,7 @@ function rowOf([name, each]: [string, Answers]): string[] {
     refused.length === 0 ? '' : refusedMs.p50.toFixed(1),
     refused.length === 0 ? '' : `${((100 * refusedWithTime) / refused.length).toFixed(1)} %`,
     (unsent / seconds).toFixed(0),
+    cpu.toFixed(1),
     `${errors}`,
     Object.entries(others)
       .map(([status, count]) => `${count} x ${status}`)
@@ -173,7 +187,7 @@ function rowOf([name, each]: [string, Answers]): string[] {
   ];
 }
 
-function shortly([name, each]: [string, Answers]): object {
+function shortly([name, each]: [string, Part]): object {
   const { taken, refused } = each;
   return { name, ...each, taken: taken.length, ...timesOf(taken), refused: refused.length };
 }
@@ -198,6 +212,7 @@ const HEAD = [
   'p50 ms',
   'with Retry-After',
   'unsent/s',
+  'CPU s',
   'errors',
   'other answers',
 ];

@@ -25,7 +25,7 @@ import {
   readTls,
 } from './options.ts';
 import { preflightHeaders } from './origin.ts';
-import { refuseEarly } from './overload.ts';
+import { Refusals } from './overload.ts';
 import { answerPlainly, Problem, type ProblemCode, problemOfError } from './problem.ts';
 import { methodsOf, RouteTable } from './router.ts';
 import { ROUTES, UPGRADES } from './routes/index.ts';
@@ -94,6 +94,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private readonly routes: RouteTable;
   private readonly tls: GatewayOptions['tls'];
   private readonly connections: Connections;
+  private readonly refusals: Refusals;
   private closing: Promise<void> | null = null;
 
   static {
@@ -113,6 +114,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     this.connections = new Connections(this.state.clock);
     this.tls = tls;
     this.routes = new RouteTable([...ROUTES, ...documentRoutes(options.dashboard ?? true)]);
+    this.refusals = new Refusals(this.state, this.routes);
     const serve = (request: IncomingMessage, response: ServerResponse): void => this.serve(request, response);
     const { limits } = this.state;
     const settings: ServerOptions = {
@@ -195,7 +197,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private serve(request: IncomingMessage, response: ServerResponse): void {
     const { state } = this;
     state.counters.requests++;
-    if (refuseEarly(state, this.routes, request, response)) {
+    if (this.refusals.refuse(request, response)) {
       this.connections.know(request.socket);
       return;
     }
@@ -237,6 +239,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { state } = this;
     socket.on('error', () => {});
+    this.refusals.release(request.socket);
     if (this.connections.isBusy(socket)) {
       socket.destroy(); // earlier requests are not answered: what is said on it from now on would be mixed up with that
       return;
@@ -267,6 +270,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private async drainAndClose(drainMs: number): Promise<void> {
     const { server, state } = this;
     state.isDraining = true;
+    this.refusals.close();
     const closed = this.listener.close();
     for (const guest of [...state.guests]) guest.goodbye();
     server.closeIdleConnections();

@@ -31,6 +31,10 @@ export class Load {
   private readonly clock: Clock;
   private readonly probe: Probe;
   private readonly random: () => number;
+  /** Told when a turn of the queue is over: how many were let in in it, and whether it has taken longer than they may wait. */
+  onTurn: (served: number, isLate: boolean) => void = () => {};
+  /** That were let in since the last turn. */
+  private served = 0;
   /** When the probe was sent that is on its way, or the last one. */
   private sentAt: Micros = 0;
   private isSent = false;
@@ -74,6 +78,7 @@ export class Load {
   admit(): void {
     const excess = this.excess();
     if (excess !== null) throw this.refusal(excess);
+    this.served++;
   }
 
   /**
@@ -136,6 +141,9 @@ export class Load {
     if (!isLate) this.lateProbes = 0;
     else if (this.lateProbes === 0 || late >= this.late * DRAINS) this.lateProbes++;
     this.late = late;
+    const { served } = this;
+    this.served = 0;
+    this.onTurn(served, isLate);
   }
 }
 
