@@ -203,34 +203,37 @@ export function recordBytes(commandBytes: number): number {
 /** A record that was read, with what it says of the one before it. */
 export type ReadRecord = OutgoingRecord;
 
-/** The record that `bytes` are, whose checksum is right; null: they are none. Its command is a view of them. */
-export function decodeRecord(bytes: Uint8Array, offset: number): ReadRecord | null {
-  if (bytes.length < LOG_RECORD_BYTES + COMMAND_BYTES_MIN) return null;
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const sequence = view[8];
-  const session = readU64(view, 20);
-  const expiresAt = readU64(view, 28);
-  const publishedAt = readU64(view, 36);
+/**
+ * The record that stands in `bytes` from `start` to `end`, whose checksum is right; null: that is none. Its command is a view of them, and the only one that is made:
+ * whoever reads a log from its beginning waits for little else.
+ */
+export function decodeRecord(
+  bytes: Uint8Array,
+  offset: number,
+  start = 0,
+  end = bytes.length,
+): ReadRecord | null {
+  if (end - start < LOG_RECORD_BYTES + COMMAND_BYTES_MIN) return null;
+  const sequence = bytes[start + 8];
+  const session = u64At(bytes, start + 20);
+  const expiresAt = u64At(bytes, start + 28);
+  const publishedAt = u64At(bytes, start + 36);
   if (sequence > 3 || session < 0 || expiresAt < 0 || publishedAt < 0) return null;
-  const command = new Uint8Array(
-    bytes.buffer,
-    bytes.byteOffset + LOG_RECORD_BYTES,
-    bytes.length - LOG_RECORD_BYTES,
-  );
-  const topicEnd = COMMAND_BYTES_MIN + ((command[2] << 8) | command[3]);
-  if (topicEnd > command.length || view.readUInt32BE(LOG_RECORD_BYTES + 4) !== offset >>> 0) return null;
+  const commandAt = start + LOG_RECORD_BYTES;
+  const topicEnd = COMMAND_BYTES_MIN + ((bytes[commandAt + 2] << 8) | bytes[commandAt + 3]);
+  if (commandAt + topicEnd > end || u32At(bytes, commandAt + 4) !== offset >>> 0) return null;
   return {
-    command,
+    command: new Uint8Array(bytes.buffer, bytes.byteOffset + commandAt, end - commandAt),
     topicEnd,
     session,
     sequence,
-    id: view.readUInt32BE(12),
+    id: u32At(bytes, start + 12),
     expiresAt,
     publishedAt,
     offset,
-    originLog: view.readUInt16BE(10),
-    originId: view.readUInt32BE(16),
-    hasGap: (view[9] & RECORD_HAS_GAP) !== 0,
+    originLog: (bytes[start + 10] << 8) | bytes[start + 11],
+    originId: u32At(bytes, start + 16),
+    hasGap: (bytes[start + 9] & RECORD_HAS_GAP) !== 0,
   };
 }
 
@@ -282,7 +285,7 @@ export function decodeChange(bytes: Uint8Array): Change | null {
 // ---- records in a body ----
 
 /**
- * Calls `take` with each record of a body, in order: its number in the batch, and its bytes. Where the body is not sound these are those whose own checksum
+ * Calls `take` with each record of a body, in order: its number in the batch, and where it begins and ends in the body. Where the body is not sound these are those whose own checksum
  * is right: found by the table of lengths, and by the lengths before each record where that is damaged. [STO-25]
  *
  * @returns how many there were
@@ -292,7 +295,7 @@ export function eachRecord(
   count: number,
   isSound: boolean,
   salt: number,
-  take: (index: number, record: Uint8Array) => void,
+  take: (index: number, start: number, end: number) => void,
 ): number {
   const view = Buffer.from(body.buffer, body.byteOffset, body.length);
   const isWhole = (at: number, length: number): boolean =>
@@ -307,7 +310,7 @@ export function eachRecord(
     const own = start + 4 <= view.length ? view.readUInt32BE(start) : 0;
     const length = isWhole(start, tabled) ? tabled : isWhole(start, own) ? own : 0;
     if (length > 0) {
-      take(i, body.subarray(start, start + length));
+      take(i, start, start + length);
       found++;
       at = start + length;
     } else if (!isSound) {
@@ -346,6 +349,16 @@ export function writeU64(bytes: Buffer, value: number, at: number): void {
 export function readU64(bytes: Buffer, at: number): number {
   const high = bytes.readUInt32BE(at);
   return high < 2 ** 21 ? high * 2 ** 32 + bytes.readUInt32BE(at + 4) : -1;
+}
+
+/** The same of any bytes, for those who know that there are as many. */
+function u64At(bytes: Uint8Array, at: number): number {
+  const high = u32At(bytes, at);
+  return high < 2 ** 21 ? high * 2 ** 32 + u32At(bytes, at + 4) : -1;
+}
+
+function u32At(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
 }
 
 const SEGMENT_MAGIC = 'JSPSTORE';

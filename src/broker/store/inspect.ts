@@ -154,8 +154,8 @@ export function eachRecordOf(
     for (const { position, header } of content.scan.batches) {
       if (header.base + header.count <= from || (tornAt >= 0 && position >= tornAt)) continue;
       const body = content.bytes.subarray(position + BATCH_HEADER_BYTES, position + batchBytes(header));
-      eachRecord(body, header.count, true, salt, (i, bytes) => {
-        const record = header.base + i < from ? null : decodeRecord(bytes, header.base + i);
+      eachRecord(body, header.count, true, salt, (i, start, end) => {
+        const record = header.base + i < from ? null : decodeRecord(body, header.base + i, start, end);
         if (record !== null) take(record);
       });
     }
@@ -211,7 +211,7 @@ class Inspector {
     };
     const apply = (at: number, count: number, size: number, isSound: boolean) => {
       const body = bytes.subarray(at + BATCH_HEADER_BYTES, at + size);
-      return eachRecord(body, count, isSound, salt, (_, record) => take(record));
+      return eachRecord(body, count, isSound, salt, (_, start, end) => take(body.subarray(start, end)));
     };
     const parts = [
       ...scan.batches.map(({ position, header }) => ({ at: position, header, isSound: true })),

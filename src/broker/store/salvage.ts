@@ -18,7 +18,9 @@ export function salvage(bytes: Uint8Array, region: BadRegion, salt: number, coun
   const expected = header?.count ?? (count > 0 ? count : countOf(body, salt));
   const records: { index: number; bytes: Uint8Array }[] = [];
   if (expected > 0 && 4 * expected <= body.length) {
-    eachRecord(body, expected, false, salt, (index, record) => records.push({ index, bytes: record }));
+    eachRecord(body, expected, false, salt, (index, start, end) =>
+      records.push({ index, bytes: body.subarray(start, end) }),
+    );
   }
   return { count: expected, records };
 }

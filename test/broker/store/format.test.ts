@@ -110,9 +110,11 @@ describe('vectors of the store', () => {
       expect(isBodySound(bytes, 0, header as NonNullable<typeof header>, salt)).toBe(true);
       expect(decodeBatchHeader(bytes, 0, salt + 1)).toBeNull();
       const read: unknown[] = [];
-      eachRecord(bytes.subarray(48), records.length, true, salt, (i, record) =>
-        read.push(decodeRecord(record, base + i)),
-      );
+      const body = bytes.subarray(48);
+      eachRecord(body, records.length, true, salt, (i, start, end) => {
+        read.push(decodeRecord(body, base + i, start, end));
+        expect(decodeRecord(body.subarray(start, end), base + i)).toEqual(read.at(-1));
+      });
       expect(read).toEqual(outgoing);
     }
     for (const { hex, base, syncedBefore, time, salt, changes } of vectors.stateBatches) {
@@ -121,8 +123,9 @@ describe('vectors of the store', () => {
       );
       expect(hexOf(encodeChanges(given, base, syncedBefore, time, salt))).toBe(hex);
       const read: unknown[] = [];
-      eachRecord(Buffer.from(hex, 'hex').subarray(48), given.length, true, salt, (_, record) =>
-        read.push(decodeChange(record)),
+      const body = Buffer.from(hex, 'hex').subarray(48);
+      eachRecord(body, given.length, true, salt, (_, start, end) =>
+        read.push(decodeChange(body.subarray(start, end))),
       );
       expect(read).toEqual(given);
     }
