@@ -75,6 +75,10 @@ function hasRepair({ frames }: { frames: readonly { type: number }[] }): boolean
   return frames.some(({ type }) => type === REPAIR);
 }
 
+function hasMessages({ frames }: { frames: readonly { type: number }[] }): boolean {
+  return frames.some(({ type }) => type === FrameType.MESSAGES);
+}
+
 function block(data: number, parity: number): ProtectionOptions {
   return { ...PROTECTION_AUTO, mode: ProtectionMode.BLOCK, data, parity };
 }
@@ -211,6 +215,30 @@ describe('what a lost packet carried', () => {
     for (let i = 0; i < 8; i++) sender.send(20, 1);
     sender.pair.run(500);
     expect(sender.ours).toMatchObject({ packetsLost: 1, packetsRecoveredByPeer: 1, retransmittedBytes: 0 });
+  });
+
+  test('waits for the next repair of a window, which most often brings it back: it is not sent again [FEC-50]', () => {
+    const sender = new Sender({ protection: PROTECTION_AUTO });
+    sender.fate = (_, index) => (index % 10 === 3 ? LOST : 0);
+    for (let i = 0; i < 300; i++) sender.send(64, 10);
+    sender.fate = () => 0;
+    for (let i = 0; i < 20; i++) sender.send(64, 10);
+    const before = sender.ours;
+    // The first has a repair, the next one leaves its own behind: it takes that and the one of the third to bring both back.
+    let lost = 0;
+    sender.fate = (isRepair) => {
+      const hasMessage = sender.pair.client.sent.at(-1)?.packets.some(hasMessages) === true;
+      if (!hasMessage || lost === 2 || (lost === 0 && !isRepair)) return 0;
+      lost++;
+      return LOST;
+    };
+    for (let i = 0; i < 30; i++) sender.send(64, 10);
+    const after = sender.ours;
+    expect(after.packetsLost - before.packetsLost).toBe(2);
+    expect(after.packetsRecoveredByPeer - before.packetsRecoveredByPeer).toBe(2);
+    expect(after.retransmittedBytes).toBe(before.retransmittedBytes);
+    sender.pair.run(100);
+    expect(sender.came).toEqual(Array.from({ length: 351 }, (_, i) => i));
   });
 
   test('waits no longer than an eighth of a round trip, though congestion control hears at once [FEC-50]', () => {
