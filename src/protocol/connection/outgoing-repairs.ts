@@ -301,9 +301,10 @@ export class OutgoingRepairs {
   private get holdTime(): Micros {
     const { latest } = this;
     const { smoothed } = this.path.rtt;
-    const every = latest === null ? 0 : latest.plan.every;
-    const next = latest === null || every === 0 ? 0 : NEXT_REPAIR * every * latest.interval;
-    return Math.max(HOLD_MIN, Math.ceil(Math.max(smoothed / 8, Math.min(smoothed / 4, next))));
+    const usual = Math.ceil(Math.max(HOLD_MIN, smoothed / 8));
+    const apart = latest === null || latest.plan.every === 0 ? NEVER : latest.plan.every * latest.interval;
+    const soon = smoothed / 4;
+    return apart > soon ? usual : Math.max(usual, Math.ceil(Math.min(soon, NEXT_REPAIR * apart)));
   }
 
   /** Whether the packet is one of the last that were protected. */
