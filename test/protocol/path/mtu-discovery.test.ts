@@ -85,7 +85,9 @@ describe('the packet size search', () => {
         if (search.onProbeLost(1_472, lossRate, 0)) return tries;
       }
     };
-    expect([0, 0.01, 0.04, 0.05, 0.09, 0.2, 0.3, 0.46, 0.47, 1].map(triesAt)).toEqual([3, 3, 3, 4, 4, 6, 8, 12, 12, 12]);
+    expect([0, 0.01, 0.04, 0.05, 0.09, 0.2, 0.3, 0.46, 0.47, 1].map(triesAt)).toEqual([
+      3, 3, 3, 4, 4, 6, 8, 12, 12, 12,
+    ]);
   });
 
   test('takes a probe that arrives after it was given up [REC-44]', () => {
