@@ -29,7 +29,7 @@ export interface GatewayLimits {
   inFlightMax?: number | undefined;
   /** Bytes of their bodies together. Default 64 MiB. */
   inFlightBytesMax?: number | undefined;
-  /** How long requests may wait for the event loop, in ms: where they wait longer for a while, those that would are answered 503. Default 200: a refusal costs half as much as an answer, so that less would leave little of each turn for those who are served; 0: however long. */
+  /** How long requests may wait for the event loop, in ms: where they wait longer for a while, those that would are answered 503. Default 200: a refusal costs half to nearly all of what an answer costs, so that less would leave little of each turn for those who are served; 0: however long. */
   loopDelayMsMax?: number | undefined;
   /** Sessions that HTTP requests share, one for each distinct set of credentials. Default 1,024. */
   sessionsMax?: number | undefined;

@@ -1,7 +1,7 @@
 /**
  * Refuses requests that come when there is too much to do: first of all, before anything is made of them or known of who asks. What a refusal costs is not there for those who
  * are served, so that it is one write of what was made long before, and what many sockets bring in one turn is refused together, as answers are: that takes 37 us of CPU time where
- * each is refused on his own for 62, most of all in the system, which wakes whoever reads for each. And who asks again at once is not read at once. [GW-7]
+ * each is refused on his own for 62 (what is done so that he is not read at once comes on top), most of all in the system, which wakes whoever reads for each. And who asks again at once is not read at once. [GW-7]
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
