@@ -87,14 +87,17 @@ async function replay(settings: Settings, store: Store): Promise<Figures[]> {
     SUBSCRIBER,
     JSON.stringify({ ...settings, url: broker.address } satisfies Order),
   ]);
+  const ended = new AbortController();
+  subscriber.once('exit', () => ended.abort()); // what it died of it has printed
+  const answered = () => once(subscriber, 'message', { signal: ended.signal });
   try {
-    await once(subscriber, 'message');
+    await answered();
     const figures: Figures[] = [];
     const pids = [broker.pid, subscriber.pid as number];
     const cpus = () => pids.map((pid) => cpuSecondsOf(pid) ?? Number.NaN);
     for (let run = 0; run <= settings.runs; run++) {
       const before = cpus();
-      const answer = once(subscriber, 'message');
+      const answer = answered();
       subscriber.send(run);
       const [seconds] = (await answer) as [number];
       const [ofBroker, ofSubscriber] = cpus().map(

@@ -62,9 +62,14 @@ const jsp = new Command('jsp')
     outputError: (text) => process.stderr.write(usageLine(text)),
   });
 const asked = process.argv[2] ?? '';
-const all = asked === '--version' ? [] : Object.keys(COMMANDS);
-for (const name of Object.hasOwn(COMMANDS, asked) ? [asked] : all) (await COMMANDS[name]())(jsp);
+for (const name of neededFor(asked)) (await COMMANDS[name]())(jsp);
 jsp.parseAsync().catch(endWith);
+
+/** The version needs none of them; help, and the suggestion for a word that is none, need all. */
+function neededFor(word: string): string[] {
+  if (Object.hasOwn(COMMANDS, word)) return [word];
+  return word === '--version' ? [] : Object.keys(COMMANDS);
+}
 
 /** What commander says of a wrong argument, which has a suggestion on a line of its own, as the one line of an error. */
 function usageLine(text: string): string {

@@ -397,8 +397,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    * is tried first, also one that was given up before, and used once the path has carried it. It does not grow by itself; where the path
    * carries no more it shrinks all the same, which the event `mtu` tells. [REC-95]
    *
-   * @throws JspError ERR_JSP_MTU_NOT_CARRIED when three datagrams of this size came to nothing, or the peer takes none as large: all stays as
-   * it was; also when another size is asked for meanwhile; or why the connection closed
+   * @throws JspError ERR_JSP_MTU_NOT_CARRIED when more datagrams of this size in a row came to nothing, three at least, than the path loses by
+   * chance, or the peer takes none as large: all stays as it was; also when another size is asked for meanwhile; or why the connection closed
    */
   setMtu(bytes: number): Promise<void> {
     checkArgument('setMtu', 'mtu', bytes, MTU);
@@ -419,6 +419,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    */
   setCongestion(name: 'bbr' | 'cubic' | 'newreno'): void {
     checkArgument('setCongestion', 'congestion', name, CONGESTION);
+    if (!this.isOpen) return;
     this.call((now) => {
       this.core.path.useController(name, now);
       this.core.touch();

@@ -98,6 +98,15 @@ describe('a transfer with the option congestion', () => {
     expect(client.metrics().congestionState).not.toBe('slow-start');
   });
 
+  test('has no other controller once it is closed', async () => {
+    const { lab, client } = await labPair({ delayMs: 20 }, { congestion: 'cubic' });
+    const closed = client.close();
+    await lab.run(1_000);
+    await closed;
+    client.setCongestion('bbr');
+    expect(client.metrics().congestionState).toBe('slow-start');
+  });
+
   test('refuses a controller that is none', async () => {
     const { client } = await labPair({ delayMs: 20 }, { congestion: 'cubic' });
     expect(() => client.setCongestion('vegas' as 'bbr')).toThrow('congestion must be');

@@ -302,9 +302,9 @@ export class OutgoingRepairs {
     const { latest } = this;
     const { smoothed } = this.path.rtt;
     const usual = Math.ceil(Math.max(HOLD_MIN, smoothed / 8));
-    const apart = latest === null || latest.plan.every === 0 ? NEVER : latest.plan.every * latest.interval;
+    const between = latest === null || latest.plan.every === 0 ? NEVER : latest.plan.every * latest.interval;
     const soon = smoothed / 4;
-    return apart > soon ? usual : Math.max(usual, Math.ceil(Math.min(soon, NEXT_REPAIR * apart)));
+    return between > soon ? usual : Math.max(usual, Math.ceil(Math.min(soon, NEXT_REPAIR * between)));
   }
 
   /** Whether the packet is one of the last that were protected. */
