@@ -256,6 +256,25 @@ describe('a log that is read', () => {
     expect(textsOf(one.readAll(1))).toEqual(['1']);
   });
 
+  test('that an engine which is there does not give for now is asked for again half a second later [CLU-33]', async () => {
+    const node = new Node(new ModelEngine());
+    node.log.append(recordOf('1', { id: 1, publishedAt: 100 }));
+    node.stream.settle();
+    for (const ask of [() => node.log.read(1, 2, 65_536), () => node.log.firstAt(50)]) {
+      node.stream.failures = 1;
+      node.told.length = 0;
+      expect(ask()).toBe(null);
+      node.stream.settle();
+      await node.clock.pass(499);
+      expect(node.told).toEqual([]);
+      await node.clock.pass(1);
+      expect(node.told).toEqual(['loaded']);
+      expect(ask()).toBe(null);
+      node.stream.settle();
+      expect(ask()).not.toBe(null);
+    }
+  });
+
   test('says what it has dropped before it goes on behind that [BRK-71]', () => {
     const engine = new ModelEngine();
     const node = new Node(engine);

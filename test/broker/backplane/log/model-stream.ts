@@ -58,6 +58,8 @@ export class ModelStream implements LogStream {
   recordBytesMax = 1_000;
   /** The engine does not take the next so many appends, for this fault, or for now (null). */
   refusals: (AppendFault | null)[] = [];
+  /** So many of what is read and looked for next are not to be had for now, though the engine is there. */
+  failures = 0;
   readonly asked: (() => void)[] = [];
   readonly answers: (() => void)[] = [];
   reads = 0;
@@ -97,6 +99,11 @@ export class ModelStream implements LogStream {
   read(from: number, until: number, bytesMax: number): void {
     this.reads++;
     this.ask(() => {
+      if (this.failures > 0) {
+        this.failures--;
+        this.answers.push(() => this.listener?.read(from, null, from));
+        return;
+      }
       const all = this.engine.records.filter(({ offset }) => offset >= from && offset < until);
       const count = Math.max(1, Math.floor(bytesMax / 32_768));
       const part = all.slice(0, count);
@@ -108,6 +115,11 @@ export class ModelStream implements LogStream {
 
   find(timeMs: number): void {
     this.ask(() => {
+      if (this.failures > 0) {
+        this.failures--;
+        this.answers.push(() => this.listener?.found(timeMs, null));
+        return;
+      }
       const found = this.engine.records.map(stored).find(({ publishedAt }) => publishedAt >= timeMs);
       this.answers.push(() => this.listener?.found(timeMs, found?.offset ?? Number.POSITIVE_INFINITY));
     });
