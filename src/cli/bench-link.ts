@@ -17,8 +17,9 @@ import { intervalText, reportText, rowText } from '../bench/link/table.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
 import { CONTROLLERS, DELIVERIES, type Delivery } from '../transport/options.ts';
 import type { Protection } from '../transport/protection.ts';
-import { oneOfWords, positiveNumber, protections, qlogOption, wholeNumber, words } from './arguments.ts';
+import { oneOfWords, positiveNumber, protections, wholeNumber, words } from './arguments.ts';
 import { ProgressLine } from './progress-line.ts';
+import { qlogOption } from './qlog-option.ts';
 import { CommandError, cannotWrite, coloursOf, note, onStopSignal, print } from './terminal.ts';
 
 interface LinkOptions {

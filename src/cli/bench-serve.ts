@@ -2,8 +2,9 @@ import type { Command } from 'commander';
 import { isLoopback } from '../base/ip-address.ts';
 import { serveBench } from '../bench/link/server.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
-import { positiveNumber, qlogOption, wholeNumber } from './arguments.ts';
+import { positiveNumber, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
+import { qlogOption } from './qlog-option.ts';
 import { note, onStopSignal, print, warn } from './terminal.ts';
 
 interface ServeOptions {

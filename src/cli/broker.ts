@@ -10,11 +10,12 @@ import { printConfig, printedSettings } from '../broker/config/print.ts';
 import type { LogOptions } from '../broker/core/store-port.ts';
 import { LOG_LEVELS } from '../broker/operations/log.ts';
 import { type GatewayTls, readTls } from '../gateway/options.ts';
-import { collect, duration, profileOption, qlogOption, wholeNumber } from './arguments.ts';
+import { collect, duration, profileOption, wholeNumber } from './arguments.ts';
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
 import { httpAddress } from './gateway.ts';
 import { advertised } from './listening.ts';
 import { mqttOptionsOf } from './mqtt.ts';
+import { qlogOption } from './qlog-option.ts';
 import { runBroker } from './running-broker.ts';
 import { CommandError, note, print, printJson } from './terminal.ts';
 

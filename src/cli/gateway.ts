@@ -5,17 +5,11 @@ import { type ListenAddress, parseListenAddress } from '../broker/config/http-se
 import { loadConfig } from '../broker/config/load.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
-import {
-  duration,
-  findServerUrls,
-  qlogOption,
-  splitUrls,
-  URL_OPTION_HELP,
-  wholeNumber,
-} from './arguments.ts';
+import { duration, findServerUrls, splitUrls, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
 import { type FrontCommandOptions, runFront } from './front.ts';
 import { addressAdvice, advertised, listeningError } from './listening.ts';
+import { qlogOption } from './qlog-option.ts';
 import { ServiceSignals } from './supervisor.ts';
 import { CommandError, note, print, warn } from './terminal.ts';
 

@@ -12,7 +12,8 @@ import {
   tellingProcesses,
 } from '../monitor/index.ts';
 import { connect } from '../transport/connect.ts';
-import { GOODBYE, positiveNumber, qlogOption, wholeNumber } from './arguments.ts';
+import { GOODBYE, positiveNumber, wholeNumber } from './arguments.ts';
+import { qlogOption } from './qlog-option.ts';
 import { Screen, Waiter } from './screen.ts';
 import { CommandError, coloursOf, note, onStopSignal, print, printJson } from './terminal.ts';
 

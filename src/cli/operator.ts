@@ -4,8 +4,9 @@ import type { Command } from 'commander';
 import { JspError, printable } from '../base/errors.ts';
 import type { AdminFault, AdminVerb, AdminVerbs } from '../broker/operations/snapshot.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
-import { findServerUrls, GOODBYE, qlogOption, wholeNumber } from './arguments.ts';
+import { findServerUrls, GOODBYE, wholeNumber } from './arguments.ts';
 import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
+import { qlogOption } from './qlog-option.ts';
 import { CommandError, coloursOf, print } from './terminal.ts';
 
 /** Options of all of them. */

@@ -4,16 +4,10 @@ import type { Command } from 'commander';
 import { median } from '../bench/figures.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import type { ProfileName } from '../transport/profiles.ts';
-import {
-  findServerUrl,
-  GOODBYE,
-  positiveNumber,
-  profileOption,
-  qlogOption,
-  wholeNumber,
-} from './arguments.ts';
+import { findServerUrl, GOODBYE, positiveNumber, profileOption, wholeNumber } from './arguments.ts';
 import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
 import { knownServers } from './known-servers.ts';
+import { qlogOption } from './qlog-option.ts';
 import { onStopSignal, print } from './terminal.ts';
 
 interface PingOptions extends BrokerAccess {

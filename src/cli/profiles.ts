@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander';
+import { whole } from '../bench/figures.ts';
 import { chooseAead } from '../protocol/crypto/index.ts';
 import { checkedConnectionConfig, defaultConnectionConfig } from '../protocol/endpoint/index.ts';
 import { PRESETS, PROFILE_NAMES, type Preset, type ProfileName, PURPOSES } from '../transport/profiles.ts';
@@ -95,7 +96,7 @@ function shown(option: string, value: unknown): string {
   for (const [unit, bytes] of isSize ? UNITS : []) {
     if (value >= bytes) return `${Math.round((10 * value) / bytes) / 10} ${unit}`;
   }
-  return value.toLocaleString('en-US');
+  return Number.isInteger(value) ? whole(value) : String(value);
 }
 
 function wrapped(text: string, columns: number): string[] {

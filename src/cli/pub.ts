@@ -19,7 +19,6 @@ import {
   positiveNumber,
   profileOption,
   profileOrHeartbeats,
-  qlogOption,
   qos,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
@@ -28,6 +27,7 @@ import { compressionWith } from './dict.ts';
 import { connectEarly } from './early-client.ts';
 import { LineSplitter, LineWriter } from './lines.ts';
 import { messageLine } from './message-lines.ts';
+import { qlogOption } from './qlog-option.ts';
 import { Receipts } from './receipts.ts';
 import { CommandError, note, onStopSignal } from './terminal.ts';
 

@@ -8,8 +8,9 @@ import { FILES_LABEL } from '../files/messages.ts';
 import { type Listener, listen } from '../transport/listen.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import { DEFAULT_PORT, parseServerUrl } from '../transport/url.ts';
-import { byteSize, profileOption, qlogOption, TRANSFER_OPTIONS, wholeNumber } from './arguments.ts';
+import { byteSize, profileOption, TRANSFER_OPTIONS, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
+import { qlogOption } from './qlog-option.ts';
 import { RefusalAdvice } from './refused-files.ts';
 import {
   DEFAULT_STATE_DIRECTORY,

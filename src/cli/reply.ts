@@ -14,11 +14,11 @@ import {
   PAYLOAD_BYTES_MAX,
   profileOption,
   profileOrHeartbeats,
-  qlogOption,
   wholeNumber,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
 import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
+import { qlogOption } from './qlog-option.ts';
 import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 
 interface ReplyOptions extends BrokerAccess {

@@ -1,7 +1,7 @@
 import { chmodSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { JspError } from '../base/errors.ts';
-import { lockFolder } from '../broker/store/lock.ts';
+import { lockFolder } from '../disk/lock-folder.ts';
 import { makeFolderSync } from '../disk/make-folder.ts';
 import { Identity } from '../protocol/crypto/index.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';

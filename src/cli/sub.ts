@@ -21,7 +21,6 @@ import {
   positiveNumber,
   profileOption,
   profileOrHeartbeats,
-  qlogOption,
   qos,
   startPosition,
   wholeNumber,
@@ -31,6 +30,7 @@ import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts'
 import { compressionWith } from './dict.ts';
 import { LineWriter } from './lines.ts';
 import { type MessageFormat, messageLine } from './message-lines.ts';
+import { qlogOption } from './qlog-option.ts';
 import { Settling, settleFrom } from './settling.ts';
 import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 

@@ -81,7 +81,8 @@ export function compressionOptions(options: Compressing, clock: Clock): Compress
   const { compression: said = false } = options;
   const lz4 = options.lz4 ?? environmentLz4();
   const base = { ...COMPRESSION_OFF, lz4, clock: () => clock.now() };
-  chooseLz4(lz4); // which streams may ask for all the same
+  // Streams may ask for it all the same; until one does, or for good, what takes 20 ms to load is not loaded.
+  if (said !== false || lz4 === 'native') chooseLz4(lz4);
   if (said === false) return base;
   const settings: CompressionSettings = typeof said === 'object' ? said : { mode: said };
   return {

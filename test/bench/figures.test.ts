@@ -7,6 +7,7 @@ import {
   quantilesOf,
   recordMicros,
   resultTable,
+  whole,
 } from '../../src/bench/figures.ts';
 import { medianRun, parseCpuTicks, stolenShare } from '../../src/bench/harness.ts';
 
@@ -97,4 +98,9 @@ test('a quantile is the least value that so large a share does not exceed', () =
   expect(quantilesOf(hundred)).toEqual({ p50: 50, p95: 95, p99: 99, p999: 100, max: 100 });
   expect(quantilesOf([7])).toEqual({ p50: 7, p95: 7, p99: 7, p999: 7, max: 7 });
   expect(quantilesOf([])).toBe(null);
+});
+
+test('figures are in groups of three digits, as in English', () => {
+  for (const value of [0, 7, 999, 1_000, -1, -999, -1_000, 12_345.5, 123_456_789, -9_876_543.4, 2 ** 53])
+    expect(whole(value)).toBe(Math.round(value).toLocaleString('en-US'));
 });

@@ -24,7 +24,8 @@ import { type FilledRule, type Grantee, Grants } from './grants.ts';
 import { type ProvedIdentity, provedIdentity } from './identity-proof.ts';
 import { type AuthGrant, type AuthOptions, checkAuthOptions, expiryOf, issuersOf } from './options.ts';
 import { TokenCache } from './token-cache.ts';
-import { Issuer, issuerNamed, TokenRefused, TokenUndecided, type VerifiedToken } from './tokens.ts';
+import { TokenRefused, TokenUndecided } from './token-refused.ts';
+import type { Issuer, VerifiedToken } from './tokens.ts';
 
 /** What it needs of the machine; a test has others. */
 export interface AuthSurroundings {
@@ -42,6 +43,9 @@ export interface Known extends Principal {
   readonly proof: string | VerifiedToken | null;
 }
 
+/** Whose token it says it is; null of what is no token, and where there are no issuers. */
+type IssuerNamed = (token: string) => string | null;
+
 export class Authenticator {
   /** Whom a client is that shows nothing; null: nobody. */
   readonly anonymous: Known | null;
@@ -53,6 +57,7 @@ export class Authenticator {
   private readonly grants: Grants;
   private readonly keys: ApiKeys;
   private readonly issuers: ReadonlyMap<string, Issuer>;
+  private readonly issuerNamed: IssuerNamed;
   private readonly tokens = new TokenCache<VerifiedToken>();
   private readonly wallMs: () => number;
   /** Of entries and tokens, made when they are first asked for. */
@@ -63,12 +68,14 @@ export class Authenticator {
     entries: AuthEntries,
     grants: Grants,
     issuers: readonly Issuer[],
+    issuerNamed: IssuerNamed,
     wallMs: () => number,
   ) {
     this.entries = entries;
     this.grants = grants;
     this.keys = new ApiKeys(entries.keys);
     this.issuers = new Map(issuers.map((issuer) => [issuer.options.issuer, issuer]));
+    this.issuerNamed = issuerNamed;
     this.wallMs = wallMs;
     const { anonymous } = options;
     this.anonymous = anonymous === undefined ? null : this.known('anonymous', '', '', anonymous, {});
@@ -102,18 +109,22 @@ export class Authenticator {
     const { wallMs = Date.now } = surroundings;
     const around = { clock: surroundings.clock ?? systemClock, fetch: surroundings.fetch ?? fetch };
     const issuers: Issuer[] = [];
+    let issuerNamed: IssuerNamed = () => null;
     try {
       for (const [i, issuer] of issuersOf(options).entries()) {
+        // Loaded when there are any: with its library it takes as long to load as a tenth of the broker.
+        const tokens = await import('./tokens.ts');
+        issuerNamed = tokens.issuerNamed;
         const old = [...(before?.issuers.values() ?? [])].find(
           ({ keys }) => keys !== null && keys.source === issuer.jwks,
         );
-        issuers.push(await Issuer.open(`auth.jwt[${i}]`, issuer, around, old?.keys ?? undefined));
+        issuers.push(await tokens.Issuer.open(`auth.jwt[${i}]`, issuer, around, old?.keys ?? undefined));
       }
     } catch (error) {
       for (const { keys } of issuers) keys?.close();
       throw error;
     }
-    return new Authenticator(options, entries, grants, issuers, wallMs);
+    return new Authenticator(options, entries, grants, issuers, issuerNamed, wallMs);
   }
 
   /** URLs whose keys cannot be had now, and why. */
@@ -231,7 +242,7 @@ export class Authenticator {
   }
 
   private async byToken(token: string, proved: ProvedIdentity | null): Promise<AuthDecision> {
-    const named = issuerNamed(token);
+    const named = this.issuerNamed(token);
     const issuer = named === null ? undefined : this.issuers.get(named);
     if (issuer === undefined) return refused('The token is of no issuer that is known here.');
     try {

@@ -19,8 +19,8 @@ import {
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { JspError } from '../../base/errors.ts';
+import { lockFolder } from '../../disk/lock-folder.ts';
 import { rangesOf, tomlKey, tomlString } from '../config/toml.ts';
-import { lockFolder } from '../store/lock.ts';
 import { readAuthFile } from './files.ts';
 import { type AuthRule, expiryOf, type IdentityEntry, type KeyEntry } from './options.ts';
 

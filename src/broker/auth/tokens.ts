@@ -19,6 +19,7 @@ import {
 import { JspError } from '../../base/errors.ts';
 import { KeySet, type KeySetSurroundings } from './key-set.ts';
 import type { JwtOptions } from './options.ts';
+import { TokenRefused, TokenUndecided } from './token-refused.ts';
 
 /** A token that is somebody's. */
 export interface VerifiedToken {
@@ -29,19 +30,6 @@ export interface VerifiedToken {
   /** The key that signed it (RFC 7638), or the digest of a secret. */
   readonly key: string;
 }
-
-/** Why a token is refused; its message is told to whoever showed it. */
-export class TokenRefused extends Error {
-  readonly hasExpired: boolean;
-
-  constructor(reason: string, hasExpired = false) {
-    super(reason);
-    this.hasExpired = hasExpired;
-  }
-}
-
-/** Nobody can say now: keys of its issuer could not be had yet. */
-export class TokenUndecided extends Error {}
 
 /** Who makes tokens, and how they are verified. */
 export class Issuer {
