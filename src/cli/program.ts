@@ -35,34 +35,37 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
 /** Of what is no terminal; commander takes the same. */
 const HELP_COLUMNS = 80;
 
-process.stdout.on('error', endWithoutReader);
-process.stderr.on('error', () => {}); // nobody is left to be told, and what the command does goes on
-
-const jsp = new Command('jsp')
-  .description('JetStreamProto: a broker and its clients, and files, over encrypted, reliable UDP')
-  .version(packageVersion(), '--version')
-  .helpCommand(false)
-  .exitOverride()
-  .configureHelp({
-    optionDescription(option) {
-      const { defaultValue } = option;
-      const isEmpty = typeof defaultValue === 'object' && Object.keys(defaultValue ?? {}).length === 0;
-      return isEmpty ? option.description : new Help().optionDescription(option); // "(default: [])" says nothing
-    },
-  })
-  .hook('preAction', (_, command) => {
-    applyQlogOption(command.opts());
-    const parent = command.parent === jsp ? '' : `${command.parent?.name()} `;
-    if (command.name() !== 'monitor') serveMetricsWhenUsed(`jsp ${parent}${command.name()}`);
-  })
-  .configureOutput({
-    writeOut: (text) => process.stdout.write(wrapProse(text, process.stdout.columns ?? HELP_COLUMNS)),
-    writeErr: (text) => process.stderr.write(wrapProse(text, process.stderr.columns ?? HELP_COLUMNS)),
-    outputError: (text) => process.stderr.write(usageLine(text)),
-  });
-const asked = process.argv[2] ?? '';
-for (const name of neededFor(asked)) (await COMMANDS[name]())(jsp);
-jsp.parseAsync().catch(endWith);
+/** Begins what the arguments of the process say. */
+export async function run(): Promise<void> {
+  process.stdout.on('error', endWithoutReader);
+  process.stderr.on('error', () => {}); // nobody is left to be told, and what the command does goes on
+  const jsp = new Command('jsp')
+    .description('JetStreamProto: a broker and its clients, and files, over encrypted, reliable UDP')
+    .version(packageVersion(), '--version')
+    .helpCommand(false)
+    .exitOverride()
+    .configureHelp({
+      optionDescription(option) {
+        const { defaultValue } = option;
+        const isEmpty = typeof defaultValue === 'object' && Object.keys(defaultValue ?? {}).length === 0;
+        return isEmpty ? option.description : new Help().optionDescription(option); // "(default: [])" says nothing
+      },
+    })
+    .hook('preAction', (_, command) => {
+      applyQlogOption(command.opts());
+      const parent = command.parent === jsp ? '' : `${command.parent?.name()} `;
+      if (command.name() !== 'monitor') serveMetricsWhenUsed(`jsp ${parent}${command.name()}`);
+    })
+    .configureOutput({
+      writeOut: (text) => process.stdout.write(wrapProse(text, process.stdout.columns ?? HELP_COLUMNS)),
+      writeErr: (text) => process.stderr.write(wrapProse(text, process.stderr.columns ?? HELP_COLUMNS)),
+      outputError: (text) => process.stderr.write(usageLine(text)),
+    });
+  const asked = process.argv[2] ?? '';
+  for (const name of neededFor(asked)) (await COMMANDS[name]())(jsp);
+  // Not awaited: a command may be over, and nothing left to wait for, without being settled.
+  jsp.parseAsync().catch(endWith);
+}
 
 /** The version needs none of them; help, and the suggestion for a word that is none, need all. */
 function neededFor(word: string): string[] {
