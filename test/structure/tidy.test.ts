@@ -76,7 +76,8 @@ const SHORT_FILES: Readonly<Record<string, string>> = {
   'src/broker/backplane/node-name.ts': 'one rule for all who read the name of a node in what another says',
   'src/broker/backplane/open-backplane.ts': 'one switch, which loads no engine that is not asked for',
   'src/broker/core/backplane/node-message.ts': 'one table of what nodes say to each other',
-  'src/broker/auth/token-refused.ts': 'two errors, which are known without the library that tokens are read by',
+  'src/broker/auth/token-refused.ts':
+    'two errors, which are known without the library that tokens are read by',
   'src/cli/main.ts': 'what has to happen before the command is loaded',
   'src/client/undertaking.ts': 'one rule for the promises of a client and of its subscriptions',
   'src/protocol/connection/hello-padding.ts': 'one sum, with the figures that it is made of',
