@@ -16,7 +16,7 @@ import { Command } from 'commander';
 import { formatTable, quantilesOf } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber } from '../src/cli/arguments.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
-import { type Answers, arrivals } from './gateway/arrivals.ts';
+import { type Answers, arrivals, ONSET_MS } from './gateway/arrivals.ts';
 import { jsp } from './gateway/jsp.ts';
 import type { RunningGateway } from './gateway/peer.ts';
 
@@ -113,9 +113,11 @@ async function cannon({
   seconds,
 }: Omit<Order, 'rate' | 'isCannon'>): Promise<Answers> {
   const taken: number[] = [];
+  const settled: number[] = [];
   const refused: number[] = [];
   const others: Record<string, number> = {};
   let refusedWithTime = 0;
+  const from = performance.now();
   const run = autocannon({
     url: `http://${host}:${port}${PATH}`,
     connections,
@@ -132,14 +134,15 @@ async function cannon({
     },
   });
   run.on('response', (_client: unknown, status: number, _bytes: number, ms: number) => {
-    if (status === 200) taken.push(ms);
-    else if (status === 429 || status === 503) refused.push(ms);
+    if (status === 200) {
+      taken.push(ms);
+      if (performance.now() >= from + ONSET_MS) settled.push(ms);
+    } else if (status === 429 || status === 503) refused.push(ms);
     else others[status] = (others[status] ?? 0) + 1;
   });
   const { errors, duration } = await run;
-  taken.sort((a, b) => a - b);
-  refused.sort((a, b) => a - b);
-  return { taken, refused, refusedWithTime, others, errors, unsent: 0, seconds: duration };
+  for (const times of [taken, settled, refused]) times.sort((a, b) => a - b);
+  return { taken, settled, refused, refusedWithTime, others, errors, unsent: 0, seconds: duration };
 }
 
 async function watch(gateway: RunningGateway, url: string, signal: AbortSignal): Promise<Watch> {
@@ -168,13 +171,14 @@ function rssMiB({ pids: [pid] }: RunningGateway): number {
 }
 
 function rowOf([name, each]: [string, Part]): string[] {
-  const { taken, refused, refusedWithTime, unsent, errors, others, seconds, cpu } = each;
+  const { taken, settled, refused, refusedWithTime, unsent, errors, others, seconds, cpu } = each;
   const [ms, refusedMs] = [timesOf(taken), timesOf(refused)];
   return [
     name,
     (taken.length / seconds).toFixed(0),
     ms.p50.toFixed(1),
     ms.p99.toFixed(1),
+    timesOf(settled).p99.toFixed(1),
     (refused.length / seconds).toFixed(0),
     refused.length === 0 ? '' : refusedMs.p50.toFixed(1),
     refused.length === 0 ? '' : `${((100 * refusedWithTime) / refused.length).toFixed(1)} %`,
@@ -188,8 +192,12 @@ function rowOf([name, each]: [string, Part]): string[] {
 }
 
 function shortly([name, each]: [string, Part]): object {
-  const { taken, refused } = each;
-  return { name, ...each, taken: taken.length, ...timesOf(taken), refused: refused.length };
+  const { taken, settled, refused } = each;
+  const { p99: settledP99 } = timesOf(settled);
+  return {
+    ...{ name, ...each, taken: taken.length, ...timesOf(taken), refused: refused.length },
+    ...{ settled: settled.length, settledP99 },
+  };
 }
 
 /** NaN of none. */
@@ -208,6 +216,7 @@ const HEAD = [
   'taken/s',
   'p50 ms',
   'p99 ms',
+  `after ${ONSET_MS / 1_000} s`,
   'refused/s',
   'p50 ms',
   'with Retry-After',

@@ -8,6 +8,8 @@ import { HttpConnection } from './http-connection.ts';
 export interface Answers {
   /** Ms of those that were answered with 200, in the order of length. */
   readonly taken: readonly number[];
+  /** Those of them that were answered when the gateway could know for {@link ONSET_MS} how much there is to do. */
+  readonly settled: readonly number[];
   /** The same of those with 429 or 503. */
   readonly refused: readonly number[];
   /** Of these, those that say when to come back. */
@@ -36,6 +38,7 @@ export async function arrivals(options: ArrivalOptions): Promise<Answers> {
   const idle = await opened(host, port, connections);
   const all = [...idle];
   const taken: number[] = [];
+  const settled: number[] = [];
   const refused: number[] = [];
   const others: Record<string, number> = {};
   let unsent = 0;
@@ -46,8 +49,10 @@ export async function arrivals(options: ArrivalOptions): Promise<Answers> {
   const until = from + seconds * 1_000;
 
   const answered = (status: number, ms: number, head: string): void => {
-    if (status === 200) taken.push(ms);
-    else if (status === 429 || status === 503) {
+    if (status === 200) {
+      taken.push(ms);
+      if (performance.now() >= from + ONSET_MS) settled.push(ms);
+    } else if (status === 429 || status === 503) {
       refused.push(ms);
       if (/\r\nretry-after: *\d/i.test(head)) refusedWithTime++;
     } else others[status] = (others[status] ?? 0) + 1;
@@ -83,9 +88,8 @@ export async function arrivals(options: ArrivalOptions): Promise<Answers> {
   }
   isOver = true;
   for (const connection of all) connection.close();
-  taken.sort((a, b) => a - b);
-  refused.sort((a, b) => a - b);
-  return { taken, refused, refusedWithTime, others, errors, unsent, seconds };
+  for (const times of [taken, settled, refused]) times.sort((a, b) => a - b);
+  return { taken, settled, refused, refusedWithTime, others, errors, unsent, seconds };
 }
 
 /** A few at a time, so that none is lost before the other side accepts it. */
@@ -99,3 +103,5 @@ async function opened(host: string, port: number, count: number): Promise<HttpCo
 }
 
 const DIALS = 100;
+/** A queue that is long once is no overload, so that a while goes by until those are refused who are too many. */
+export const ONSET_MS = 3_000;

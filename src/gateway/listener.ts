@@ -47,7 +47,7 @@ export class Listener {
         reject(new JspError('ERR_JSP_SOCKET', why, { cause: error }));
       };
       server.once('error', failed);
-      server.listen(port, host, () => {
+      server.listen({ port, host, backlog: BACKLOG }, () => {
         server.off('error', failed);
         server.on('error', (error) =>
           onFailed(new JspError('ERR_JSP_SOCKET', error.message, { cause: error })),
@@ -84,3 +84,6 @@ export class Listener {
     });
   }
 }
+
+/** So many connections may wait to be accepted, where the system allows it. The loop accepts one a round, so that Node's 511 are soon there, and whoever comes then tries again after a second. */
+const BACKLOG = 4_096;

@@ -30,9 +30,9 @@ export class Load {
   private readonly limits: GivenLimits;
   private readonly clock: Clock;
   private readonly probe: Probe;
-  private readonly random: () => number;
-  /** Told when a turn of the queue is over: how many were let in in it, and whether it has taken longer than they may wait. */
-  onTurn: (served: number, isLate: boolean) => void = () => {};
+  readonly random: () => number;
+  /** Told when a turn of the queue is over: so many more requests in each would be in time. */
+  onTurn: (room: number) => void = () => {};
   /** That were let in since the last turn. */
   private served = 0;
   /** When the probe was sent that is on its way, or the last one. */
@@ -66,8 +66,15 @@ export class Load {
     if (loopDelayMsMax === 0) return null;
     const now = this.clock.now();
     if (!this.isSent && now >= this.sendAt) this.send(now);
-    const isOverloaded = this.lateProbes >= LATE_PROBES;
-    return isOverloaded && now - this.sentAt > loopDelayMsMax * MILLISECOND ? 'delay' : null;
+    const waited = now - this.sentAt;
+    if (waited <= loopDelayMsMax * MILLISECOND) return null;
+    // A turn that is as long as the one before, which was late, already shows a queue that does not drain: nobody has to wait for its end.
+    return this.isOverloaded || (this.lateProbes > 0 && waited >= this.late * DRAINS) ? 'delay' : null;
+  }
+
+  /** Requests are refused that come late in a turn. */
+  get isOverloaded(): boolean {
+    return this.lateProbes >= LATE_PROBES;
   }
 
   /**
@@ -143,8 +150,13 @@ export class Load {
     this.late = late;
     const { served } = this;
     this.served = 0;
-    this.onTurn(served, isLate);
+    this.onTurn(isLate ? 0 : roomOf(served, late, this.limits.loopDelayMsMax * MILLISECOND));
   }
+}
+
+/** How many more requests are to be let in after a turn in which so many were: some of those that there was time for, so that the next turns come near the bound and not above it. */
+function roomOf(served: number, late: Micros, lateMax: Micros): number {
+  return Math.ceil(Math.max(1, served) * (lateMax / Math.max(1, late) - 1) * ROOM_USED);
 }
 
 /** What a caller is told. */
@@ -162,5 +174,7 @@ const LATE_PROBES = 2;
 const DRAINS = 0.75;
 /** Without a request, as a part of how late the last probe was: then there was no queue. */
 const IDLE = 0.1;
+/** As a part of the room in a turn. */
+const ROOM_USED = 0.5;
 const RETRY_SECONDS_MIN = 1;
 const RETRY_SECONDS_RANGE = 5;

@@ -88,7 +88,7 @@ export const DEFAULT_LIMITS: GivenLimits = {
   connectionsMax: 20_000,
   inFlightMax: 4_096,
   inFlightBytesMax: 64 * 1024 * 1024,
-  loopDelayMsMax: 200,
+  loopDelayMsMax: 100,
   sessionsMax: 1_024,
   requestMs: 30_000,
   answerMs: 10_000,

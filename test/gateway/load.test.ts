@@ -92,6 +92,33 @@ describe('requests that would wait too long', () => {
     expect(served / 30).toBeGreaterThan(0.02 * CAPACITY);
   });
 
+  test('are told from the middle of a turn that is as long as the one before, which was late, and of no turn before that [GW-7]', () => {
+    const clock = new ManualClock();
+    const probe = { onArrival: () => {}, send: () => {}, close: () => {} };
+    const load = new Load({ ...DEFAULT_LIMITS, loopDelayMsMax: 100 }, clock, probe);
+    const rooms: number[] = [];
+    load.onTurn = (room) => rooms.push(room);
+    for (let i = 0; i < 10; i++) load.begin();
+    clock.advance(50);
+    probe.onArrival();
+    clock.advance(50);
+    load.begin();
+    clock.advance(400);
+    expect(load.excess()).toBe(null);
+    probe.onArrival();
+    // Ten were served in half of the time, and one in too much.
+    expect(rooms).toEqual([5, 0]);
+    expect(load.excess()).toBe(null);
+    clock.advance(299);
+    expect(load.excess()).toBe(null);
+    clock.advance(1);
+    expect([load.excess(), load.isOverloaded]).toEqual(['delay', false]);
+    probe.onArrival();
+    expect([load.excess(), load.isOverloaded]).toEqual([null, true]);
+    clock.advance(101);
+    expect(load.excess()).toBe('delay');
+  });
+
   test('are told when to come back, not all at the same time [GW-7]', () => {
     const load = new Load({ ...DEFAULT_LIMITS, inFlightMax: 0 }, new ManualClock());
     const seconds = new Set(Array.from({ length: 200 }, () => load.refuse('requests')));

@@ -54,9 +54,22 @@ class PressedServer {
     expect(this.load.excess()).toBe('delay');
   }
 
-  /** A turn of the queue is over in which so many were served. */
-  turn(served: number): void {
-    this.load.onTurn(served, true);
+  /** The next turn of the queue begins: requests are let in until it takes too long. */
+  nextTurn(): void {
+    this.probe.onArrival();
+    expect([this.load.excess(), this.load.isOverloaded]).toEqual([null, true]);
+  }
+
+  /** A turn of the queue is over which had room for so many more. */
+  turn(room: number): void {
+    this.load.onTurn(room);
+  }
+
+  /** Turns go by that have no room, until `socket` is read again. @returns how many ms later that is */
+  async untilRead(socket: Socket): Promise<number> {
+    const from = this.clock.now();
+    for (; socket.isPaused(); this.clock.advance(10)) this.turn(0);
+    return (this.clock.now() - from) / MILLISECOND;
   }
 
   close(): void {
@@ -109,22 +122,68 @@ afterEach(() => {
   server.close();
 });
 
-test('whoever is refused is told so on a connection that stays open, and his next request waits for turns in which others are served [GW-7]', async () => {
+test('whoever is refused is told so on a connection that stays open, which is read again shortly before he may come back [GW-7]', async () => {
   server.press();
   caller.socket.write(POST);
   const [[head, status, body]] = await caller.answers(1);
   expect([status, JSON.parse(body).code]).toEqual(['503', 'OVERLOADED']);
-  expect(head).toMatch(/\r\nretry-after: [1-5]\r\n/i);
   expect(head).toMatch(/\r\nconnection: keep-alive\r\n/i);
+  const told = toldMs(head);
+  expect(told).toBeGreaterThanOrEqual(1_000);
+  expect(told).toBeLessThanOrEqual(5_000);
   const [socket] = server.sockets;
-  expect(socket.isPaused()).toBe(true);
+  const pausedMs = await server.untilRead(socket);
+  expect(pausedMs).toBeGreaterThanOrEqual(told - 1_000);
+  expect(pausedMs).toBeLessThan(told - 100);
+  server.nextTurn();
+  await aWhile();
   caller.socket.write(POST);
-  server.turn(1);
-  expect(socket.isPaused()).toBe(true); // a half of it
-  server.turn(2);
-  expect(socket.isPaused()).toBe(false);
-  await caller.answers(2);
+  expect((await caller.answers(2))[1][1]).toBe('200');
+});
+
+test('whoever asks again too soon is refused when he is read, though others are served, and told to stay away for longer [GW-7]', async () => {
+  server.press();
+  caller.socket.write(POST);
+  await caller.answers(1);
+  caller.socket.write(POST);
+  const [socket] = server.sockets;
+  server.nextTurn();
+  await server.untilRead(socket);
+  const [, [head, status]] = await caller.answers(2);
+  expect(status).toBe('503');
+  expect(toldMs(head)).toBeGreaterThanOrEqual(6_000);
+  expect(toldMs(head)).toBeLessThanOrEqual(10_000);
   expect(socket.isPaused()).toBe(true);
+});
+
+test('where there is room for one more he is read, and what has waited is refused, but what comes then is served [GW-7]', async () => {
+  server.press();
+  caller.socket.write(POST);
+  await caller.answers(1);
+  caller.socket.write(POST);
+  server.nextTurn();
+  server.turn(1);
+  await caller.answers(2);
+  expect(server.sockets[0].isPaused()).toBe(false);
+  caller.socket.write(POST);
+  expect((await caller.answers(3)).map(([, status]) => status)).toEqual(['503', '503', '200']);
+});
+
+test('where nothing is to be done what has waited is served [GW-7]', async () => {
+  server.press();
+  caller.socket.write(POST);
+  await caller.answers(1);
+  caller.socket.write(POST);
+  server.nextTurn();
+  for (let look = 0; look < 2; look++) server.clock.advance(20);
+  expect((await caller.answers(2))[1][1]).toBe('200');
+});
+
+test('a connection on which a proxy may bring requests of others is paused for half a second at most [GW-7]', async () => {
+  server.press();
+  caller.socket.write(`${HEAD}X-Forwarded-For: 192.0.2.1\r\nContent-Length: 4\r\n\r\nbody`);
+  await caller.answers(1);
+  expect(await server.untilRead(server.sockets[0])).toBeLessThan(600);
 });
 
 test('a body that comes behind the refusal is read before the connection is paused, so that the next request begins where it ends [GW-7]', async () => {
@@ -135,7 +194,7 @@ test('a body that comes behind the refusal is read before the connection is paus
   expect(socket.isPaused()).toBe(false);
   caller.socket.write('67890');
   while (!socket.isPaused()) await new Promise((resolve) => setImmediate(resolve));
-  server.turn(2);
+  server.turn(1);
   caller.socket.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
   expect((await caller.answers(2)).map(([, status]) => status)).toEqual(['503', '200']);
 });
@@ -147,46 +206,72 @@ test('many requests of one piece are refused in their order, one that is for all
   caller.socket.write(POST.repeat(100) + watch + POST);
   const statuses = (await caller.answers(102)).map(([, status]) => status);
   expect(statuses).toEqual([...Array.from({ length: 100 }, () => '503'), '200', '503']);
-  server.turn(2);
+  server.turn(1);
   caller.socket.write(POST + upgrade);
   await once(caller.socket, 'end');
   expect(await caller.answers(103)).toHaveLength(103);
   expect(caller.text).toMatch(/\}upgraded$/);
 });
 
-test('paused connections are read again in the order in which they came, half as many as were served, and none later than after 500 ms [GW-7]', () => {
+test('paused connections are read again when their time is over, sooner where there is room, and all of them soon where there is nothing to do [GW-7]', () => {
   const clock = new ManualClock();
   const paused = new PausedConnections(clock);
   const read: number[] = [];
-  const stop = (i: number): void =>
-    paused.pause({
-      destroyed: false,
-      pause: () => {},
-      resume: () => void read.push(i),
-    } as unknown as Socket);
-  for (let i = 0; i < 1_000; i++) stop(i);
-  paused.onTurn(7, true);
-  expect(read).toEqual([0, 1, 2]);
-  clock.advance(1);
-  for (let i = 1_000; i < 1_010; i++) stop(i);
-  // Turns that serve nobody go on: nothing but their time reads them.
-  for (let ms = 1; ms < 481; ms += 10) {
-    paused.onTurn(0, true);
-    clock.advance(10);
-  }
+  const stop = (i: number, ms: number): void =>
+    paused.pause(socketOf({ pause: () => {}, resume: () => void read.push(i) }), ms);
+  for (let i = 0; i < 100; i++) stop(i, 1_000 + 10 * i);
+  paused.onTurn(3);
   expect(read).toHaveLength(3);
-  clock.advance(30);
-  expect(read).toHaveLength(1_010);
-  expect(read).toEqual([...read].sort((a, b) => a - b));
+  expect(Math.max(...read)).toBeLessThan(5); // among those of the first 50 ms
+  const turns = (ms: number): void => {
+    for (let at = 0; at < ms; at += 10) {
+      paused.onTurn(0);
+      clock.advance(10);
+    }
+  };
+  turns(990);
+  expect(read).toHaveLength(3);
+  turns(500);
+  expect(read.length).toBeGreaterThan(40);
+  expect(read.length).toBeLessThan(60);
+  turns(600);
+  expect(read).toHaveLength(100);
   // Without any turn there is time.
-  for (let i = 0; i < 1_000; i++) stop(i);
+  for (let i = 0; i < 1_000; i++) stop(i, 5_000);
   const from = clock.now();
   while (paused.size > 0) clock.advance(20);
   expect((clock.now() - from) / MILLISECOND).toBeLessThan(150);
-  stop(1);
+  stop(1, 1_000);
   paused.close();
   expect([paused.size, clock.pending]).toEqual([0, 0]);
 });
+
+test('of many whose time is over at once no more are read than take a small part of a turn, until the loop has come to them [GW-7]', () => {
+  const clock = new ManualClock();
+  const paused = new PausedConnections(clock);
+  const read: Socket[] = [];
+  const all = Array.from({ length: 1_000 }, () =>
+    socketOf({ pause: () => {}, resume: () => void read.push(all[read.length]) }),
+  );
+  for (const socket of all) paused.pause(socket, 1_000);
+  for (let ms = 0; ms < 2_000; ms += 10) {
+    paused.onTurn(0);
+    clock.advance(10);
+    const before = read.length;
+    paused.onTurn(0);
+    paused.onTurn(256);
+    expect(read.length - before).toBeLessThanOrEqual(256);
+  }
+  expect(read).toHaveLength(1_000);
+});
+
+const socketOf = (face: Pick<Socket, never> & { pause(): void; resume(): void }): Socket =>
+  ({ destroyed: false, ...face }) as unknown as Socket;
+const toldMs = (head: string): number => Number(/\r\nretry-after: (\d+)\r\n/i.exec(head)?.[1]) * 1_000;
+/** Until the loop has been to all sockets. */
+const aWhile = async (): Promise<void> => {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
+};
 
 const HEAD = 'POST /v1/topics/a HTTP/1.1\r\nHost: a\r\n';
 const POST = `${HEAD}Content-Length: 4\r\n\r\nbody`;

@@ -80,8 +80,8 @@ export const HTTP_SETTINGS = table('HTTP, WebSocket and SSE in this process, and
   max_in_flight_bytes: setting(bytesOf(whole(1, 2 ** 40)), 64 * MIB, 'Most bytes of their bodies together.'),
   max_loop_delay: setting(
     durationOf(whole(0, 60 * SECOND)),
-    200,
-    'How long requests may wait for the event loop. Where they wait longer for a while, each turn serves as many as so long allows, and the others are answered 503. That costs half to nearly all of what an answer costs, so that less than 200 ms would leave little of each turn for those who are served. 0: however long.',
+    100,
+    'How long requests may wait for the event loop. Where they wait longer for a while, each turn serves as many as so long allows, and the others are answered 503. Less leaves little of a turn beside all else that is done in it; much more, and so many sockets are ready that the loop goes on from one to the next without looking at anything else. 0: however long.',
   ),
   max_sessions: setting(
     numberOf(whole(1, 1_000_000)),
