@@ -304,6 +304,43 @@ describe('a peer that wants memory', () => {
     expect(victim.closed?.code).toBe(FLOW_CONTROL_ERROR);
   });
 
+  test('gets no more than the windows behind gaps that it leaves on purpose, for every byte that it sends [STR-34] [STR-47]', () => {
+    const { pair, rogue, victim } = attacked();
+    const charged = fillBehindGaps(pair, rogue, 8);
+    expect(victim.closed).toBeNull();
+    const { window } = victim.core.streams.receiveCounts;
+    expect(window.used - window.freed).toBe(charged);
+    expect(charged).toBeGreaterThan(250_000); // it did what it could
+    expect(charged).toBeLessThanOrEqual(LIMITS.connectionWindowBytes);
+    for (const { receiver } of victim.core.streams.values())
+      expect(receiver.window.used - receiver.window.freed).toBeLessThanOrEqual(STREAM_WINDOW);
+  });
+
+  test('gets no more than its part of the memory of the endpoint behind such gaps, and leaves others theirs [CON-50] [STR-47]', () => {
+    const MIB = 1024 * 1024;
+    const pair = new Pair({ server: { memoryBytesMax: 4 * MIB } }).connected();
+    const rogue = new Rogue(pair);
+    const charged = fillBehindGaps(pair, rogue, 3);
+    expect(rogue.victimClosed).toBeNull();
+    expect(charged).toBeGreaterThan(MIB);
+    const { memory } = pair.server.endpoint;
+    expect(charged).toBeLessThan(memory.reserved);
+    expect(memory.available).toBeGreaterThan(memory.bytesMax / 8);
+  });
+
+  test('gets no window for messages behind a gap that it does not send: what is missing of them counts as unread [STR-47]', () => {
+    const { pair, rogue, victim } = attacked();
+    const windowOf = () => [...victim.core.streams.values()][0].receiver.window.windowBytes;
+    rogue.send(opening(0), fragment(0, 0, 0, 9_000, 1));
+    const before = windowOf();
+    for (let i = 1; i < 50; i++) rogue.post(fragment(0, 1, i - 1, 4_000, 1));
+    pair.run(100);
+    rogue.send(integers(F.STREAM_DATA_BLOCKED, 0, 150_000));
+    pair.run(100);
+    expect(victim.closed).toBeNull();
+    expect(windowOf()).toBe(before);
+  });
+
   test('gets no more than the budget for best-effort messages [STR-21]', () => {
     const pair = new Pair({ server: { ...LIMITS, bestEffortBytes: 50_000 } }).connected();
     const rogue = new Rogue(pair);
@@ -345,6 +382,31 @@ describe('a peer that wants memory', () => {
     expect(rogue.frames(F.RESET_STREAM).length).toBeLessThan(10);
   });
 });
+
+/**
+ * Sends messages on so many streams, the first of each left out, as fast as the victim gives credit, and asks for more all the time.
+ * Returns what it was charged.
+ */
+function fillBehindGaps(pair: Pair, rogue: Rogue, streams: number): number {
+  const charge = 1_000 + 128;
+  const { window } = rogue.victim.core.streams.receiveCounts;
+  const sent = new Array<number>(streams).fill(0);
+  for (let k = 0; k < streams; k++) rogue.send(opening(2 * k));
+  let charged = 0;
+  for (let round = 0; round < 60; round++) {
+    for (let k = 0; k < streams; k++) {
+      const { announced } = rogue.victim.core.streams.find(2 * k)!.receiver.window;
+      while ((sent[k] + 1) * charge <= announced && charged + charge <= window.announced) {
+        rogue.post(run(2 * k, ++sent[k], 1_000));
+        charged += charge;
+      }
+      rogue.post(integers(F.STREAM_DATA_BLOCKED, 2 * k, announced + 90_000));
+    }
+    rogue.post(integers(F.DATA_BLOCKED, window.announced + 90_000));
+    pair.run(50);
+  }
+  return charged;
+}
 
 function attacked(limits: Partial<ConnectionConfig> = {}) {
   const pair = new Pair({ server: { ...LIMITS, ...limits } }).connected();

@@ -110,6 +110,10 @@ export interface WindowGrowth {
  * application has read, and what was abandoned or dropped, is freed and so becomes credit again. A window begins small and grows in two
  * ways [STR-9]: it doubles while the application reads so fast that the window is what holds the peer back, and it admits the one message
  * that a blocked peer says it has.
+ *
+ * Messages that came and cannot be read yet, since one ahead of them is missing, count for growth as if they were read [STR-47]: behind a
+ * gap nothing is read, however fast the application is, and on a path that loses packets the windows would follow its rate late. They stay
+ * charged, and are no credit.
  */
 export class FlowWindow {
   /** What the window is when nobody waits: it grows with the pace at which messages are read. */
@@ -118,6 +122,8 @@ export class FlowWindow {
   used = 0;
   /** Freed so far; never above `used`. */
   freed = 0;
+  /** What is charged of it for messages that came behind one that is missing: the application cannot read them yet. */
+  private behind = 0;
   /** The limit that the peer was told last. */
   announced: number;
   /** The source has too little for what the peer needs. */
@@ -130,9 +136,9 @@ export class FlowWindow {
   /** The limit that a blocked peer needs, and as much of it as it can have. */
   private needed = 0;
   private admitted = 0;
-  /** When, and with how much freed, the measuring of the pace began. */
+  /** When, and with how much read or behind a gap, the measuring of the pace began. */
   private since: Micros = -1;
-  private freedThen = 0;
+  private progressThen = 0;
 
   constructor(windowBytes: number, growth: WindowGrowth | null = null) {
     this.windowBytes = windowBytes;
@@ -153,14 +159,25 @@ export class FlowWindow {
     if (this.isStarved) this.admit();
   }
 
+  /** Messages with a charge of `bytes` came behind one that is missing. They count only where the application reads all that it can. [STR-47] */
+  hold(bytes: number): void {
+    this.behind += bytes;
+    if (this.growth !== null && this.unread * 2 <= this.windowBytes) this.follow(this.growth);
+  }
+
+  /** They can be read now, or are given up. */
+  release(bytes: number): void {
+    this.behind -= bytes;
+  }
+
   /** The peer says that it needs `limit` to go on. One that is not above the last one sent is old, or says only that it waits. */
   onBlocked(limit: number): void {
     if (limit < this.announced) return;
     this.peerBlocked = true;
     this.needed = limit;
     this.admit();
-    // The application has read most of what there was: the window is what the peer waits for.
-    if (this.growth !== null && (this.used - this.freed) * 2 <= this.windowBytes) this.double(this.growth);
+    // The application has read most of what it can: the window is what the peer waits for.
+    if (this.growth !== null && this.unread * 2 <= this.windowBytes) this.double(this.growth);
   }
 
   /** There may be room now in the source for what the peer needs. */
@@ -176,10 +193,14 @@ export class FlowWindow {
 
   /** The limit to send now. [STR-9] */
   announce(): number {
-    if (this.growth !== null) this.follow(this.growth);
+    const { growth } = this;
+    if (growth !== null) {
+      this.giveWay(growth);
+      this.follow(growth);
+    }
     this.announced = Math.max(this.announced, this.next);
     this.peerBlocked = false;
-    if (this.growth !== null) this.giveBack(this.growth);
+    if (growth !== null) this.giveBack(growth);
     return this.announced;
   }
 
@@ -196,6 +217,16 @@ export class FlowWindow {
     this.taken = 0;
   }
 
+  /** Charged, and neither freed nor behind a gap: what the application could read, and incomplete messages. */
+  private get unread(): number {
+    return this.used - this.freed - this.behind;
+  }
+
+  /** What was read since the pace was measured last, or came behind a gap; what was behind one then does not count again when it is read. */
+  private get progress(): number {
+    return this.freed + this.behind - this.progressThen;
+  }
+
   private get next(): number {
     return Math.max(this.freed + this.windowBytes, this.admitted);
   }
@@ -205,7 +236,7 @@ export class FlowWindow {
     const { growth, needed } = this;
     this.isStarved = false;
     if (growth === null || needed <= this.next) return;
-    if (!growth.isShared && (this.used - this.freed) * 2 > this.windowBytes) {
+    if (!growth.isShared && this.unread * 2 > this.windowBytes) {
       this.isStarved = true; // until the application has read what is there
       return;
     }
@@ -225,19 +256,27 @@ export class FlowWindow {
     if (limit > this.admitted) this.admitted = limit;
   }
 
+  /** Gives way where another found too little of what this one has much more of. [CON-52] */
+  private giveWay({ pace, source }: WindowGrowth): void {
+    if (!source.owes(pace.now)) return;
+    this.windowBytes = Math.max(this.initialBytes, Math.floor(this.windowBytes * GIVE_WAY));
+  }
+
   /**
-   * Doubles the window when a quarter of it, or more, was read in the time of one round trip for each quarter. But it gives way where
-   * another found too little of what it has much more of. [CON-52]
+   * Doubles the window when a quarter of it, or more, was read in the time of one round trip for each quarter; and behind a gap when what the
+   * peer may still send lasts less than two round trips at this pace: one of them takes the new limit there, and what it lets out back.
    */
   private follow(growth: WindowGrowth): void {
+    const { progress } = this;
+    if (progress * 4 < this.windowBytes) return; // too little to tell a pace from a burst
     const { now, rtt } = growth.pace;
-    if (growth.source.owes(now))
-      this.windowBytes = Math.max(this.initialBytes, Math.floor(this.windowBytes * GIVE_WAY));
     const elapsed = now - this.since;
-    const read = this.freed - this.freedThen;
     this.since = now;
-    this.freedThen = this.freed;
-    if (elapsed * this.windowBytes < 4 * read * Math.max(rtt, RTT_MIN)) this.double(growth);
+    this.progressThen += progress;
+    const inRoundTrip = progress * Math.max(rtt, RTT_MIN); // times `elapsed`
+    const isFast = elapsed * this.windowBytes < 4 * inRoundTrip;
+    const isGap = this.behind > 0 && this.unread * 2 <= this.windowBytes;
+    if (isFast || (isGap && elapsed * (this.next - this.used) < 2 * inRoundTrip)) this.double(growth);
   }
 
   /** Doubles the window, but takes no more than half of what is left for all. */

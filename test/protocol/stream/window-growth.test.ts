@@ -106,4 +106,66 @@ describe('A window', () => {
     window.onBlocked(before - 1);
     expect(window.announce()).toBeGreaterThan(before);
   });
+
+  test('grows with what comes behind a gap as if that were read, and gives no credit for it [STR-47]', () => {
+    const { window, pace } = growing();
+    /** The peer sends as much as it may, behind a message that is missing. */
+    const fill = () => {
+      const bytes = window.announced - window.used;
+      window.charge(bytes);
+      pace.now += 50 * MILLISECOND;
+      window.hold(bytes);
+      return bytes;
+    };
+    expect(fill()).toBe(1_000);
+    expect(window.windowBytes).toBe(2_000);
+    expect(window.announce()).toBe(2_000); // of the window alone: nothing was freed
+    fill();
+    expect(window.announce()).toBe(4_000);
+    // The gap closes: what counted when it came does not count again when it is read.
+    window.release(2_000);
+    window.free(2_000);
+    expect(window.announce()).toBe(6_000);
+    expect(window.windowBytes).toBe(4_000);
+  });
+
+  test('does not grow with what the application could read and does not, nor slowly behind a gap [STR-47]', () => {
+    const { window, pace } = growing();
+    window.charge(1_000);
+    pace.now += 10 * MILLISECOND;
+    window.hold(1_000);
+    window.announce();
+    window.release(1_000); // the gap is closed, and nobody reads
+    window.charge(1_000);
+    window.onBlocked(window.announced + 500);
+    expect(window.windowBytes).toBe(2_000);
+    expect(window.due).toBe(false);
+    const slow = growing();
+    slow.window.charge(1_000);
+    slow.pace.now += 5_000 * MILLISECOND;
+    slow.window.hold(250);
+    expect(slow.window.windowBytes).toBe(1_000);
+  });
+
+  test('grows behind a gap before what is left of it is too little for two round trips [STR-47]', () => {
+    const { window, pace } = growing();
+    // A quarter of it takes more than a round trip, so that it is no pace to grow at while all is read.
+    for (const bytes of [250, 250, 250]) {
+      window.charge(bytes);
+      pace.now += 110 * MILLISECOND;
+      window.hold(bytes);
+    }
+    expect(window.windowBytes).toBe(2_000);
+  });
+
+  test('admits the next message of a blocked peer when all that is there lies behind a gap [STR-10] [STR-47]', () => {
+    const { window } = growing();
+    window.charge(900);
+    window.onBlocked(50_128);
+    expect(window.isStarved).toBe(true);
+    window.hold(900);
+    window.onBlocked(50_128);
+    expect(window.isStarved).toBe(false);
+    expect(window.announce()).toBe(50_128);
+  });
 });

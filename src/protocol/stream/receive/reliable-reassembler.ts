@@ -173,6 +173,7 @@ export class ReliableReassembler implements SegmentOwner {
 
   /** Frees a segment that is complete and will not be read. */
   freeSegment(segment: Segment): void {
+    if (segment.place === Place.HELD) this.release(segment.charged);
     segment.place = Place.NOWHERE;
     this.lifetimes.remove(segment);
     this.context.unkeep(segment);
@@ -290,9 +291,21 @@ export class ReliableReassembler implements SegmentOwner {
       if (this.held === null) this.held = new Map();
       this.held.set(sequence, segment);
       segment.place = Place.HELD;
+      this.hold(segment.charged);
     }
     this.lifetimes.set(segment, deadline);
     this.seen.add(sequence, sequence + count);
+  }
+
+  /** Messages came that the application cannot read yet: for windows they count as read. [STR-47] */
+  private hold(bytes: number): void {
+    this.window.hold(bytes);
+    this.context.window.hold(bytes);
+  }
+
+  private release(bytes: number): void {
+    this.window.release(bytes);
+    this.context.window.release(bytes);
   }
 
   /** Moves the floor on and delivers what waited for that. */
@@ -334,6 +347,7 @@ export class ReliableReassembler implements SegmentOwner {
       }
       this.held.delete(sequence);
       sequence += segment.count;
+      this.release(segment.charged);
       this.ready.push(segment);
     }
     if (this.held.size === 0) this.held = null;
