@@ -90,6 +90,12 @@ export class QlogTrace {
     this.state('attempted', now);
   }
 
+  /** A client's handshake begins again: its first packets have another destination now, by which its server knows the connection. [TRC-3] */
+  beganAgain(before: Uint8Array, destinationId: Uint8Array, now: Micros): void {
+    const ids = `"old":"${hexOf(before)}","new":"${hexOf(destinationId)}"`;
+    this.emit('connectivity:connection_id_updated', `{"owner":"remote",${ids}}`, now);
+  }
+
   /** The handshake, or the end, came to this state. */
   state(name: ConnectionStateName, now: Micros): void {
     const old = this.connectionState === '' ? '' : `"old":"${this.connectionState}",`;

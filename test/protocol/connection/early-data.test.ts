@@ -9,8 +9,11 @@ import type { ClientTicket } from '../../../src/protocol/handshake/client-ticket
 import { EarlyData } from '../../../src/protocol/handshake/handshake.ts';
 import type { Resumption } from '../../../src/protocol/handshake/ticket-offer.ts';
 import type { TicketConfig } from '../../../src/protocol/handshake/tickets.ts';
+import { qlogHeader } from '../../../src/protocol/trace/qlog-trace.ts';
+import type { Tracing } from '../../../src/protocol/trace/trace.ts';
 import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
+import { collecting, faultsOf, readLog } from '../trace/qlog-log.ts';
 import { eachSeed, Pair, type PairOptions, type Side } from './pair.ts';
 
 const TICKETS: TicketConfig = {
@@ -22,6 +25,7 @@ const TICKETS: TicketConfig = {
 };
 /** So often a captured first datagram is sent again, in bursts. */
 const REPLAYS = 10_000;
+const HEADER = qlogHeader({ role: 'client', groupId: '', referenceTimeMs: 0, title: '' });
 const SHARED = { current: new Uint8Array(32).fill(1), previous: [] };
 
 function pairOf(tickets: Partial<TicketConfig> = {}, options: PairOptions = {}): Pair {
@@ -198,6 +202,29 @@ describe('a client that comes back with a ticket', () => {
 });
 
 describe('early data that is refused', () => {
+  test('is told of in the client’s log with the id under which its server has one [TRC-3]', () => {
+    const client = collecting();
+    const names: string[] = [];
+    const named = (tracing: Tracing): Tracing => ({
+      ...tracing,
+      open: (role, groupId) => {
+        names.push(groupId);
+        return tracing.open(role, groupId);
+      },
+    });
+    const sides = { client: { tracing: named(client) }, server: { tracing: named(collecting()) } };
+    const pair = pairOf({ keys: null }, sides);
+    comeBack(pair, ticketFrom());
+    pair.run(2_000);
+    expect(arrivedAt(pair.server).sort()).toEqual(['early', 'late']);
+    const [first, last] = [names[0], names.at(-1)];
+    const log = readLog(HEADER + client.records.join(''));
+    expect(faultsOf(log)).toEqual([]);
+    const updated = log.events.filter(({ name }) => name === 'connectivity:connection_id_updated');
+    expect(updated.map(({ data }) => data)).toEqual([{ owner: 'remote', old: first, new: last }]);
+    expect(last).not.toBe(first);
+  });
+
   const texts = ['one', 'two', 'x'.repeat(3_000), 'four'];
 
   test('is sent again once, in order, by a hello without a ticket, when the server does not know that [HS-50] [HS-58]', () => {
