@@ -112,14 +112,16 @@ export class ConnectionIds {
     this.token = token;
   }
 
-  /** At a client that begins its handshake again: nothing is known of the server, and its first packets have this destination. [HS-58] */
-  restart(firstDestinationId: Uint8Array): void {
+  /** At a client that begins its handshake again: nothing is known of the server, and its first packets have this destination. Returns the one before. [HS-58] */
+  restart(firstDestinationId: Uint8Array): Uint8Array {
+    const before = this.firstDestinationId;
     this.firstDestinationId = firstDestinationId;
     this.originalDestinationId = firstDestinationId;
     this.peer.onFirst(firstDestinationId);
     this.retrySourceId = null;
     this.token = NO_BYTES;
     this.knowsPeer = false;
+    return before;
   }
 
   /** The source id of a long packet that opened: the server's first one is what the client uses from then on. [CON-1] */

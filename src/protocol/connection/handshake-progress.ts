@@ -403,8 +403,7 @@ export class HandshakeProgress {
     const { ids, keys, lifecycle, recovery, spaces, trace } = this.parts;
     if (handshake === null || !lifecycle.isOpen) return;
     this.recallEarly();
-    const { firstDestinationId: before } = ids;
-    ids.restart(handshake.beginAgain());
+    const before = ids.restart(handshake.beginAgain());
     trace?.beganAgain(before, ids.firstDestinationId, now);
     keys.discard(PacketType.ZERO_RTT);
     recovery.withdraw(PacketSpace.INITIAL, spaces[PacketSpace.INITIAL]?.nextNumber ?? 0, now);
