@@ -12,7 +12,7 @@ import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 
 export interface BreakerOptions {
-  /** So many failures open it. Default 5. */
+  /** So many failures open it. Default 5; 1 to 1,000. */
   failures?: number | undefined;
   /** Within so long, in ms. Default 10,000. */
   withinMs?: number | undefined;

@@ -31,7 +31,7 @@ export interface PublishOptions<T = unknown> {
   contentType?: string | undefined;
   /** Messages of one key stay in order where several subscribers share the work: up to 256 bytes. */
   key?: string | undefined;
-  /** Of an answer to a request: 0 or none is success, 503 says that nobody is there to answer. */
+  /** Of an answer to a request, 0 to 65,535: 0 or none is success, 503 says that nobody is there to answer. */
   status?: number | undefined;
   /** The application's own, for the subscribers. */
   headers?: Readonly<Record<string, string>> | undefined;

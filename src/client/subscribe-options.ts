@@ -47,7 +47,7 @@ export interface SubscribeOptions<T = unknown> {
   ackWaitMs?: number | undefined;
   /** With QoS 1: how long a message that was not acknowledged waits, in ms: after the first delivery, after the second, and so on; the last for all later ones. At most 16. */
   backoffMs?: readonly number[] | undefined;
-  /** With QoS 1: a message is not delivered more often than this. Default: as the broker has it; 0: without end. */
+  /** With QoS 1: a message is not delivered more often than this. 0 to 65,535; 0: without end. Default: as the broker has it. */
   maxDeliveries?: number | undefined;
   /** With QoS 1: topic on which messages are published that were delivered as often as is allowed, or that {@link Message.terminate} gave up. */
   deadLetter?: string | undefined;
@@ -55,7 +55,7 @@ export interface SubscribeOptions<T = unknown> {
   expiryMs?: number | undefined;
   /** `auto` (default): a message is acknowledged when its handler is done, or its loop asks for the next one. `manual`: when the application says so. */
   ack?: 'auto' | 'manual' | undefined;
-  /** How many messages the handler has at once. Those of one topic, with `keyOrder` those of one key, still come one after the other. Default 1. */
+  /** How many messages the handler has at once. Those of one topic, with `keyOrder` those of one key, still come one after the other. Default 1; 1 to 65,536. */
   concurrency?: number | undefined;
   /** Order is kept by key rather than by topic: over `concurrency`, and over the members of a shared group. */
   keyOrder?: boolean | undefined;

@@ -19,13 +19,13 @@ export interface FrontOptions {
   port?: number | undefined;
   /** Host, or host:port, that the URL names instead of the socket's own. */
   advertise?: string | undefined;
-  /** A client that is silent for so long is forgotten, which costs it nothing. Default 60,000. */
+  /** A client that is silent for so long is forgotten, which costs it nothing. Default 60,000; 1,000 to 86,400,000. */
   idleMs?: number | undefined;
-  /** Clients that are kept in mind; at the bound the oldest is forgotten. Default 65,536. */
+  /** Clients that are kept in mind; at the bound the oldest is forgotten. Default 65,536; 1 to 4,194,304. */
   clientsMax?: number | undefined;
-  /** How often each server is asked how it is. Default 500. */
+  /** How often each server is asked how it is. Default 500; 10 to 60,000. */
   probeMs?: number | undefined;
-  /** A server that leaves so many probes unanswered is gone until it answers again. Default 3. */
+  /** A server that leaves so many probes unanswered is gone until it answers again. Default 3; 1 to 100. */
   probeMisses?: number | undefined;
   /** Asked of the system, which may grant less. Default 4 MiB. */
   receiveBufferBytes?: number | undefined;

@@ -17,21 +17,21 @@ import { MQTT_LIMITS, type MqttLimitOptions } from './mqtt/limits.ts';
 
 /** Bounds of what callers may cost a gateway. */
 export interface GatewayLimits {
-  /** Bytes of one payload. Default 1 MiB. */
+  /** Bytes of one payload. Default 1 MiB, at most 16 MiB. */
   payloadBytesMax?: number | undefined;
-  /** Bytes of the body of a bulk, as it comes. Default 4 MiB. */
+  /** Bytes of the body of a bulk, as it comes. Default 4 MiB, at most 256 MiB. */
   bulkBytesMax?: number | undefined;
-  /** Messages of one bulk. Default 1,000. */
+  /** Messages of one bulk. Default 1,000; 1 to 100,000. */
   bulkItemsMax?: number | undefined;
-  /** Connections to the gateway at once; the next is not accepted. Default 20,000. */
+  /** Connections to the gateway at once; the next is not accepted. Default 20,000; 1 to 1,000,000. */
   connectionsMax?: number | undefined;
-  /** Requests that are under way at once; the next is answered 503. Default 4,096. */
+  /** Requests that are under way at once; the next is answered 503. Default 4,096; 1 to 1,000,000. */
   inFlightMax?: number | undefined;
   /** Bytes of their bodies together. Default 64 MiB. */
   inFlightBytesMax?: number | undefined;
-  /** How long requests may wait for the event loop, in ms: where they wait longer for a while, those that would are answered 503. Default 200: a refusal costs half to nearly all of what an answer costs, so that less would leave little of each turn for those who are served; 0: however long. */
+  /** How long requests may wait for the event loop, in ms: where they wait longer for a while, each turn serves as many as so long allows, and the others are answered 503. Default 100; 0 to 60,000; 0: however long. */
   loopDelayMsMax?: number | undefined;
-  /** Sessions that HTTP requests share, one for each distinct set of credentials. Default 1,024. */
+  /** Sessions that HTTP requests share, one for each distinct set of credentials. Default 1,024; 1 to 1,000,000. */
   sessionsMax?: number | undefined;
   /** How long a request may take to come, in ms. Default 30,000. */
   requestMs?: number | undefined;

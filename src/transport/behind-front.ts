@@ -21,7 +21,7 @@ export interface BehindFrontOptions {
   secret: Uint8Array;
   /** The secret that came before: what fronts that do not have the new one yet bring is taken as well. Default none. */
   previousSecret?: Uint8Array | undefined;
-  /** By what fronts know this server: a number below 2^24 that no other server behind them has. Default: one that follows from the name of the machine and the port. [FRT-4] */
+  /** By what fronts know this server: 0 to 16,777,215, which no other server behind them has. Default: one that follows from the name of the machine and the port. [FRT-4] */
   serverId?: number | undefined;
 }
 

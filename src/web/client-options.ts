@@ -20,7 +20,7 @@ export interface WebClientOptions {
    * where this one was; two at a time take it from each other.
    */
   session?: string | undefined;
-  /** How long the broker keeps the session while the client is away, in ms. Default: 2 min; 24 h with a name. */
+  /** How long the broker keeps the session while the client is away, in ms. Default 24 h with a name, else 2 min. */
   sessionExpiryMs?: number | undefined;
   /** What makes payloads of values, and values of payloads, where neither a publish nor a subscription has a codec of its own. Default: none. */
   codec?: Codec<unknown> | undefined;

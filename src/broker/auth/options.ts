@@ -88,7 +88,7 @@ export interface JwtOptions extends AuthGrant {
   readonly rolesClaim?: string | undefined;
   /** The claim with the only session name that the token may take. Default `jsp_session`. */
   readonly sessionClaim?: string | undefined;
-  /** Clocks may differ by so much, in ms. Default 5,000. */
+  /** Clocks may differ by so much, in ms. Default 5,000; 0 to 3,600,000. */
   readonly clockToleranceMs?: number | undefined;
   /** A token counts for so long at most from when it was issued (`iat`), in ms. Default: until it expires. */
   readonly maxAgeMs?: number | undefined;

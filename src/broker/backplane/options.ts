@@ -16,14 +16,17 @@ export interface BackplaneOptions {
   node?: string | undefined;
   /** File with the credentials of a user of NATS (`.creds`). */
   credentials?: string | undefined;
+  /** Name of a user of NATS, with its password. */
   user?: string | undefined;
+  /** Of that user. */
   password?: string | undefined;
+  /** Token of NATS, in the place of a user. */
   token?: string | undefined;
   /** The connection is encrypted, as it is with `tls://` too. */
   tls?: BackplaneTls | undefined;
   /** How many servers of NATS keep what is stored: 1, 3 or 5. Default 1. */
   replicas?: number | undefined;
-  /** For so long a message that was stored and is published once more is known. Default 120,000 ms. */
+  /** For so long a message that was stored and is published once more is known, in ms. Default 120,000; 100 to 86,400,000. */
   duplicateWindowMs?: number | undefined;
   /** URLs under which clients reach this broker, the best first, which other brokers tell theirs. Default: its own URL. */
   advertise?: readonly string[] | undefined;

@@ -75,7 +75,7 @@ export interface BrokerLimits {
   routesMax?: number | undefined;
   /** Time in ms after which a subscription whose full `block` queue has not moved is given up; 0 = never. Default 30,000. */
   stallMs?: number | undefined;
-  /** Most unacknowledged messages of one subscription of QoS 1. Default 16,384. */
+  /** Most unacknowledged messages of one subscription of QoS 1. Default 16,384; 1 to 1,000,000. */
   unackedMax?: number | undefined;
   /** Most durable subscriptions and shared groups, with or without a subscriber. Default 100,000. */
   durablesMax?: number | undefined;

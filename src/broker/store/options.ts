@@ -17,7 +17,7 @@ export interface StoreOptions {
   directory: string;
   /** Of logs that do not say: `always` (the default) acknowledges what the disk has, `interval` what the system has. */
   sync?: 'always' | 'interval' | undefined;
-  /** A log that does not wait for the disk is on it after so many ms at the latest. Default 1,000. */
+  /** A log that does not wait for the disk is on it after so many ms at the latest. Default 1,000; 1 to 3,600,000. */
   syncIntervalMs?: number | undefined;
   /** What a start does when something that was stored is damaged: `refuse` (the default), or `quarantine`: as `jsp store repair` does. */
   onCorruption?: 'refuse' | 'quarantine' | undefined;

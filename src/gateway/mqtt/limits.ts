@@ -5,17 +5,17 @@ import { TIMEOUT_MS_MAX } from '../../udp/clock.ts';
 
 /** Bounds of what MQTT clients may cost. */
 export interface MqttLimitOptions {
-  /** Connections at once; the next is closed as it comes. Default 20,000. */
+  /** Connections at once; the next is closed as it comes. Default 20,000; 1 to 1,000,000. */
   connectionsMax?: number | undefined;
-  /** Bytes of one packet, either way, which clients of MQTT 5 are told. Default 1 MiB. */
+  /** Bytes of one packet, either way, which clients of MQTT 5 are told. Default 1 MiB, at most 16 MiB. */
   packetBytesMax?: number | undefined;
-  /** Messages of QoS 1 and 2 that a client may publish before the first is answered. Default 1,024. */
+  /** Messages of QoS 1 and 2 that a client may publish before the first is answered. Default 1,024; 1 to 65,535. */
   receiveMax?: number | undefined;
-  /** Messages of QoS 1 that a client is given before it acknowledges the first, where it does not ask for fewer. Default 256. */
+  /** Messages of QoS 1 that a client is given before it acknowledges the first, where it does not ask for fewer. Default 256; 1 to 16,384. */
   inFlightMax?: number | undefined;
-  /** Topic aliases that a client may define. Default 64. */
+  /** Topic aliases that a client may define. Default 64; 0 to 1,024. */
   topicAliasMax?: number | undefined;
-  /** The longest keep-alive of MQTT 5, in s; 0: whatever a client says. Default 0. */
+  /** The longest keep-alive of MQTT 5, in s; 0: whatever a client says. Default 0; 0 to 65,535. */
   keepAliveMaxS?: number | undefined;
   /** How long a client may take to send its CONNECT, in ms. Default 5,000. */
   connectMs?: number | undefined;
