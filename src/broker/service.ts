@@ -93,6 +93,8 @@ export class BrokerService {
   /** The timer of what the core wants to do next, and when that is. */
   private timer: TimerHandle | null = null;
   private timerMs = Number.POSITIVE_INFINITY;
+  /** The core wants to go on as soon as others have had their turn. */
+  private goesOnSoon = false;
   private authenticate: Authenticate | undefined;
   private readonly onFault: (error: unknown) => void;
   private readonly onAudit: (record: AuditRecord) => void;
@@ -309,8 +311,27 @@ export class BrokerService {
   /** One that is set for earlier is left as it is, for to wake up once too early costs less than to move it. */
   private armTimer(): void {
     const nextMs = this.core.nextTimeoutMs;
+    if (nextMs <= this.clock.now() / MILLISECOND) {
+      this.goOnSoon(); // a timer would come a millisecond later
+      return;
+    }
     const isOver = nextMs === Number.POSITIVE_INFINITY && this.timer !== null;
     if (nextMs < this.timerMs || isOver) this.setTimer();
+  }
+
+  private goOnSoon(): void {
+    if (this.goesOnSoon) return;
+    this.goesOnSoon = true;
+    this.clock.soon(() => {
+      this.goesOnSoon = false;
+      this.goOn();
+    });
+  }
+
+  private goOn(): void {
+    this.onTime = false;
+    this.advance();
+    this.turn();
   }
 
   private setTimer(): void {
@@ -322,9 +343,7 @@ export class BrokerService {
         : this.clock.setTimer(Math.ceil(this.timerMs * MILLISECOND), () => {
             this.timer = null;
             this.timerMs = Number.POSITIVE_INFINITY;
-            this.onTime = false;
-            this.advance();
-            this.turn();
+            this.goOn();
           });
   }
 

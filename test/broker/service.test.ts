@@ -1,16 +1,20 @@
 import { describe, expect, test } from 'vitest';
 import { StreamLink } from '../../src/broker/carrying.ts';
+import { MemoryStore } from '../../src/broker/core/store/memory-store.ts';
 import { BrokerService } from '../../src/broker/service.ts';
 import {
   encodeSubscribe,
+  PublishFlag,
   publishPrefix,
   ReasonCode,
   STREAM_LABEL,
   SubscribeFlag,
 } from '../../src/pubsub/command.ts';
 import type { MessageStream } from '../../src/pubsub/message-stream.ts';
+import { encodeSubscribeOptions, StartKind } from '../../src/pubsub/subscribe-options.ts';
 import { settled } from '../client/fake-broker.ts';
 import { type FakeConnection, FakeNetwork } from '../client/fake-transport.ts';
+import { StoreClock } from './store/store-clock.ts';
 
 /** A transport stream that notes what it is told. */
 function recorder() {
@@ -138,5 +142,27 @@ describe('the driver of the core', () => {
     subscriber.near.destroy();
     await settled();
     expect(service.metrics()).toMatchObject({ clients: 1, lanes: 0, queuedMessages: 0 });
+  });
+
+  test('goes on as soon as others had their turn where the core has rested, and waits for no timer', async () => {
+    const clock = new StoreClock(); // time stands still
+    const store = new MemoryStore([{ name: 'default' }]);
+    const prefix = publishPrefix('t', PublishFlag.QOS1, 1);
+    const command = Buffer.concat([prefix, Buffer.alloc(1_000)]);
+    const record = { command, topicEnd: prefix.length, session: 0, sequence: 0, id: 0 };
+    for (let i = 0; i < 500; i++) store.logs[0].append({ ...record, expiresAt: 0, publishedAt: 0 });
+    let turns = 0;
+    clock.soon = (callback) => {
+      turns++;
+      queueMicrotask(callback);
+    };
+    const service = new BrokerService({}, { clock, store, wallMs: () => clock.wallMs() });
+    const [near, far] = new FakeNetwork().connect();
+    service.serve(far);
+    const options = encodeSubscribeOptions({ start: StartKind.EARLIEST });
+    const { received } = await request(near, encodeSubscribe(1, 't', SubscribeFlag.QOS1, 0, 0, options));
+    await settled();
+    expect(received.filter((message) => message.length === command.length)).toHaveLength(500);
+    expect(turns).toBeGreaterThan(2);
   });
 });

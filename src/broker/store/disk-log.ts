@@ -34,6 +34,7 @@ import {
 } from './format.ts';
 import { LogReader, type ReadDamage } from './log-reader.ts';
 import type { ManifestLog } from './manifest.ts';
+import type { OpenSegments } from './open-segments.ts';
 import type { PublishedIds } from './published-ids.ts';
 import { SegmentIndex } from './segment-index.ts';
 import { SegmentWriter, SyncFailure } from './segment-writer.ts';
@@ -57,6 +58,7 @@ export interface LogOwner {
   readonly surroundings: StoreSurroundings;
   readonly salt: number;
   readonly ids: PublishedIds;
+  readonly openSegments: OpenSegments;
   /** The segments of a log have changed: resolves when the manifest says so. */
   saveManifest(): Promise<void>;
   /** There is something to be told. */
@@ -130,7 +132,8 @@ export class DiskLog implements LogPort {
     this.onDisk = next;
     this.nextToWrite = next;
     this.writer = new SegmentWriter(owner.surroundings.files, opened.folder);
-    this.reader = new LogReader(owner.surroundings, opened.folder, this.segments, owner.salt, {
+    const { surroundings, openSegments, salt } = owner;
+    this.reader = new LogReader(surroundings, opened.folder, this.segments, openSegments, salt, {
       onLoaded: (error) => {
         if (error !== null) this.failForGood(`cannot be read: ${error.message}`, error);
         this.news.loaded = true;

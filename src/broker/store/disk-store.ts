@@ -20,6 +20,7 @@ import { FindingKind, finding, recordsText, type StoreFinding } from './findings
 import { folderOf } from './inspect.ts';
 import type { ReadDamage } from './log-reader.ts';
 import { type ManifestLog, ManifestWriter } from './manifest.ts';
+import { OpenSegments } from './open-segments.ts';
 import type { PublishedIds } from './published-ids.ts';
 import { segmentName } from './segment-writer.ts';
 import {
@@ -85,6 +86,7 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
   readonly surroundings: StoreSurroundings;
   readonly salt: number;
   readonly ids: PublishedIds;
+  readonly openSegments: OpenSegments;
   hasNews = false;
   listener: StoreListener | null = null;
   private readonly diskLogs: readonly DiskLog[];
@@ -105,6 +107,7 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
     this.surroundings = surroundings;
     this.salt = opened.salt;
     this.ids = opened.ids;
+    this.openSegments = new OpenSegments(surroundings.files);
     this.others = opened.others;
     this.proven = new Map(opened.others.map(({ number, proven }) => [number, proven]));
     this.diskLogs = opened.logs.map(({ options, opened: log }) => new DiskLog(options, log, this));
@@ -179,6 +182,7 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
   async close(): Promise<void> {
     if (this.timer !== null) this.surroundings.clock.clearTimer(this.timer);
     this.timer = null;
+    await this.openSegments.closeAll();
     for (const log of this.diskLogs) await log.idle();
     if (this.isSound) await this.checkpoint();
     const failures: unknown[] = [];
@@ -193,6 +197,7 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
   /** Lets go of everything without writing anything more, as a crash does. */
   async abandon(): Promise<void> {
     if (this.timer !== null) this.surroundings.clock.clearTimer(this.timer);
+    await this.openSegments.closeAll();
     for (const part of [...this.diskLogs, this.diskState]) await part.abandon();
   }
 

@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { NO_BYTES } from '../../base/bytes.ts';
 import type { StoredRecord } from '../core/store-port.ts';
-import { codeOf, readFully, writeFully } from './file-system.ts';
+import { codeOf, writeFully } from './file-system.ts';
 import {
   BATCH_HEADER_BYTES,
   batchBytes,
@@ -15,6 +15,7 @@ import {
   eachRecord,
   isBodySound,
 } from './format.ts';
+import type { OpenSegments } from './open-segments.ts';
 import { nextBatch } from './scan.ts';
 import { encodeIndex, type SegmentIndex } from './segment-index.ts';
 import { segmentName } from './segment-writer.ts';
@@ -54,6 +55,7 @@ export class LogReader {
   private readonly surroundings: StoreSurroundings;
   private readonly folder: string;
   private readonly segments: readonly SegmentIndex[];
+  private readonly openSegments: OpenSegments;
   private readonly salt: number;
   private readonly listener: ReaderListener;
   /** Those that were read last, at the end. */
@@ -68,12 +70,14 @@ export class LogReader {
     surroundings: StoreSurroundings,
     folder: string,
     segments: readonly SegmentIndex[],
+    openSegments: OpenSegments,
     salt: number,
     listener: ReaderListener,
   ) {
     this.surroundings = surroundings;
     this.folder = folder;
     this.segments = segments;
+    this.openSegments = openSegments;
     this.salt = salt;
     this.listener = listener;
   }
@@ -128,7 +132,9 @@ export class LogReader {
   async remove(segments: readonly SegmentIndex[]): Promise<void> {
     const { files } = this.surroundings;
     for (const { base } of segments) {
-      await files.remove(join(this.folder, segmentName(base)));
+      const path = join(this.folder, segmentName(base));
+      await this.openSegments.close(path);
+      await files.remove(path);
       await files.remove(join(this.folder, indexName(base))).catch(() => {});
     }
     await files.syncFolder(this.folder);
@@ -184,20 +190,13 @@ export class LogReader {
     const stop = segment.endOf(last);
     const until = last + 1 < segment.offsets.length ? segment.offsets[last + 1] : end;
     try {
-      const bytes = await this.bytesOf(segment, position, stop);
+      const path = join(this.folder, segmentName(segment.base));
+      const target = Buffer.allocUnsafeSlow(stop - position);
+      const bytes = await this.openSegments.read(path, target, position);
       return this.decode(bytes, segment, position, Math.min(offset, segment.offsets[entry]), until);
     } catch (error) {
       if (codeOf(error) === 'ENOENT' && !segments.includes(segment)) return null;
       throw error;
-    }
-  }
-
-  private async bytesOf(segment: SegmentIndex, position: number, end: number): Promise<Uint8Array> {
-    const file = await this.surroundings.files.open(join(this.folder, segmentName(segment.base)), 'read');
-    try {
-      return await readFully(file, Buffer.allocUnsafeSlow(end - position), position);
-    } finally {
-      await file.close();
     }
   }
 

@@ -47,4 +47,22 @@ describe('reading a log', () => {
     subscriber.ackWith(AckFlag.ALL, 3);
     expect(subscriber.messages()).toEqual(['4 a=4', '5 a=5']);
   });
+
+  test('gives history in turns, between which others have theirs, and all of it; what is live it gives at once [BRK-61]', () => {
+    const world = new LogWorld();
+    const payload = 'x'.repeat(1_000);
+    for (let i = 0; i < 1_000; i++) world.append(`a=${payload}`);
+    const subscriber = world.subscriber().subscribe('a', { start: StartKind.EARLIEST, unackedMax: 16_384 });
+    const turns = [subscriber.messages().length];
+    for (let all = turns[0]; all < 1_000; all += turns[turns.length - 1]) {
+      expect(world.core.nextTimeoutMs).toBeLessThanOrEqual(world.nowMs); // it goes on as soon as others had their turn
+      world.pass(0);
+      turns.push(subscriber.messages().length);
+      expect(turns[turns.length - 1]).toBeGreaterThan(0);
+    }
+    expect(Math.max(...turns)).toBeLessThan(200);
+    world.pass(0);
+    world.fill(`a=${payload}`, 100);
+    expect(subscriber.messages()).toHaveLength(100);
+  });
 });
