@@ -8,6 +8,7 @@ import { encodeIdentityProof } from '../../src/pubsub/credentials.ts';
 import { AuthMethod, encodeHello } from '../../src/pubsub/session-commands.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
+import { ownPort } from '../own-port.ts';
 
 const identity = generateIdentity();
 const open: { close(): Promise<void> }[] = [];
@@ -34,6 +35,16 @@ const SOCKET_FAILED = expect.objectContaining({
 
 afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each.close().catch(() => {});
+});
+
+test('a broker whose issuer has no keys when it starts tells it once who waits for it can hear it, and lets others in', async () => {
+  const jwks = `http://127.0.0.1:${await ownPort()}/keys`;
+  const jwt = { issuer: 'i', audience: 'a', algorithms: ['ES256'], jwks };
+  const { broker } = await listen({ auth: { anonymous: {}, jwt } });
+  const [url, reason] = await once(broker, 'keysUnavailable');
+  expect([url, reason]).toEqual([jwks, expect.any(String)]);
+  const client = await connectClient(broker.url);
+  await client.close();
 });
 
 describe('the end of a listening broker', () => {

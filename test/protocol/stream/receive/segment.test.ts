@@ -4,7 +4,12 @@ import { Prng } from '../../../../src/base/random.ts';
 import { NEVER } from '../../../../src/base/time.ts';
 import { Assembly } from '../../../../src/protocol/stream/receive/assembly.ts';
 import { ReadFault } from '../../../../src/protocol/stream/receive/receive-stream.ts';
-import { incompleteSegment, Place } from '../../../../src/protocol/stream/receive/segment.ts';
+import {
+  incompleteSegment,
+  Place,
+  segmentOfMessage,
+} from '../../../../src/protocol/stream/receive/segment.ts';
+import { FrameReader } from '../../../../src/protocol/wire/frame-reader.ts';
 import { Delivery } from '../../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, Link } from '../link.ts';
 
@@ -49,6 +54,16 @@ describe('What one receiver does with the memory of its message', () => {
     new Uint8Array(link.receive.read(0)!.buffer).fill(0);
     const other = link.receive.read(0)!;
     expect([1, 2].some((salt) => Buffer.compare(other, bytesOf(500, salt)) === 0)).toBe(true);
+  });
+
+  test('takes as much as the message is long, where what its datagram brought first keeps the datagram [STR-32]', () => {
+    const owner = { onExpired: () => {}, onEvicted: () => {}, freeSegment: () => {} };
+    const buffer = bytesOf(1_200, 3);
+    const frame = Object.assign(new FrameReader(), { buffer, dataStart: 600, dataLength: 500 });
+    expect(segmentOfMessage(owner, frame).buffer).toBe(buffer);
+    const { buffer: own, at, end } = segmentOfMessage(owner, frame);
+    expect([own.buffer.byteLength, at, end]).toEqual([500, 0, 500]);
+    expect(Buffer.compare(own, buffer.subarray(600, 1_100))).toBe(0);
   });
 
   test('ends the stream, and nothing else, when it detaches what it has not read [STR-32]', () => {

@@ -1,5 +1,23 @@
 import { describe, expect, test } from 'vitest';
-import { SlabPool } from '../../../../src/protocol/stream/send/message-records.ts';
+import { MessageRecords, SlabPool } from '../../../../src/protocol/stream/send/message-records.ts';
+
+describe('MessageRecords', () => {
+  test('keep their memory while there is one, and give it back when there is none', () => {
+    const slab = new SlabPool().takeFor(100);
+    const [few, many] = [new MessageRecords(), new MessageRecords()];
+    few.append(slab, 0, 1, 0);
+    for (let k = 0; k < 100; k++) many.append(slab, k, 1, 0);
+    const capacity = many.mask + 1;
+    many.trim();
+    expect([many.mask + 1, many.sequences.length]).toEqual([capacity, capacity]);
+    expect(Array.from({ length: 100 }, (_, r) => many.offsets[many.index(r)])).toEqual([
+      ...Array(100).keys(),
+    ]);
+    many.queued = 0;
+    many.trim();
+    expect([many.mask, many.sequences.length]).toEqual([few.mask, few.sequences.length]);
+  });
+});
 
 describe('SlabPool', () => {
   test('hands out what was given back, and keeps little once nothing is in use', () => {
