@@ -91,6 +91,15 @@ describe('a Duplex over a stream', () => {
     expect(sha(readFileSync(joinPath(folder, 'out')))).toBe(sha(content));
   });
 
+  test('carries what a chunk was when it was written, whatever its owner does with it then', async () => {
+    const { a, b } = await duplexes();
+    const chunk = randomBytes(4 * MIB); // more than is under way at a time
+    const written = sha(chunk);
+    a.write(chunk, () => chunk.fill(0));
+    a.end();
+    expect(sha(await bytesFrom(b))).toBe(written);
+  });
+
   test('echoes through a pipeline that comes back to itself, and both sides end', async () => {
     const { a, b, client } = await duplexes();
     const upper = new Transform({

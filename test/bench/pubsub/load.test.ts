@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Histogram } from '../../../src/base/histogram.ts';
+import { sharedMicros } from '../../../src/bench/metronome.ts';
 import { Arrivals, overlapOf } from '../../../src/bench/pubsub/arrivals.ts';
-import { type PubsubLoad, Schedule } from '../../../src/bench/pubsub/load.ts';
+import { numberOf, type PubsubLoad, Schedule, topicOf } from '../../../src/bench/pubsub/load.ts';
+import type { LoadClient } from '../../../src/bench/pubsub/load-client.ts';
+import { LoadPublisher } from '../../../src/bench/pubsub/publisher.ts';
 
 const LOAD: PubsubLoad = {
   prefix: 'p',
@@ -82,4 +86,23 @@ describe('what a subscriber got', () => {
     expect(overlapOf(members)).toBe(2);
     expect(overlapOf([])).toBe(0);
   });
+});
+
+test('a publisher that is late sends each message of its schedule once, those of the warm-up without a number', () => {
+  const load = { ...LOAD, topics: 3, rate: 100, warmUpSeconds: 0.05, seconds: 0.1 };
+  const sent: [topic: string, number: number][] = [];
+  const client: LoadClient = {
+    publish: (topic, message) => sent.push([topic, numberOf(message)]) > 0,
+    publishAcknowledged: async () => {},
+    ...{ onDrain: null, onEnd: null },
+    subscribe: async () => {},
+    flush: async () => 0,
+    close: async () => {},
+  };
+  const publisher = new LoadPublisher(client, load, 0, sharedMicros() - 1e6, new Histogram());
+  publisher.goOn();
+  const warmUp = [0, 1, 2, 3, 4].map((i) => [topicOf(load, i % 3), 0]);
+  const measured = Array.from({ length: 10 }, (_, i) => [topicOf(load, (i + 1) % 3), i + 1]);
+  expect(sent).toEqual([...warmUp, ...measured]);
+  expect(publisher.counts).toMatchObject({ offered: 10, published: 10 });
 });

@@ -103,6 +103,18 @@ describe('a decoder', () => {
     expect(decoder.counts.ignored).toBe(1);
   });
 
+  test('is paid by the bytes of honest packets for all that late ones cost, however long that goes on [FEC-28]', () => {
+    const decoder = new Link().decoder();
+    for (let first = 64; first < 64 * 150; first += 64) {
+      const { symbols, repairs } = block(4, 2, first);
+      arrive(decoder, first, symbols[0]);
+      for (const repair of repairs) receive(decoder, repair);
+      arrive(decoder, first + 3, symbols[3]); // which both wait for
+      expect(new Set(recovered(decoder).keys())).toEqual(new Set([first + 1, first + 2]));
+    }
+    expect(decoder.counts).toMatchObject({ ignored: 0, useless: 0 });
+  });
+
   test('gives its memory back when 65 numbers had no symbols [FEC-26]', () => {
     const { link, symbols, repairs } = block(3, 1, 100);
     const decoder = link.decoder();
