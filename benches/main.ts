@@ -21,6 +21,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
     'small messages over an emulated bad link, beside kcptun and TCP; needs root, and a program that makes the link',
   congestion: 'what congestion controllers make of losses, queues, policers and each other, in virtual time',
   compression: 'what compression costs where it brings nothing: random bytes with it and without',
+  protection:
+    'CPU time of a message without protection, with repeats, with codes, with blocks of 10 + 2, in virtual time',
   'lossy-plot': 'the picture of what that recorded, as SVG',
   'fan-out': 'deliveries a second of one publisher to 1, 8 and 100 subscribers, beside NATS over TLS',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
