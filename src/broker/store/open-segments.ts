@@ -18,6 +18,7 @@ export class OpenSegments {
   private readonly files: FileSystem;
   /** By path; that which was read last is at the end. */
   private readonly open = new Map<string, OpenSegment>();
+  private isOver = false;
 
   constructor(files: FileSystem) {
     this.files = files;
@@ -46,15 +47,18 @@ export class OpenSegments {
     await close(segment);
   }
 
+  /** Nothing stays open from now on: what is read nevertheless is closed at once. */
   async closeAll(): Promise<void> {
+    this.isOver = true;
     for (const path of [...this.open.keys()]) await this.close(path);
   }
 
   private segmentAt(path: string): OpenSegment {
     let segment = this.open.get(path);
-    if (segment === undefined) segment = { file: this.files.open(path, 'read'), readers: 0, isKept: true };
+    if (segment === undefined)
+      segment = { file: this.files.open(path, 'read'), readers: 0, isKept: !this.isOver };
     else this.open.delete(path);
-    this.open.set(path, segment);
+    if (segment.isKept) this.open.set(path, segment);
     if (this.open.size > OPEN_MAX) {
       const [oldest] = this.open.keys();
       void this.close(oldest);

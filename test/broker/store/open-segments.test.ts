@@ -103,6 +103,15 @@ describe('segments that are read', () => {
     expect(counted.told.map((line) => line.split(' ')[0])).toEqual(['open', 'close', 'open', 'close']);
   });
 
+  test('do not stay open when they are read once more at the end of their store', async () => {
+    const { paths, counted, segments } = await filesWith(2);
+    await segments.read(paths[0], Buffer.alloc(1), 0);
+    await segments.closeAll();
+    expect(await segments.read(paths[1], Buffer.alloc(1), 0)).toEqual(Buffer.of(1));
+    await settled();
+    expect(counted.open).toEqual([]);
+  });
+
   test('are opened anew after a failure, of the reading or of the opening', async () => {
     const { disk, paths, counted, segments } = await filesWith(1);
     disk.faults.failingReads = 1;
