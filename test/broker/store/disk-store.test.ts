@@ -90,6 +90,31 @@ describe('what was stored', () => {
     expect((await allOf(again.store.logs[0])).length).toBe(300);
   });
 
+  test('is read for four at a time, however many want what is not in memory, and in the end for all [STO-14]', async () => {
+    const bench = new Bench();
+    bench.settings = { segmentBytes: 2_048, cacheBytes: 1_000 };
+    const { store } = await bench.open();
+    const [log] = store.logs;
+    for (let i = 0; i < 60; i++) await stored(store, log, payloads(5, 5 * i + 1));
+    newsOf(store);
+    const { counts } = bench.files;
+    const before = counts.reads;
+    const wanted = new Set(Array.from({ length: 10 }, (_, i) => 20 * i + 1));
+    for (const offset of wanted) expect(log.read(offset, offset + 1, 100)).toBeNull();
+    await settled();
+    expect(counts.reads - before).toBe(4);
+    for (let rounds = 0; wanted.size > 0 && rounds < 100; rounds++) {
+      for (const offset of wanted) {
+        const found = log.read(offset, offset + 1, 100);
+        if (found === null) continue;
+        expect(found.map(payloadOf)).toEqual([`p${offset}`]);
+        wanted.delete(offset);
+      }
+      await settled();
+    }
+    expect(wanted.size).toBe(0);
+  });
+
   test('is found by time, in memory and on the disk', async () => {
     const bench = new Bench();
     bench.settings = { segmentBytes: 2_048, cacheBytes: 500 };

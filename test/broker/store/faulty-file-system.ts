@@ -46,6 +46,7 @@ export class FaultyFileSystem implements FileSystem {
   /** So many operations are left until the power fails; what is begun then never ends. */
   operationsLeft = Number.POSITIVE_INFINITY;
   readonly counts = {
+    reads: 0,
     writes: 0,
     syncs: 0,
     shortWrites: 0,
@@ -278,8 +279,9 @@ class FaultyFile implements StoreFile {
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
-    await this.system.operation();
     const { system, inode } = this;
+    system.counts.reads++;
+    await system.operation();
     if (system.draw(system.faults.failingReads)) {
       system.counts.failedReads++;
       throw failure('EIO', 'read');
