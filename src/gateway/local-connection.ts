@@ -241,7 +241,7 @@ export class LocalConnection extends EventEmitter implements MessageConnection, 
   private finish(error: JspError | null): void {
     if (this.isOver) return;
     this.isOver = true;
-    for (const stream of [...this.streams]) stream.finish(error);
+    for (const stream of this.streams) stream.finish(error);
     this.telling(() => this.emit('close', error));
   }
 }

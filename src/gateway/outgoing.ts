@@ -1,5 +1,5 @@
 /**
- * What goes out on one socket. What a turn of the event loop brings for it is written at once, and where sockets are brought the same, as those of the subscribers of one
+ * What goes out on one socket. What a turn of the event loop brings for it is written at once, at its end or, where it is a lot, when somebody else is brought something. And where sockets are brought the same, as those of the subscribers of one
  * topic are, the bytes are put together once [GW-46]. Whoever takes them too slowly is told of, and is given no more [GW-45].
  */
 
@@ -35,6 +35,9 @@ export class OutgoingTurn {
   }
 
   call(outgoing: Outgoing): void {
+    // Who was brought so many before somebody else was brought anything has his turn's work, as a rule: he reads it while the others are brought theirs.
+    const last = this.called.at(-1);
+    if (last !== undefined && last.waitingFrames >= FRAMES_AT_ONCE) last.flush();
     if (this.called.push(outgoing) > 1) return;
     if (this.clock.atEndOfTick) this.clock.atEndOfTick(this.flush);
     else this.clock.soon(this.flush);
@@ -81,6 +84,10 @@ export class Outgoing {
   /** Bytes that wait here or in the socket. */
   get bufferedBytes(): number {
     return this.frameBytes + this.sink.writableLength;
+  }
+
+  get waitingFrames(): number {
+    return this.frames.length;
   }
 
   get isSlow(): boolean {
@@ -167,6 +174,8 @@ function sameFrames(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean
   return true;
 }
 
+/** So many are worth a write of their own. */
+const FRAMES_AT_ONCE = 8;
 /** At so many bytes nothing more is read for the socket, and at so many it goes on. [GW-45] */
 const SLOW_BYTES = 256 * 1024;
 const READY_BYTES = 64 * 1024;

@@ -67,7 +67,7 @@ export class WebSockets {
       const client = new WebSocketClient(this, webSocket, socket, address);
       this.count++;
       this.state.guests.add(client);
-      this.rounds[this.round].add(client);
+      this.rounds[client.round].add(client);
       this.tickLater();
       if (greeting === null) this.waiting.add(client);
       else client.conversation.greet(greeting);
@@ -112,7 +112,7 @@ export class WebSockets {
     this.state.guests.delete(client);
     this.waiting.delete(client);
     this.slow.delete(client);
-    for (const round of this.rounds) if (round.delete(client)) break;
+    this.rounds[client.round].delete(client);
   }
 
   // ---- time ----
@@ -146,6 +146,11 @@ export class WebSockets {
     return this.state.clock.now();
   }
 
+  /** In which those who come now are pinged. */
+  get currentRound(): number {
+    return this.round;
+  }
+
   get onFault(): (error: unknown) => void {
     return this.state.onFault;
   }
@@ -156,6 +161,7 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
   readonly conversation: Conversation;
   readonly outgoing: Outgoing;
   readonly since: number;
+  readonly round: number;
   private readonly owner: WebSockets;
   private readonly webSocket: WebSocket;
   private readonly socket: Duplex;
@@ -169,6 +175,7 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
     this.webSocket = webSocket;
     this.socket = socket;
     this.since = owner.now;
+    this.round = owner.currentRound;
     this.outgoing = owner.outgoingOf(this, this);
     this.conversation = owner.conversationOf(this, address);
     socket.prependListener('data', (bytes: Buffer) => this.onBytes(bytes.length));

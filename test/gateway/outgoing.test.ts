@@ -54,6 +54,19 @@ describe('what goes out on a socket', () => {
     expect(sinks[0].writes[0]).toBe(sinks[1].writes[0]);
   });
 
+  test('is written before the end of the turn where it is a lot and somebody else is brought something then, and the rest of it behind [GW-46]', () => {
+    const { sinks, all, turnOver } = world(3);
+    const frames = Array.from('abcdefgh', (letter) => Buffer.from(letter));
+    for (const outgoing of all) for (const frame of frames) outgoing.send(frame);
+    const written = () => sinks.map(({ writes }) => writes.map(String));
+    expect(written()).toEqual([['abcdefgh'], ['abcdefgh'], []]);
+    expect(sinks[0].writes[0]).toBe(sinks[1].writes[0]);
+    all[0].send(Buffer.from('!'));
+    all[1].send(Buffer.from('?'));
+    turnOver();
+    expect(written()).toEqual([['abcdefgh', '!'], ['abcdefgh', '?'], ['abcdefgh']]);
+  });
+
   test('stops at 256 KiB, and goes on at 64 KiB [GW-45]', () => {
     const { sinks, all, told, turnOver } = world();
     for (let i = 0; i < 8; i++) all[0].send(Buffer.alloc(32 * KIB));

@@ -143,6 +143,31 @@ describe('properties', () => {
     );
   });
 
+  test('are texts or not as by a slow reader, however long they are and wherever they are none [BRK-48]', () => {
+    for (let length = 1; length <= 130; length++) {
+      for (const [first, last] of [
+        ['61', '61'],
+        ['61', 'c3a9'],
+        ['c3a9', '61'],
+        ['61', 'ff'],
+        ['ff', '61'],
+      ]) {
+        const [ofFirst, ofLast] = [Buffer.from(first, 'hex'), Buffer.from(last, 'hex')];
+        const value = Buffer.concat([ofFirst, Buffer.alloc(length, 0x61), ofLast]);
+        const block = Buffer.concat([
+          Buffer.from([0, 3 + value.length, PropertyType.KEY, 0, value.length]),
+          value,
+        ]);
+        expect([length, first, last, endOfProperties(block, 0) >= 0]).toEqual([
+          length,
+          first,
+          last,
+          slowProperties(block) !== null,
+        ]);
+      }
+    }
+  });
+
   test('keep a header whose name is that of something else', () => {
     const headers = JSON.parse('{"__proto__": "a", "constructor": "b"}');
     const read = decodeProperties(encodeProperties({ headers }), 0).headers ?? {};
