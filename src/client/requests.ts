@@ -37,6 +37,8 @@ export type Publish = (
 
 /** A request that waits for its answer. */
 interface Pending {
+  /** Its place among those that wait, and its number: the last level of the topic of its answer. */
+  readonly name: string;
   readonly topic: string;
   readonly qos: 0 | 1;
   readonly codec: Codec<unknown> | null;
@@ -59,7 +61,9 @@ export class Requests implements LinkUser {
   private readonly clock: Clock;
   /** What the topics of answers begin with. */
   private readonly inbox: string;
-  private readonly pending = new Map<string, Pending>();
+  /** At their places; null where none waits. Not a Map, for the same reason as the timers of a clock. */
+  private readonly pending: (Pending | null)[] = [];
+  private readonly freePlaces: number[] = [];
   /** Those of them that wait for the subscription for answers. */
   private readonly unsent = new Set<Pending>();
   private lastNumber = 0;
@@ -85,7 +89,7 @@ export class Requests implements LinkUser {
 
   /** Requests that wait for their answer. */
   get waiting(): number {
-    return this.pending.size;
+    return this.pending.length - this.freePlaces.length;
   }
 
   async request<T>(topic: string, value: unknown, options: RequestOptions<T>): Promise<Message<T>> {
@@ -93,10 +97,12 @@ export class Requests implements LinkUser {
     if (signal?.aborted) throw abortError(signal);
     const payload =
       codec === null ? (value as Uint8Array | string) : encodeWith(codec as Codec<unknown>, value);
-    const number = `${++this.lastNumber}`;
+    const place = this.freePlaces.pop() ?? this.pending.length;
+    const name = `${place}.${++this.lastNumber}`;
     const wait = new Wait(this.clock, timeoutMs, topic, signal);
-    const published = Object.assign({}, rest, { replyTo: this.inbox + number });
+    const published = Object.assign({}, rest, { replyTo: this.inbox + name });
     const pending: Pending = {
+      name,
       topic,
       qos: rest.qos ?? 0,
       codec: codec as Codec<unknown> | null,
@@ -106,14 +112,15 @@ export class Requests implements LinkUser {
       resolve: (answer) => wait.resolve(answer),
       reject: (error) => wait.reject(error),
     };
-    this.pending.set(number, pending);
+    this.pending[place] = pending;
     try {
       if (this.inboxState === Inbox.OPEN) pending.begin();
       else this.unsent.add(pending);
       if (this.inboxState === Inbox.NONE) void this.openInbox();
       return (await wait.over) as Message<T>;
     } finally {
-      this.pending.delete(number);
+      this.pending[place] = null;
+      this.freePlaces.push(place);
       this.unsent.delete(pending);
       wait.end();
     }
@@ -123,7 +130,7 @@ export class Requests implements LinkUser {
 
   /** The connection is over: what was asked with QoS 0 may have been answered, or not, and nobody will say. [CLT-34] */
   offline(reason: Error): void {
-    for (const { qos, topic, reject } of [...this.pending.values()]) {
+    for (const { qos, topic, reject } of this.allPending()) {
       if (qos === 1 || this.inboxState !== Inbox.OPEN) continue;
       const lost = `The connection was lost while a request to ${topic} was under way: whether it was handled is not known`;
       reject(new JspError('ERR_JSP_OFFLINE', lost, { cause: reason }));
@@ -131,7 +138,11 @@ export class Requests implements LinkUser {
   }
 
   closed(reason: Error | null): void {
-    for (const { reject } of [...this.pending.values()]) reject(reason ?? closedError());
+    for (const { reject } of this.allPending()) reject(reason ?? closedError());
+  }
+
+  private allPending(): Pending[] {
+    return this.pending.filter((pending) => pending !== null);
   }
 
   private send(pending: Pending, payload: Uint8Array | string, options: PublishOptions): void {
@@ -169,8 +180,9 @@ export class Requests implements LinkUser {
   }
 
   private onAnswer(answer: Message): void {
-    const pending = this.pending.get(answer.topic.slice(this.inbox.length));
-    if (pending === undefined) {
+    const name = answer.topic.slice(this.inbox.length);
+    const pending = this.pending[Number.parseInt(name, 10)];
+    if (pending?.name !== name) {
       this.late++;
       return;
     }

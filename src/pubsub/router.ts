@@ -1,6 +1,6 @@
 /**
  * Who wants a message: the filters that match its topic, each with everyone who holds it. A trie of filters answers, behind a cache of the topics
- * seen lately, so that a message of a known topic costs a hash and a comparison.
+ * that came more than once lately, so that a message of a known topic costs a hash and a comparison.
  */
 
 import { HEADER_BYTES } from './command.ts';
@@ -63,7 +63,7 @@ export class Router<T> {
     if (topic === null || topicFault(topic) !== null || isSystem(topic)) return null; // [BRK-12]
     const entries = this.trie.match(topic);
     if (entries.length <= CACHED_ENTRIES_MAX) {
-      this.routes.store(message, HEADER_BYTES, topicEnd, new Route(this.version, entries));
+      this.routes.storeIfSeen(message, HEADER_BYTES, topicEnd, new Route(this.version, entries));
     }
     return entries;
   }

@@ -97,6 +97,8 @@ export class TopicTable<T> {
   private readonly setMask: number;
   private turn = 0;
   private hasStored = false;
+  /** Hashes of topics that came lately, in sets as well; null: nobody asks. */
+  private seen: Int32Array | null = null;
   /** Where the topic is that was looked up last, and is likely to be next; -1: nowhere. */
   private last = -1;
 
@@ -148,6 +150,17 @@ export class TopicTable<T> {
     this.hashes[place] = hash;
     this.keys[place] = Uint8Array.prototype.slice.call(bytes, start, end); // Buffer's own slice would be a view
     this.values[place] = value;
+  }
+
+  /** Does that as soon as the topic has come before, not long ago: one that comes once, as that of an answer does, takes no other's place. */
+  storeIfSeen(bytes: Uint8Array, start: number, end: number, value: T): void {
+    this.seen ??= new Int32Array(this.hashes.length);
+    const hash = topicHash(bytes, start, end);
+    const first = (hash & this.setMask) * WAYS;
+    for (let i = first; i < first + WAYS; i++) {
+      if (this.seen[i] === hash) return this.store(bytes, start, end, value);
+    }
+    this.seen[first + (this.turn++ & (WAYS - 1))] = hash;
   }
 }
 

@@ -40,7 +40,11 @@ export interface TimeSource {
  */
 export class SystemClock implements Clock {
   private readonly source: TimeSource;
-  private readonly timers = new Set<SystemTimer>();
+  /**
+   * In no order, each at its place. Not a Set: one that is filled and emptied all the time makes new tables, of which each leads to the next, so that once the collector
+   * has kept one it keeps all that follow with what was in them. A scavenge of a client that asked took 5 ms instead of 1.
+   */
+  private readonly timers: SystemTimer[] = [];
   private readonly resumeListeners = new Set<() => void>();
   private watch: NodeJS.Timeout | null = null;
   private slept: Micros = 0;
@@ -58,7 +62,7 @@ export class SystemClock implements Clock {
   setTimer(at: Micros, callback: () => void): TimerHandle {
     const timer = new SystemTimer(this, at, callback);
     if (at === NEVER) return timer;
-    this.timers.add(timer);
+    timer.place = this.timers.push(timer) - 1;
     this.arm(timer);
     if (this.watch === null) this.startWatch();
     return timer;
@@ -66,7 +70,7 @@ export class SystemClock implements Clock {
 
   clearTimer(timer: TimerHandle): void {
     const { handle } = timer as SystemTimer;
-    this.timers.delete(timer as SystemTimer);
+    this.forget(timer as SystemTimer);
     if (handle !== undefined) clearTimeout(handle);
   }
 
@@ -102,8 +106,19 @@ export class SystemClock implements Clock {
   /** Node counts timeouts in whole milliseconds of its loop's cached time and may call up to 1 ms early: look again. */
   fire(timer: SystemTimer): void {
     if (this.now() < timer.at) return this.arm(timer);
-    this.timers.delete(timer);
+    this.forget(timer);
     timer.callback();
+  }
+
+  private forget(timer: SystemTimer): void {
+    const { timers } = this;
+    const { place } = timer;
+    if (place < 0) return;
+    timer.place = -1;
+    const last = timers.pop() as SystemTimer;
+    if (last === timer) return;
+    timers[place] = last;
+    last.place = place;
   }
 
   private arm(timer: SystemTimer): void {
@@ -116,7 +131,7 @@ export class SystemClock implements Clock {
     this.see();
     this.watch = setInterval(() => {
       this.look();
-      if (this.timers.size > 0 || this.watch === null) return;
+      if (this.timers.length > 0 || this.watch === null) return;
       clearInterval(this.watch);
       this.watch = null;
     }, LOOK_EVERY_MS);
@@ -158,6 +173,8 @@ class SystemTimer {
   readonly at: Micros;
   readonly callback: () => void;
   handle: NodeJS.Timeout | undefined = undefined;
+  /** Among the timers of its clock; -1: it is not set. */
+  place = -1;
 
   constructor(clock: SystemClock, at: Micros, callback: () => void) {
     this.clock = clock;

@@ -68,6 +68,26 @@ describe('a request', () => {
     expect(client.metrics().requests).toBe(0);
   });
 
+  test('is not taken for the one that waits at its place when it is answered late [CLT-33]', async () => {
+    const clock = new ManualClock();
+    const client = await new FakeBroker().client({ clock });
+    const held: Message[] = [];
+    await client.subscribe('slow', (message) => held.push(message));
+    const first = client.request('slow', '1', { timeoutMs: 50 });
+    await until(() => held.length === 1);
+    clock.advance(50);
+    await expect(first).rejects.toMatchObject({ code: 'ERR_JSP_TIMEOUT' });
+    const others = ['2', '3'].map((text) => client.request('slow', text));
+    await until(() => held.length === 3);
+    held[0].respond('late');
+    await until(() => client.metrics().lateAnswers === 1);
+    expect(client.metrics().requests).toBe(2);
+    held[2].respond('three');
+    held[1].respond('two');
+    expect((await Promise.all(others)).map((answer) => answer.text())).toEqual(['two', 'three']);
+    expect(client.metrics()).toMatchObject({ requests: 0, lateAnswers: 1 });
+  });
+
   test('is given up when its signal fires, also before it is sent [CLT-33]', async () => {
     const client = await new FakeBroker().client();
     const asked: Message[] = [];

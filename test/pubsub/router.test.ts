@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SubscriptionTrie } from '../../src/pubsub/router.ts';
+import { HEADER_BYTES, publishPrefix } from '../../src/pubsub/command.ts';
+import { Router, SubscriptionTrie } from '../../src/pubsub/router.ts';
 import { slowMatches } from './slow-topic.ts';
 
 const level = fc.constantFrom('a', 'b', 'c');
@@ -98,4 +99,42 @@ describe('the subscription trie', () => {
     trie.add('a', 3);
     expect(walked).toEqual([1, 2]);
   });
+});
+
+test('a router answers as its trie does, whatever topics came before, once or often, and whatever was added and removed between', () => {
+  const route = fc.record({
+    topic: topic.filter((name) => !name.startsWith('$')),
+    times: fc.integer({ min: 1, max: 3 }),
+  });
+  fc.assert(
+    fc.property(fc.array(fc.oneof(step, route), { maxLength: 60 }), (steps) => {
+      const router = new Router<number>(8);
+      const held = new Map<string, Set<number>>();
+      for (const each of steps) {
+        if ('filter' in each) {
+          const { add, filter, subscriber } = each;
+          const holders = held.get(filter) ?? new Set();
+          held.set(filter, holders);
+          if (add) {
+            router.add(filter, subscriber);
+            holders.add(subscriber);
+          } else if (holders.delete(subscriber)) router.remove(filter, subscriber);
+          continue;
+        }
+        const message = publishPrefix(each.topic);
+        expect(message.length).toBe(HEADER_BYTES + each.topic.length);
+        const expected = [...held]
+          .filter(([text, holders]) => holders.size > 0 && slowMatches(text, each.topic))
+          .flatMap(([text, holders]) => [...holders].map((holder) => `${text} ${holder}`))
+          .sort();
+        for (let i = 0; i < each.times; i++) {
+          const found = router.route(message, message.length) ?? [];
+          expect(
+            found.flatMap((entry) => entry.subscribers.map((holder) => `${entry.filter} ${holder}`)).sort(),
+          ).toEqual(expected);
+        }
+      }
+    }),
+    { numRuns: 500 },
+  );
 });

@@ -128,6 +128,22 @@ describe('the topic table', () => {
     expect(hits).toBeLessThanOrEqual(1024);
   });
 
+  test('remembers a topic that comes again, and none that comes once in the place of one', () => {
+    const table = new TopicTable<string>(64);
+    const store = (name: string) => table.storeIfSeen(Buffer.from(name), 0, name.length, name);
+    const known = (name: string) => table.lookup(Buffer.from(name), 0, name.length);
+    const usual = Array.from({ length: 8 }, (_, i) => `usual/${i}`);
+    for (const name of usual) store(name);
+    expect([table.isEmpty, ...usual.map(known)]).toEqual([true, ...usual.map(() => undefined)]);
+    for (const name of usual) store(name);
+    expect(usual.map(known)).toEqual(usual);
+    for (let i = 0; i < 10_000; i++) store(`inbox/${i}`);
+    expect(usual.map(known)).toEqual(usual);
+    let remembered = 0;
+    for (let i = 0; i < 10_000; i++) if (known(`inbox/${i}`) !== undefined) remembered++;
+    expect(remembered).toBe(0);
+  });
+
   test('keeps its own copy of a topic', () => {
     const table = new TopicTable<number>(16);
     const bytes = Buffer.from('..a/b..');

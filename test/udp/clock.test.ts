@@ -35,6 +35,26 @@ describe('system clock', () => {
     expect(fired).toEqual([]);
   });
 
+  test('timers that are cleared in any order, twice, or after they fired, leave the others as they are', async () => {
+    const clock = new SystemClock();
+    const fired: number[] = [];
+    const at = clock.now() + 5 * MILLISECOND;
+    const timers = Array.from({ length: 20 }, (_, i) => clock.setTimer(at, () => fired.push(i)));
+    const cleared = [19, 0, 7, 7, 18, 3, 0, 11];
+    for (const i of cleared) clock.clearTimer(timers[i]);
+    const left = timers.map((_, i) => i).filter((i) => !cleared.includes(i));
+    await new Promise<void>((done) => {
+      const look = () => (fired.length >= left.length ? done() : setTimeout(look, 1));
+      look();
+    });
+    for (const timer of timers) clock.clearTimer(timer);
+    expect(fired.sort((a, b) => a - b)).toEqual(left);
+    await new Promise<void>((done) => {
+      clock.setTimer(clock.now(), done);
+      setTimeout(() => {}, 100);
+    });
+  });
+
   test('soon is after what runs now, and before timers', async () => {
     const order: string[] = [];
     const both = new Promise<void>((done) => {

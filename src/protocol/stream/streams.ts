@@ -74,9 +74,7 @@ export class Streams<Host extends StreamsHost> {
   private readonly streams = new Map<number, ConnectionStream>();
   private readonly owner: StreamOwner;
   /** Streams to which the application or the peer did something since the last turn. */
-  private readonly touched = new Set<ConnectionStream>();
-  /** Of them the last one: most messages of a turn are of one stream. */
-  private lastTouched: ConnectionStream | null = null;
+  private readonly touched: SendStream[] = [];
   private readonly sendContext: SendContext;
   private readonly receiveContext: ReceiveContext;
   private readonly defaultProtection: DefaultProtection;
@@ -164,10 +162,10 @@ export class Streams<Host extends StreamsHost> {
   /** A turn is over in which all was sent that could be: what still waits has waited since now. */
   noteWaiting(now: Micros): void {
     const { touched } = this;
-    if (touched.size === 0) return;
-    for (const { sender } of touched) sender.noteWaiting(now);
-    this.lastTouched = null;
-    touched.clear();
+    for (let sender = touched.pop(); sender !== undefined; sender = touched.pop()) {
+      sender.isTouched = false;
+      sender.noteWaiting(now);
+    }
   }
 
   // ---- the application's side ----
@@ -455,10 +453,11 @@ export class Streams<Host extends StreamsHost> {
   }
 
   private onSendTouched(stream: ConnectionStream): void {
-    if (stream !== this.lastTouched) this.touched.add(stream);
-    this.lastTouched = stream;
+    const { sender } = stream;
+    if (!sender.isTouched) this.touched.push(sender);
+    sender.isTouched = true;
     this.packer.onSendTouched(stream);
-    this.deadlines.add(stream.sender.nextTimeout());
+    this.deadlines.add(sender.nextTimeout());
     this.host.touch();
   }
 

@@ -82,6 +82,8 @@ export class SendStream {
   readonly queue: SendQueue;
   /** Code of the peer's STOP_SENDING; -1 without one. */
   stopCode = -1;
+  /** Something was done to its stream since the last turn. */
+  isTouched = false;
 
   private state: SendState = SendState.READY;
   /** The application has ended the stream: STREAM_FIN follows what is queued. */
