@@ -335,7 +335,7 @@ export class OpenSubscription
       if (!isExact(start)) return streams.fail();
       recovered = isAgain && start.isRecovered && settling.resumption?.epoch === start.epoch;
       const broker = new CommandAcknowledger((command) => streams.send(command), streams.commandBytesMax);
-      settling.begin(broker, start, recovered, this.isAlone);
+      settling.begin(broker, start, recovered, this.isAlone, this.filters.some(isShared));
     }
     this.life.onChanged();
     const missed = start?.missed ?? 0;

@@ -37,10 +37,11 @@ export class Settling implements Settler {
   private broker: Acknowledger | null = null;
   private epoch = 0;
   private next = 0;
+  private nackedMax = CARRIED_MAX;
   /** What was below this when the last round ended was settled then, unless it is carried; 0: the broker knows by itself. */
   private settledBelow = 0;
   private readonly unsettled = new Map<number, Settlement>();
-  /** Of this round, that are to come again: to somebody else, where a group shares them. */
+  /** Of this round, that are to come again. Where a group shares them, few of them come to this member, and the others would be kept for good. */
   private readonly nacked = new Map<number, Settlement>();
   private readonly carried = new Map<number, Settlement>();
   private acks: number[] = [];
@@ -96,14 +97,17 @@ export class Settling implements Settler {
    *
    * @param isRecovered - it goes on where this subscription was
    * @param isByOffset - because it was told where that is, and knows nothing of what was settled behind it
+   * @param isShared - with others, of whom each may be given what this one has given back
    */
   begin(
     broker: Acknowledger,
     { epoch, next }: { epoch: number; next: number },
     isRecovered: boolean,
     isByOffset: boolean,
+    isShared = false,
   ): void {
     this.broker = broker;
+    this.nackedMax = isShared ? GROUP_NACKED_MAX : CARRIED_MAX;
     const goesOn = isRecovered && epoch === this.epoch;
     this.epoch = epoch;
     if (!goesOn) {
@@ -123,7 +127,7 @@ export class Settling implements Settler {
       for (const [offset, settlement] of settlements) this.carried.set(offset, settlement);
       settlements.clear();
     }
-    bound(this.carried);
+    bound(this.carried, CARRIED_MAX);
   }
 
   /** True where the log is another one from here on. */
@@ -171,7 +175,7 @@ export class Settling implements Settler {
       if (current !== settlement) return false; // it has come again already
       this.broker?.nack(offset, delayMs, reason ?? '');
       this.nacked.set(offset, settlement);
-      bound(this.nacked);
+      bound(this.nacked, this.nackedMax);
     } else if (outcome === Outcome.ACK) this.acknowledge(offset);
     else this.broker?.terminate(offset, reason);
     settlement.isSettled = true;
@@ -257,9 +261,9 @@ export class Settling implements Settler {
 }
 
 /** Those that have been there for longest go: nothing grows without a bound. */
-function bound(byOffset: Map<number, Settlement>): void {
+function bound(byOffset: Map<number, Settlement>, max: number): void {
   for (const offset of byOffset.keys()) {
-    if (byOffset.size <= CARRIED_MAX) break;
+    if (byOffset.size <= max) break;
     byOffset.delete(offset);
   }
 }
@@ -268,3 +272,5 @@ function bound(byOffset: Map<number, Settlement>): void {
 const PROGRESS_PARTS = 3;
 /** Messages of connections that are over that are remembered. */
 const CARRIED_MAX = 65_536;
+/** Given back to a group. */
+const GROUP_NACKED_MAX = 256;

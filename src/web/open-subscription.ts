@@ -334,7 +334,8 @@ export class OpenSubscription
     let recovered = false;
     if (settling !== null && epoch !== null && offset !== null) {
       recovered = isAgain && frame.recovered === true && settling.resumption?.epoch === epoch;
-      settling.begin(acknowledger(place), { epoch, next: offset + 1 }, recovered, this.isAlone);
+      const next = { epoch, next: offset + 1 };
+      settling.begin(acknowledger(place), next, recovered, this.isAlone, this.filters.some(isShared));
     }
     this.life.onChanged();
     if (isAgain && !recovered) this.tellGap('unknown');

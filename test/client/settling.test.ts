@@ -192,3 +192,27 @@ test('a message that the application has given back, done after its connection, 
   await goOnline();
   expect(log.acks.flat()).toEqual([11, 12, 13, 14, 15, 16, 17, 18, 19, 20]);
 });
+
+test('of what a member has given back to its group few are held, for others are given them, or nobody', async () => {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  const heldAfter = async (isShared: boolean): Promise<number> => {
+    const clock = new ManualClock();
+    const settling = new Settling(3_000, false, clock, () => {});
+    const broker = new CommandAcknowledger(() => {});
+    settling.begin(broker, { epoch: 1, next: 1 }, false, false, isShared);
+    const given: WeakRef<Settlement>[] = [];
+    for (let offset = 1; offset <= 1_000; offset++) {
+      const settlement = settling.receive(offset, false, 't') as Settlement;
+      given.push(new WeakRef(settlement));
+      settling.settle(settlement, Outcome.NACK, {});
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    gc();
+    const count = given.filter((each) => each.deref() !== undefined).length;
+    settling.end();
+    return count;
+  };
+  expect(await heldAfter(true)).toBeLessThan(300);
+  expect(await heldAfter(false)).toBeGreaterThan(900); // they come again to this one
+});
