@@ -11,6 +11,7 @@ import {
 } from '../wire/frames/repair.ts';
 import { coefficient, multiplyAdd, WordMemory } from './gf256.ts';
 import { SymbolRing } from './symbol-ring.ts';
+import { VECTOR_BYTES_MIN, VectorSum } from './vector-sum.ts';
 
 /**
  * Makes the repairs of a connection: keeps the symbols of the last 64 packet numbers, and writes sums of them. A repair covers whichever of
@@ -24,6 +25,12 @@ export class RepairEncoder {
   private row = 0;
   /** For each row the newest number that it has covered. */
   private readonly covered = new Float64Array(ROWS).fill(-1);
+  private readonly vectors: () => VectorSum | null;
+
+  /** @param vectors - what sums of large symbols are made with; null: with what all sums can be made with */
+  constructor(vectors: () => VectorSum | null = sharedVectors) {
+    this.vectors = vectors;
+  }
 
   /** Memory that is held for symbols: at most 96,256 bytes. */
   get charged(): number {
@@ -78,29 +85,37 @@ export class RepairEncoder {
       length: dataLength,
     });
     w.out.fill(0, w.at, w.at + r);
-    const parity = scratch();
-    parity.words.fill(0, 0, (cover.longest + 3) >> 2);
-    for (let number = oldest; number <= newest; number++) {
-      if (!ring.has(number)) continue;
+    for (let number = oldest; r > 0 && number <= newest; number++) {
       const bit = number - oldest;
-      if (r > 0) w.out[w.at + (bit >> 3)] |= 1 << (bit & 7);
-      multiplyAdd(
-        parity,
-        0,
-        ring.memory,
-        ring.at(number),
-        ring.codedLength(number),
-        coefficient(row, number),
-      );
+      if (ring.has(number)) w.out[w.at + (bit >> 3)] |= 1 << (bit & 7);
     }
     w.at += r;
-    w.bytes(parity.bytes.subarray(0, cover.longest));
+    w.bytes(this.parity(row));
     return count;
   }
 
   /** Forgets all symbols, and gives their memory back. */
   clear(): void {
     this.ring.clear();
+  }
+
+  /** The sum of what is covered, with the coefficients of this row; until the next one is made. */
+  private parity(row: number): Uint8Array {
+    const { cover, ring } = this;
+    const { newest, oldest, longest } = cover;
+    const vectors = longest < VECTOR_BYTES_MIN ? null : this.vectors();
+    const words = scratch();
+    if (vectors !== null) vectors.begin();
+    else words.words.fill(0, 0, (longest + 3) >> 2);
+    for (let number = oldest; number <= newest; number++) {
+      if (!ring.has(number)) continue;
+      const at = ring.at(number);
+      const length = ring.codedLength(number);
+      const factor = coefficient(row, number);
+      if (vectors !== null) vectors.add(ring.memory.bytes, at, length, factor);
+      else multiplyAdd(words, 0, ring.memory, at, length, factor);
+    }
+    return vectors === null ? words.bytes.subarray(0, longest) : vectors.sum(longest);
   }
 
   /** The next row; -1 when it has covered one of these numbers before. [FEC-23] */
@@ -153,4 +168,11 @@ function scratch(): WordMemory {
   return parityMemory;
 }
 
+/** The one of this thread, made for the first large symbol. */
+function sharedVectors(): VectorSum | null {
+  if (vectorSum === undefined) vectorSum = VectorSum.open();
+  return vectorSum;
+}
+
 let parityMemory: WordMemory | null = null;
+let vectorSum: VectorSum | null | undefined;
