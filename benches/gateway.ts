@@ -34,7 +34,7 @@ const REPORTED: Readonly<Record<string, number>> = {
 async function main(): Promise<void> {
   const { json, runs, workloads, only, seconds } = new Command()
     .option('--workloads <names>', Object.keys(WORKLOADS).join(', '), names, Object.keys(WORKLOADS))
-    .option('--seconds <s>', 'of each measurement, after 1.5 s to warm up', positiveNumber, 3)
+    .option('--seconds <s>', 'of each measurement, after 1.5 s to warm up, 4 of connects', positiveNumber, 3)
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
     .addOption(onlyOption(PEERS))
     .option('--json', 'a line of JSON a workload')
