@@ -260,6 +260,16 @@ describe('a replay of last values', () => {
     expect(lines.slice(0, 110).filter((line) => line.includes('=')).length).toBeGreaterThan(40);
   });
 
+  test('of one filter has also what another one was bringing that ended in the middle [BRK-107]', () => {
+    const world = new World();
+    const publisher = world.connect().open();
+    for (let i = 0; i < 50; i++) retain(publisher, `t/${i}`, '1');
+    const stream = subscribed(world, 't/#', 2);
+    stream.subscribe(2, '#');
+    stream.unsubscribe(3, 't/#');
+    expect(new Set(told(world, stream))).toEqual(new Set(Array.from({ length: 50 }, (_, i) => `t/${i}!1`)));
+  });
+
   test('ends with its filter, its stream and its connection', () => {
     const world = new World();
     const publisher = world.connect().open();
