@@ -113,7 +113,7 @@ export class SystemClock implements Clock {
   private forget(timer: SystemTimer): void {
     const { timers } = this;
     const { place } = timer;
-    if (place < 0) return;
+    if (timers[place] !== timer) return;
     timer.place = -1;
     const last = timers.pop() as SystemTimer;
     if (last === timer) return;

@@ -86,7 +86,12 @@ describe('what became of a message', () => {
 
 describe('flush', () => {
   test('resolves when all that was sent is settled, and at once when nothing is', async () => {
-    const { lab, client } = await labPair({ delayMs: 50, loss: 0.2 });
+    let arrived = 0;
+    const { lab, client } = await labPair({ delayMs: 50, loss: 0.2 }, (stream) =>
+      stream.on('message', () => {
+        arrived++;
+      }),
+    );
     const stream = client.openStream();
     await lab.settle(stream.flush());
     for (let i = 0; i < 200; i++) stream.send('x'.repeat(1_000));
@@ -94,7 +99,7 @@ describe('flush', () => {
     await lab.settle(stream.flush());
     expect(lab.now - start).toBeGreaterThan(100_000);
     expect(stream.queuedBytes).toBe(0);
-    expect(client.metrics().bytesInFlight).toBeLessThan(1_300);
+    expect(arrived).toBe(200); // what may still be under way are second copies
   });
 
   test('waits only for what was sent before it', async () => {
