@@ -203,8 +203,12 @@ describe('a hostile sender', () => {
     const [first, second] = [await other(), await other()];
     const many = Array.from({ length: 65 }, (_, i) => new RawSender(i < 60 ? first : second));
     for (const sender of many) sender.offer(0, ['..'], 1);
-    await expect(many[64].answer()).rejects.toMatchObject({ applicationCode: 3 });
-    expect(await many[63].answer()).toMatchObject({ type: 'refused' });
+    // Which of them comes last nobody knows: they are on two connections.
+    const answers = await Promise.allSettled(many.map((sender) => sender.answer()));
+    const ended = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
+    expect(ended).toEqual([expect.objectContaining({ applicationCode: 3 })]);
+    const others = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+    expect(others).toEqual(Array(64).fill(expect.objectContaining({ type: 'refused' })));
   });
 
   test('finds no way out by links that stand in the folder, whether to a file or to a folder', async () => {
