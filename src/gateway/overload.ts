@@ -55,7 +55,7 @@ export class Refusals {
     // A page cannot read an answer that does not allow it, which is for those who look closer to say.
     if (this.routes.isWatch(request.url ?? '/') || hasOneOf(request, ORIGIN)) return false;
     this.state.counters.answered(503);
-    // Who asks again too soon is told to stay away for longer: what he costs, there being thousands of him, is a large part of the time otherwise.
+    // Who asks again too soon is told to stay away for longer: thousands of such clients would take a large part of the time.
     const seconds = load.refuse(excess) + (reread === 'time' ? LONGER_S : 0);
     // Of all that there can be too much of it is time that another refusal takes.
     const pauseMs = excess === 'delay' && reread !== 'room' ? this.pauseMsOf(request, seconds) : 0;
