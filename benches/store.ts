@@ -1,17 +1,33 @@
 /**
- * The store on a disk by itself: records appended one by one and in groups, read back, and how long a start takes.
+ * The store on a disk by itself: records appended one by one and in groups, read back, and how long a start takes, also of `jsp broker` as a whole.
  *
  *     npm run bench store -- [--json] [--seconds 1.5] [--size 256] [--groups 1,16,64,256,1000] [--start 1024] [--directory DIR]
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { formatTable, whole } from '../src/bench/figures.ts';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { formatTable, median, whole } from '../src/bench/figures.ts';
 import type { LogPort, LogRecord } from '../src/broker/core/store-port.ts';
 import type { DiskStore } from '../src/broker/store/disk-store.ts';
 import { openStore } from '../src/broker/store/open-store.ts';
+import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
+
+interface Settings {
+  readonly seconds: number;
+  readonly size: number;
+  readonly groups: readonly number[];
+  /** MiB of the log that a start finds. */
+  readonly start: number;
+  /** Where the store's folder is made. */
+  readonly directory: string;
+  readonly json?: boolean;
+}
 
 /** How long the same thing takes, again and again. */
 class Latencies {
@@ -35,28 +51,38 @@ class Latencies {
   }
 }
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean' },
-    seconds: { type: 'string', default: '1.5' },
-    size: { type: 'string', default: '256' },
-    groups: { type: 'string', default: '1,16,64,256,1000' },
-    start: { type: 'string', default: '1024' },
-    directory: { type: 'string' },
-  },
-});
-const seconds = Number(values.seconds);
-const payloadBytes = Number(values.size);
-const folder = mkdtempSync(join(values.directory ?? tmpdir(), 'jsp-store-'));
+const options = new Command()
+  .option('--seconds <s>', 'of each measurement', positiveNumber, 1.5)
+  .option('--size <bytes>', 'of a payload', wholeNumber(0, 65_536), 256)
+  .option(
+    '--groups <n,...>',
+    'records that are stored at once',
+    wholeNumbers(1, 100_000),
+    [1, 16, 64, 256, 1_000],
+  )
+  .option('--start <MiB>', 'of the log that a start finds', wholeNumber(1, 65_536), 1_024)
+  .option('--directory <dir>', 'on the disk that is meant', tmpdir())
+  .option('--json', 'a line of JSON')
+  .parse()
+  .opts<Settings>();
+/** `jsp` as it is built: what is compiled here is two folders further down. */
+const PROGRAM = fileURLToPath(
+  new URL(
+    import.meta.url.includes('/.cache/benches/') ? '../../../dist/cli/main.js' : '../dist/cli/main.js',
+    import.meta.url,
+  ),
+);
+const BROKER_STARTS = 5;
+const folder = mkdtempSync(join(options.directory, 'jsp-store-'));
 const logs = [{ name: 'default', maxBytes: 64 * 2 ** 30 }];
 const results: Record<string, number> = {};
 /** Records made so far. */
 let made = 0;
 
 try {
-  for (const group of values.groups.split(',').map(Number)) await appendInGroups(group);
-  await startWith(Number(values.start));
-  if (values.json) console.log(JSON.stringify(results));
+  for (const group of options.groups) await appendInGroups(group);
+  await startWith(options.start);
+  if (options.json) console.log(JSON.stringify(results));
   else
     console.log(
       formatTable(
@@ -81,7 +107,7 @@ async function appendInGroups(group: number): Promise<void> {
   const heard = hearing(store);
   const ours = new Latencies();
   const rung = new Latencies();
-  const end = performance.now() + 2 * seconds * 1_000;
+  const end = performance.now() + 2 * options.seconds * 1_000;
   while (performance.now() < end) {
     await ours.measure(async () => {
       for (let i = 0; i < group; i++) log.append(record());
@@ -124,6 +150,30 @@ async function startWith(mib: number): Promise<void> {
   results['records/s, read back'] = await readAll(store, log);
   await store.close();
   unlock();
+
+  const starts: number[] = [];
+  for (let i = 0; i < BROKER_STARTS; i++) starts.push(await startBroker(directory));
+  results[`ms from the start of a broker's process until it is ready, with ${mib} MiB`] = median(starts);
+}
+
+/** Until `jsp broker` has printed its URL, which is when it can be connected to. */
+async function startBroker(directory: string): Promise<number> {
+  const described = join(folder, 'logs.json');
+  writeFileSync(described, JSON.stringify(logs));
+  const state = join(folder, 'state');
+  const startedAt = performance.now();
+  const broker = spawn(
+    process.execPath,
+    [PROGRAM, 'broker', '--port', '0', '--state', state, '--store', directory, '--logs', described],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  const ended = once(broker, 'exit');
+  const [line] = await Promise.race([once(createInterface(broker.stdout), 'line'), ended]);
+  const ms = performance.now() - startedAt;
+  broker.kill();
+  await ended;
+  if (!String(line).startsWith('jsp://')) throw new Error('the broker has ended before it was ready');
+  return ms;
 }
 
 async function readAll(store: DiskStore, log: LogPort): Promise<number> {
@@ -169,7 +219,7 @@ function hearing(store: DiskStore): () => Promise<void> {
 }
 
 function record(): LogRecord {
-  const command = new Uint8Array(16 + payloadBytes);
+  const command = new Uint8Array(16 + options.size);
   command[0] = 1;
   command[1] = 1;
   command[3] = 8;
