@@ -349,9 +349,11 @@ export class WindowPool implements MemorySource {
   }
 
   awaitRoom(): void {
+    const held = this.held();
+    // One that asks again and again must not hide from the others, which may need less, that there is more since they asked.
+    this.heldThen = this.isAwaited ? Math.max(this.heldThen, held) : held;
+    if (!this.isAwaited) this.wasGiven = false;
     this.isAwaited = true;
-    this.heldThen = this.held();
-    this.wasGiven = false;
   }
 
   /** Streams have one reader: what it reads faster is its affair. */

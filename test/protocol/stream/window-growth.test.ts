@@ -85,6 +85,44 @@ describe('A window', () => {
     expect([window.isStarved, window.announce()]).toEqual([false, 50_128]);
   });
 
+  test('hears of room again although another one asks at each message that is read, and never finds enough [STR-34]', () => {
+    const { window, pool, held, pace } = growing(60_000);
+    const greedy = new FlowWindow(1_000, { bytesMax: 100_000, source: pool, pace, isShared: false });
+    pool.take(60_000);
+    held.bytes = 40_000;
+    window.onBlocked(30_128);
+    greedy.onBlocked(90_128);
+    expect([window.isStarved, greedy.isStarved, pool.hasRoomAgain]).toEqual([true, true, false]);
+    held.bytes -= 20_000; // what the greedy one held is read
+    greedy.charge(500);
+    greedy.free(500);
+    expect(greedy.isStarved).toBe(true);
+    expect(pool.hasRoomAgain).toBe(true);
+    pool.retried();
+    greedy.retry();
+    window.retry();
+    expect([window.isStarved, window.announce()]).toEqual([false, 30_128]);
+    expect([greedy.isStarved, pool.hasRoomAgain]).toEqual([true, false]);
+    // The same where something was given back.
+    window.onBlocked(window.announced + 50_000);
+    pool.give(1_000);
+    greedy.free(0);
+    expect(pool.hasRoomAgain).toBe(true);
+  });
+
+  test('that found too little when the most was held hears of what was read since, though another one asked before [STR-34]', () => {
+    const { window, pool, held, pace } = growing(60_000);
+    const first = new FlowWindow(1_000, { bytesMax: 100_000, source: pool, pace, isShared: false });
+    pool.take(60_000);
+    held.bytes = 20_000;
+    first.onBlocked(90_128);
+    held.bytes = 50_000;
+    window.onBlocked(30_128);
+    expect([window.isStarved, pool.hasRoomAgain]).toEqual([true, false]);
+    held.bytes = 30_000;
+    expect(pool.hasRoomAgain).toBe(true);
+  });
+
   test('of all streams grows past what is unread, as far as there is room [STR-34]', () => {
     const { window } = growing(10_000, true);
     window.charge(1_000);
