@@ -34,7 +34,9 @@ export class Connections {
     return this.accepted.size;
   }
 
+  /** One that goes on in HTTP where it has offered something else comes again. */
   accept(socket: Socket): void {
+    if (this.accepted.has(socket)) return;
     this.accepted.add(socket);
     socket.on('close', () => this.accepted.delete(socket));
   }

@@ -127,7 +127,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     this.server =
       tls === undefined
         ? createServer(settings, serve)
-        : createTlsServer({ ...settings, ...readTls(tls) }, serve);
+        : createTlsServer({ ...settings, handshakeTimeout: settings.headersTimeout, ...readTls(tls) }, serve);
     this.listener = new Listener(this.server, tls, 'the gateway');
     this.server.maxConnections = limits.connectionsMax;
     this.server.on('connection', (socket: Socket) => this.connections.accept(socket));
@@ -238,7 +238,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   /** Somebody wants to speak something else than HTTP on this connection. */
   private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { state } = this;
-    socket.on('error', () => {});
+    if (socket.listenerCount('error', ignore) === 0) socket.on('error', ignore); // a connection may offer it with each of its requests
     this.refusals.release(request.socket);
     if (this.connections.isBusy(socket)) {
       socket.destroy(); // earlier requests are not answered: what is said on it from now on would be mixed up with that
@@ -305,7 +305,7 @@ function goingOn(request: IncomingMessage, socket: Duplex, head: Buffer): Duplex
 
 /** What came was no HTTP, or not in time. [GW-4] */
 function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  if (UNANSWERABLE.has(error.code ?? '') || !socket.writable) {
     socket.destroy();
     return;
   }
@@ -313,6 +313,10 @@ function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): voi
   answerPlainly(socket, new Problem(...problem));
 }
 
+function ignore(): void {}
+
+/** There is nobody, or nothing that he could read: TLS is not spoken yet. */
+const UNANSWERABLE: ReadonlySet<string> = new Set(['ECONNRESET', 'ERR_TLS_HANDSHAKE_TIMEOUT']);
 /** Methods by which a page could change something. */
 const CHANGING: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 const UNREADABLE: Readonly<Record<string, readonly [ProblemCode, string]>> = {

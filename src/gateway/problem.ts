@@ -149,7 +149,10 @@ export function orProblem<T>(make: () => T): T | Problem {
   }
 }
 
-/** Answers on a socket that no request of Node's HTTP stands for, and ends it. */
+/**
+ * Answers on a socket that no request of Node's HTTP stands for, and ends it. Nothing else of the gateway knows of it any more, and Node does not look after it: so it is closed here,
+ * whether the other end closes it or not, reads the answer or not. [GW-4]
+ */
 export function answerPlainly(socket: Duplex, problem: Problem): void {
   const body = JSON.stringify(problem);
   const head = [
@@ -160,8 +163,13 @@ export function answerPlainly(socket: Duplex, problem: Problem): void {
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  socket.resume(); // to see the other end: what still comes is nobody's
+  const timer = setTimeout(() => socket.destroy(), ANSWERED_MS_MAX).unref();
+  socket.once('close', () => clearTimeout(timer));
 }
 
+/** From the answer to the end of the socket. */
+const ANSWERED_MS_MAX = 3_000;
 const OF_REASONS: Readonly<Record<number, ProblemCode>> = {
   [ReasonCode.NOT_AUTHORIZED]: 'NOT_AUTHORIZED',
   [ReasonCode.TOPIC_INVALID]: 'TOPIC_INVALID',

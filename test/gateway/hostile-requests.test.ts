@@ -1,9 +1,11 @@
 import { EventEmitter, once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Duplex } from 'node:stream';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { Connections } from '../../src/gateway/connections.ts';
 import type { Exchange } from '../../src/gateway/exchange.ts';
+import { answerPlainly, Problem } from '../../src/gateway/problem.ts';
 import { ManualClock } from '../client/manual-clock.ts';
 import { gatewayInMemory, type TestGateway } from './gateway-server.ts';
 import { WsClient } from './ws-client.ts';
@@ -215,6 +217,36 @@ describe('a request', () => {
     socket.destroy();
   });
 
+  test('may offer that as often as its connection likes: nothing is kept of it [GW-9]', async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    const { socket, text } = await connection();
+    const offering = written('GET', '/healthz').replace(
+      'Content-',
+      'Connection: Upgrade\r\nUpgrade: h2c\r\nContent-',
+    );
+    for (let count = 1; count <= 20; count++) {
+      socket.write(offering);
+      while (text().split('HTTP/1.1 200 OK').length <= count) await once(socket, 'data');
+    }
+    await turn();
+    process.off('warning', onWarning);
+    expect(warnings).toEqual([]);
+    socket.destroy();
+  });
+
+  test('for a WebSocket that is refused leaves nothing behind of a client that has said more and gone [GW-4]', async () => {
+    const before = server.gateway.metrics().connections;
+    const { socket, heard } = await connection();
+    socket.write(
+      written('GET', '/nowhere').replace('Content-Length: 0', 'Connection: upgrade\r\nUpgrade: websocket'),
+    );
+    await heard('HTTP/1.1 404');
+    socket.end('more');
+    while (server.gateway.metrics().connections > before) await turn();
+  });
+
   test('for a WebSocket in absolute form is that of its path [GW-9]', async () => {
     const { socket, heard, text } = await connection();
     const upgrade = written('GET', `http://localhost:${server.gateway.port}/v1/ws?x`).replace(
@@ -237,6 +269,20 @@ describe('a request', () => {
     await once(socket, 'close');
     while (server.gateway.metrics().inFlight > 0) await turn();
   });
+});
+
+test('who closes nothing after the answer to what is no request is cut off [GW-4]', () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const socket = new Duplex({ read: () => {}, write: (_bytes, _encoding, done) => done() });
+    answerPlainly(socket, new Problem('REQUEST_INVALID', 'This is not HTTP/1.1.'));
+    vi.advanceTimersByTime(2_999);
+    expect(socket.destroyed).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(socket.destroyed).toBe(true);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 describe('a WebSocket client', () => {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -122,6 +123,18 @@ describe('a gateway with a certificate', () => {
     await gateway.close();
     await broker.close();
   });
+});
+
+test('a stranger who connects and does not speak TLS is closed as soon as one who sends no header [GW-4]', async () => {
+  const folder = emptyFolder();
+  const tls = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  writeFileSync(tls.cert, ONE.cert);
+  writeFileSync(tls.key, ONE.key);
+  const server = await gatewayInMemory({ tls, limits: { requestMs: 100 } });
+  const stranger = createConnection(server.gateway.port, '127.0.0.1').resume();
+  await once(stranger, 'close');
+  while (server.gateway.metrics().connections > 0) await turn();
+  await server.close();
 });
 
 describe('a gateway for a broker elsewhere', () => {
