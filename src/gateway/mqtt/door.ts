@@ -89,7 +89,8 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
       tls === undefined
         ? createServer({ noDelay: true }, accept)
         : createTlsServer({ ...readTls(tls), handshakeTimeout: limits.connectMs }, accept);
-    server.on('tlsClientError', () => {}); // a stranger's, whose socket Node has closed
+    // A stranger's. Node closes his socket where the handshake fails, and not where it takes too long. [MQT-5]
+    server.on('tlsClientError', (_, socket: Socket) => socket.destroy());
     server.maxConnections = limits.connectionsMax;
     this.listener = new Listener(server, tls, 'the MQTT door');
   }

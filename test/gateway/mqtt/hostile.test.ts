@@ -1,5 +1,8 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { connect as tlsConnect } from 'node:tls';
 import { type IPublishPacket, type Packet, parser } from 'mqtt-packet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGateway } from '../../../src/gateway/index.ts';
@@ -8,6 +11,8 @@ import { readPacket, writeAnswer } from '../../../src/gateway/mqtt/packets.ts';
 import { OutgoingPublish } from '../../../src/gateway/mqtt/publish.ts';
 import { Command, PublishFlag } from '../../../src/pubsub/command.ts';
 import { PropertyType } from '../../../src/pubsub/properties.ts';
+import { emptyFolder } from '../../empty-folder.ts';
+import { ONE } from '../certificates.ts';
 import { mqttInMemory, StandingClock, type TestMqtt, until } from './mqtt-server.ts';
 
 const RECEIVE_MAX = 8;
@@ -167,4 +172,17 @@ test('half a frame of a WebSocket counts as half a packet does [MQT-3]', async (
   socket.write(Buffer.alloc(2 * PARTIAL_BYTES_MAX));
   await new Promise((resolve) => socket.once('close', resolve));
   await gateway.close({ drainMs: 0 });
+});
+
+test('strangers who connect and do not speak TLS are closed, and keep nobody out [MQT-5]', async () => {
+  const folder = emptyFolder();
+  const tls = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  writeFileSync(tls.cert, ONE.cert);
+  writeFileSync(tls.key, ONE.key);
+  const secured = await mqttInMemory({ tls, limits: { connectMs: 100, connectionsMax: 1 } });
+  await once(connect(secured.port, '127.0.0.1').resume(), 'close');
+  const client = tlsConnect({ port: secured.port, host: '127.0.0.1', rejectUnauthorized: false });
+  await once(client, 'secureConnect');
+  client.destroy();
+  await secured.close();
 });
