@@ -83,6 +83,7 @@ export class BrokerHost implements Broker {
   }
 
   private begin(): BrokerService {
+    this.world.model.brokerBegan();
     this.service = new BrokerService(this.limits, {
       clock: this.processClock,
       wallMs: this.world.wall.now,

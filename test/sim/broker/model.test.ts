@@ -91,6 +91,32 @@ describe('the oracle of the broker simulation notices', () => {
     expect(() => model.leaves(first.text)).toThrow(/0 ms after its time to live/);
   });
 
+  test('what outlives a broker by as much as the clock was set back, also while there was none, and no longer; nothing is owed that had expired before', () => {
+    const { model, first, second, pass } = begin();
+    model.arrives(first.text, 100);
+    model.arrives(second.text, 500);
+    model.stored(first, 1, 1);
+    model.stored(second, 1, 2);
+    pass(200);
+    model.clockSet(-1_000);
+    expect(() => model.leaves(first.text)).toThrow(/100 ms after its time to live/);
+    model.brokerDied(false);
+    model.clockSet(-50);
+    model.brokerBegan();
+    model.clockSet(-5_000); // it lives, and does not notice
+    expect(model.missing()).toEqual(['shelf (a) has not got "p a 2"']);
+    pass(949);
+    model.leaves(first.text);
+    pass(1);
+    expect(() => model.leaves(first.text)).toThrow(/0 ms after its time to live/);
+    pass(399);
+    model.leaves(second.text);
+    expect(model.missing()).toHaveLength(1);
+    pass(1);
+    expect(() => model.leaves(second.text)).toThrow(/0 ms after its time to live/);
+    expect(model.missing()).toEqual([]);
+  });
+
   test('an acknowledged message that was not handled, unless a gap was told, it expired, or all was lost; and a time to live that grew', () => {
     const { model, shelf, first, second, pass } = begin();
     expect(model.missing()).toEqual([]);

@@ -28,6 +28,8 @@ export interface Publication {
   storedAtMs: number | null;
   /** From then on no broker sends it; counted from when the broker read it. */
   expiresAtMs: number;
+  /** Until then it is owed. Later, where the wall clock was set back, a broker may have it, or have given it up in the life before. */
+  owedUntilMs: number;
   /** In which of the lives of the broker it was read last; -1: in none. */
   readInLife: number;
   /** Connections on which a broker has read it. */
@@ -111,7 +113,7 @@ export class Model {
   private life = 0;
   private diedAtMs = Number.NEGATIVE_INFINITY;
   private forgottenMs = Number.NEGATIVE_INFINITY;
-  /** By how much the wall clock was set back in this life of the broker. */
+  /** By how much the wall clock was set back in this life of the broker, or since it died. */
   private setBackMs = 0;
 
   constructor(nowMs: () => number) {
@@ -130,7 +132,8 @@ export class Model {
     const text = `${publisher} ${topic} ${number}`;
     const publication = {
       ...{ text, publisher, topic, number, qos, ttlMs, isUnguarded, isWill, isRetained },
-      ...{ atMs: this.nowMs(), storedAtMs: null, expiresAtMs: Number.POSITIVE_INFINITY, readInLife: -1 },
+      ...{ atMs: this.nowMs(), storedAtMs: null, readInLife: -1 },
+      ...{ expiresAtMs: Number.POSITIVE_INFINITY, owedUntilMs: Number.POSITIVE_INFINITY },
       ...{ ways: new Set<number>(), sentOn: new Map<string, number>() },
     };
     this.publications.set(text, publication);
@@ -149,6 +152,7 @@ export class Model {
     const isLatest = publication.readInLife >= 0 && publication.readInLife < this.life;
     const decide = isLatest ? Math.max : Math.min;
     publication.expiresAtMs = decide(publication.expiresAtMs, expiresAtMs);
+    publication.owedUntilMs = publication.expiresAtMs;
     publication.readInLife = this.life;
   }
 
@@ -178,12 +182,15 @@ export class Model {
   brokerDied(isAllLost: boolean): void {
     this.life++;
     this.diedAtMs = this.nowMs();
-    for (const publication of this.publications.values())
-      publication.expiresAtMs += Math.max(0, this.setBackMs);
-    this.setBackMs = 0;
+    this.liveLonger();
     if (!isAllLost) return;
     this.forgottenMs = this.nowMs();
     for (const shelf of this.shelves) shelf.sinceMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** The next life begins, by the wall clock as it is now. */
+  brokerBegan(): void {
+    this.liveLonger();
   }
 
   /** Somebody holds the shelf, who was told whether it goes on where it was. */
@@ -295,10 +302,21 @@ export class Model {
     return missing;
   }
 
-  private isOwed(shelf: Shelf, { text, topic, storedAtMs, atMs, expiresAtMs }: Publication): boolean {
+  /** By as much as the clock was set back since the broker began, or died. */
+  private liveLonger(): void {
+    const byMs = Math.max(0, this.setBackMs);
+    this.setBackMs = 0;
+    const nowMs = this.nowMs();
+    for (const publication of this.publications.values()) {
+      publication.expiresAtMs += byMs;
+      if (publication.owedUntilMs > nowMs) publication.owedUntilMs += byMs;
+    }
+  }
+
+  private isOwed(shelf: Shelf, { text, topic, storedAtMs, atMs, owedUntilMs }: Publication): boolean {
     if (storedAtMs === null || shelf.handled.has(text) || !slowMatches(shelf.filter, topic)) return false;
     if (storedAtMs <= this.forgottenMs || storedAtMs <= shelf.gapAtMs) return false;
-    return atMs > shelf.sinceMs && expiresAtMs > this.nowMs();
+    return atMs > shelf.sinceMs && owedUntilMs > this.nowMs();
   }
 
   /** A message is at this place: nothing else was ever, and it is at no other of the epoch. */
