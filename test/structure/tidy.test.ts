@@ -27,6 +27,12 @@ test('nothing is left to do in comments', () => {
   expect(placesOf(programs, (line) => marks.test(line))).toEqual([]);
 });
 
+test('what an optional call is given is not read on the way: where there is nobody to call, it would stay unread', () => {
+  const readsOnTheWay = /\?\.\w*\([^;]*\.(shift|pop|next|take|u8|u16|u32|f64|text|blob|number)\(/;
+  expect(readsOnTheWay.test('stream?.left(reader.u32());')).toBe(true);
+  expect(placesOf(sources, (line) => readsOnTheWay.test(line))).toEqual([]);
+});
+
 test('file names are kebab-case and say what a file is for', () => {
   const vague = /^(utils?|helpers?|common|misc|manager|stuff|shared)$/;
   const odd = programs

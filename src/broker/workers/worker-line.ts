@@ -227,7 +227,8 @@ export class WorkerLine {
       }
       case Report.LEFT: {
         const stream = this.streams.get(reader.u32());
-        stream?.left(reader.u32());
+        const bytes = reader.u32();
+        stream?.left(bytes); // the core may have reset it meanwhile
         break;
       }
       case Report.CONNECTED:
@@ -244,11 +245,9 @@ export class WorkerLine {
       case Report.FACTS: {
         const connection = this.connections.get(reader.u32());
         const openable = reader.u32();
-        connection?.learn(openable, reader.text(), reader.text());
-        if (connection === undefined) {
-          reader.blob();
-          reader.blob();
-        }
+        const address = reader.text();
+        const identity = reader.text();
+        connection?.learn(openable, address, identity);
         break;
       }
       case Report.LINK: {

@@ -235,6 +235,22 @@ test('a stream says enough above its mark, and drains when the worker has said t
   expect(drained).toBe(1);
 });
 
+test('a stream that the core has reset while it was told what of it had left costs nothing of what is told behind that', async () => {
+  const pair = new LinePair();
+  const [client, connection] = await pair.join();
+  const [[, reset], [near, open]] = await openedOf(pair, client, connection, 2);
+  const up = collect(open);
+  reset.send(Buffer.alloc(1_000, 'm'));
+  await pair.passToWorker(); // it says that these have left
+  near.send(Buffer.from('behind'));
+  await idleTurns();
+  reset.reset(0);
+  await pair.pass();
+  near.send(Buffer.from('later'));
+  await pair.pass();
+  expect(up).toEqual(['behind', 'later']);
+});
+
 test('a message whose time is over before the worker has it is not sent [BRK-135]', async () => {
   const pair = new LinePair();
   const [client, served] = await opened(pair);

@@ -111,7 +111,10 @@ export class NodeStream {
 
   resume(): void {
     this.isPaused = false;
-    while (!this.isPaused && this.unread.length > 0) this.user?.received(this.unread.shift() as Uint8Array);
+    while (!this.isPaused && this.unread.length > 0) {
+      const message = this.unread.shift() as Uint8Array;
+      this.user?.received(message);
+    }
   }
 
   /** Ends it; `user` is told of nothing any more. */
