@@ -10,10 +10,10 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable } from '../base/options.ts';
-import { MILLISECOND } from '../base/time.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { type Backend, LocalBackend, RemoteBackend } from './backend.ts';
 import { Connections } from './connections.ts';
+import { CutOff } from './cut-off.ts';
 import { documentRoutes } from './documents.ts';
 import { Exchange, pathIn } from './exchange.ts';
 import { Listener } from './listener.ts';
@@ -32,7 +32,7 @@ import { ROUTES, UPGRADES } from './routes/index.ts';
 import { GatewayState } from './state.ts';
 
 export interface GatewayCloseOptions {
-  /** Closes all the same after so long, in ms; default 5,000. */
+  /** Closes all the same after so long, in ms; default 5,000. Of several calls the one counts that is the first to be over. */
   drainMs?: number | undefined;
 }
 
@@ -95,6 +95,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private readonly tls: GatewayOptions['tls'];
   private readonly connections: Connections;
   private readonly refusals: Refusals;
+  private readonly cutOff: CutOff;
   private closing: Promise<void> | null = null;
 
   static {
@@ -112,6 +113,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     else this.backend = new RemoteBackend(typeof broker === 'string' ? [broker] : broker, options.clock);
     this.state = new GatewayState(options, this.backend, onFault);
     this.connections = new Connections(this.state.clock);
+    this.cutOff = new CutOff(this.state.clock, () => this.connections.destroy());
     this.tls = tls;
     this.routes = new RouteTable([...ROUTES, ...documentRoutes(options.dashboard ?? true)]);
     this.refusals = new Refusals(this.state, this.routes);
@@ -173,7 +175,8 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
    */
   close(options: GatewayCloseOptions = {}): Promise<void> {
     checkOptions('Gateway.close', options, CLOSE_OPTIONS);
-    this.closing ??= this.drainAndClose(options.drainMs ?? DRAIN_MS);
+    this.closing ??= this.drainAndClose();
+    this.cutOff.within(options.drainMs ?? DRAIN_MS);
     return this.closing;
   }
 
@@ -267,19 +270,15 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     }
   }
 
-  private async drainAndClose(drainMs: number): Promise<void> {
+  private async drainAndClose(): Promise<void> {
     const { server, state } = this;
     state.isDraining = true;
     this.refusals.close();
     const closed = this.listener.close();
     for (const guest of [...state.guests]) guest.goodbye();
     server.closeIdleConnections();
-    const { clock } = state;
-    const timer = clock.setTimer(clock.now() + drainMs * MILLISECOND, () => {
-      this.connections.destroy();
-    });
     await closed;
-    clock.clearTimer(timer);
+    this.cutOff.clear();
     state.load.close();
     state.answerTimes.close();
     this.connections.close();

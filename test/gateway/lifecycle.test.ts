@@ -81,6 +81,28 @@ describe('a gateway that closes', () => {
     await server.close();
   });
 
+  test('closes what is left as soon as one of those says who tell it to [GW-6]', async () => {
+    for (const [first, second] of [
+      [600_000, 0],
+      [0, 600_000],
+    ]) {
+      const server = await gatewayInMemory();
+      const client = await connectClient(server.broker.url);
+      const asked = new Promise<void>((resolve) => void client.subscribe('never', () => resolve()));
+      while (server.broker.metrics().subscriptions === 0) await turn();
+      const failed = expect(
+        server.raw('POST', '/v1/requests/never?timeout=60s', {}, 'x'),
+      ).rejects.toMatchObject({ code: 'ECONNRESET' });
+      await asked;
+      const closed = server.gateway.close({ drainMs: first });
+      await server.gateway.close({ drainMs: second });
+      await closed;
+      await failed;
+      await client.close();
+      await server.close();
+    }
+  });
+
   test('that is the broker itself lets callers know, and they are told when to come back [GW-22]', async () => {
     const server = await gatewayInMemory();
     expect((await server.raw('POST', '/v1/topics/a', {}, 'x')).status).toBe(200);

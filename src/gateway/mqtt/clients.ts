@@ -82,10 +82,6 @@ export class MqttClients implements WireOwner {
     });
   }
 
-  destroy(): void {
-    for (const client of [...this.clients]) client.destroy();
-  }
-
   // ---- for its clients ----
 
   holds(change: number, { connection, heldBytes }: MqttClient): boolean {

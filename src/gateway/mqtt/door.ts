@@ -5,9 +5,9 @@ import { createServer as createTlsServer } from 'node:tls';
 import type { JspError } from '../../base/errors.ts';
 import { fromSystem } from '../../base/ip-address.ts';
 import { checkOptions, number, type OptionTable } from '../../base/options.ts';
-import { MILLISECOND } from '../../base/time.ts';
 import { IsolatedEmitter } from '../../transport/listeners.ts';
-import { type Clock, systemClock } from '../../udp/clock.ts';
+import { systemClock } from '../../udp/clock.ts';
+import { CutOff } from '../cut-off.ts';
 import { Listener } from '../listener.ts';
 import { readTls } from '../options.ts';
 import { MqttClients } from './clients.ts';
@@ -22,7 +22,7 @@ import {
 import { TcpClient } from './wire.ts';
 
 export interface MqttCloseOptions {
-  /** Cuts off who is still there after so long, in ms; default 5,000. */
+  /** Cuts off who is still there after so long, in ms; default 5,000. Of several calls the one counts that is the first to be over. */
   drainMs?: number | undefined;
 }
 
@@ -67,7 +67,9 @@ let doorOf: (options: MqttOptions) => {
 export class MqttDoor extends IsolatedEmitter<MqttEvents> {
   private readonly clients: MqttClients;
   private readonly listener: Listener;
-  private readonly clock: Clock;
+  private readonly cutOff: CutOff;
+  /** All that were accepted: of one that speaks TLS what is below that. */
+  private readonly accepted = new Set<Socket>();
   private closing: Promise<void> | null = null;
   private stopShowing: (() => void) | null = null;
 
@@ -83,7 +85,9 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
     const limits = limitsOf(given);
     const onFault = (error: unknown): void => void this.tell('fault', error);
     this.clients = new MqttClients(broker, limits, clock, onFault);
-    this.clock = clock;
+    this.cutOff = new CutOff(clock, () => {
+      for (const socket of this.accepted) socket.destroy();
+    });
     const accept = (socket: Socket): void => this.accept(socket);
     const server =
       tls === undefined
@@ -91,6 +95,10 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
         : createTlsServer({ ...readTls(tls), handshakeTimeout: limits.connectMs }, accept);
     // A stranger's. Node closes his socket where the handshake fails, and not where it takes too long. [MQT-5]
     server.on('tlsClientError', (_, socket: Socket) => socket.destroy());
+    server.on('connection', (socket: Socket) => {
+      this.accepted.add(socket);
+      socket.on('close', () => this.accepted.delete(socket));
+    });
     server.maxConnections = limits.connectionsMax;
     this.listener = new Listener(server, tls, 'the MQTT door');
   }
@@ -124,7 +132,8 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
   /** Takes nobody any more, tells those who are connected, and closes. Resolves when it is closed; the broker goes on. */
   close(options: MqttCloseOptions = {}): Promise<void> {
     checkOptions('MqttDoor.close', options, CLOSE_OPTIONS);
-    this.closing ??= this.drainAndClose(options.drainMs ?? DRAIN_MS);
+    this.closing ??= this.drainAndClose();
+    this.cutOff.within(options.drainMs ?? DRAIN_MS);
     return this.closing;
   }
 
@@ -145,13 +154,11 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
     this.stopShowing = this.clients.show();
   }
 
-  private async drainAndClose(drainMs: number): Promise<void> {
-    const { clients, clock } = this;
+  private async drainAndClose(): Promise<void> {
     const closed = this.listener.close();
-    const timer = clock.setTimer(clock.now() + drainMs * MILLISECOND, () => clients.destroy());
-    await clients.leave();
-    clock.clearTimer(timer);
+    await this.clients.leave();
     await closed;
+    this.cutOff.clear();
     this.stopShowing?.();
     this.tell('close');
   }

@@ -7,6 +7,7 @@ import { type IPublishPacket, type Packet, parser } from 'mqtt-packet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGateway } from '../../../src/gateway/index.ts';
 import { PacketType } from '../../../src/gateway/mqtt/codes.ts';
+import type { MqttLimitOptions } from '../../../src/gateway/mqtt/limits.ts';
 import { readPacket, writeAnswer } from '../../../src/gateway/mqtt/packets.ts';
 import { OutgoingPublish } from '../../../src/gateway/mqtt/publish.ts';
 import { Command, PublishFlag } from '../../../src/pubsub/command.ts';
@@ -174,15 +175,34 @@ test('half a frame of a WebSocket counts as half a packet does [MQT-3]', async (
   await gateway.close({ drainMs: 0 });
 });
 
-test('strangers who connect and do not speak TLS are closed, and keep nobody out [MQT-5]', async () => {
+async function securedMqtt(limits: MqttLimitOptions): Promise<TestMqtt> {
   const folder = emptyFolder();
   const tls = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
   writeFileSync(tls.cert, ONE.cert);
   writeFileSync(tls.key, ONE.key);
-  const secured = await mqttInMemory({ tls, limits: { connectMs: 100, connectionsMax: 1 } });
+  return await mqttInMemory({ tls, limits });
+}
+
+test('strangers who connect and do not speak TLS are closed, and keep nobody out [MQT-5]', async () => {
+  const secured = await securedMqtt({ connectMs: 100, connectionsMax: 1 });
   await once(connect(secured.port, '127.0.0.1').resume(), 'close');
   const client = tlsConnect({ port: secured.port, host: '127.0.0.1', rejectUnauthorized: false });
   await once(client, 'secureConnect');
   client.destroy();
+  await secured.close();
+});
+
+test('a door that closes waits for no stranger longer than one of those says who close it [MQT-5]', async () => {
+  const secured = await securedMqtt({ connectMs: 600_000 });
+  const stranger = connect(secured.port, '127.0.0.1').resume();
+  await once(stranger, 'connect');
+  // Whoever comes behind him is accepted behind him.
+  const client = tlsConnect({ port: secured.port, host: '127.0.0.1', rejectUnauthorized: false });
+  await once(client, 'secureConnect');
+  client.destroy();
+  const closed = secured.mqtt.close({ drainMs: 600_000 });
+  await secured.mqtt.close({ drainMs: 0 });
+  await closed;
+  await once(stranger, 'close');
   await secured.close();
 });

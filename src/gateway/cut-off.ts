@@ -1,0 +1,32 @@
+/** When those who are left are cut off while a door closes: a later call can bring that forward, and not put it off. [GW-6] */
+
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import type { Clock, TimerHandle } from '../udp/clock.ts';
+
+export class CutOff {
+  private readonly clock: Clock;
+  private readonly cut: () => void;
+  private at: Micros = NEVER;
+  private timer: TimerHandle | null = null;
+
+  /** @param cut - cuts them off */
+  constructor(clock: Clock, cut: () => void) {
+    this.clock = clock;
+    this.cut = cut;
+  }
+
+  /** At the latest when so many ms are over; infinite: never. */
+  within(ms: number): void {
+    const at = this.clock.now() + ms * MILLISECOND;
+    if (at >= this.at) return;
+    this.clear();
+    this.at = at;
+    this.timer = this.clock.setTimer(at, this.cut);
+  }
+
+  /** Nobody is left. */
+  clear(): void {
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
+    this.timer = null;
+  }
+}
