@@ -162,6 +162,7 @@ export class Front extends IsolatedEmitter<FrontEvents> {
   async begin(): Promise<void> {
     const { clock } = this;
     await Promise.all(this.upstreams.map((upstream) => upstream.open(clock.now())));
+    if (this.closing !== null) return;
     this.look();
     await new Promise<void>((resolve) => {
       const timer = clock.setTimer(clock.now() + this.probeEvery, resolve);
@@ -279,6 +280,7 @@ export class Front extends IsolatedEmitter<FrontEvents> {
 
   private async closeAll(): Promise<void> {
     if (this.timer !== null) this.clock.clearTimer(this.timer);
+    this.onAllAnswered?.(); // nobody waits for them any more
     await Promise.all([this.socket.close(), ...this.upstreams.map((upstream) => upstream.close())]);
     this.tell('close');
   }
@@ -307,15 +309,26 @@ export async function startFront(options: FrontOptions): Promise<Front> {
       receiveBufferBytes: options.receiveBufferBytes,
       sendBufferBytes: options.sendBufferBytes,
     }));
-  const { localHost, localPort } = socket;
-  const host = advertised?.host ?? (isWildcard(localHost) ? await reachableAddress(localHost) : localHost);
-  const url = formatServerUrl(fingerprint, host, advertised?.port ?? localPort, isHybrid);
-  const front = frontOn(socket, options, url);
+  let front: Front;
+  try {
+    const { localHost, localPort } = socket;
+    const host = advertised?.host ?? (isWildcard(localHost) ? await reachableAddress(localHost) : localHost);
+    if (signal?.aborted) throw abortError(signal);
+    const url = formatServerUrl(fingerprint, host, advertised?.port ?? localPort, isHybrid);
+    front = frontOn(socket, options, url);
+  } catch (error) {
+    await socket.close();
+    throw error;
+  }
   front.once(
     'close',
     onAbort(signal, () => void front.close()),
   );
   await front.begin();
+  if (signal?.aborted) {
+    await front.close();
+    throw abortError(signal);
+  }
   return front;
 }
 

@@ -1,4 +1,5 @@
 import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
 import { startBroker } from '../../src/broker/server.ts';
 import { connectClient } from '../../src/client/index.ts';
@@ -93,6 +94,25 @@ test('a server that could not be reached by its name is looked up anew', async (
   const client = await connect(front.url);
   expect(await echoed(client, 'hello')).toBe('hello');
   await client.close();
+});
+
+test('a front that is aborted while it starts is none, and its address is free again', async () => {
+  const server = await echoServer();
+  const silent = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const servers = [server.url.replace(/:\d+$/, `:${silent.address().port}`)];
+  const asked = once(silent, 'message'); // a server that is asked how it is, and does not answer
+  for (const until of [Promise.resolve(), asked]) {
+    const port = await ownPort();
+    const abort = new AbortController();
+    const started = startFront({ servers, secret, port, probeMs: 60_000, signal: abort.signal });
+    void until.then(() => abort.abort());
+    await expect(started).rejects.toMatchObject({ code: 'ERR_JSP_ABORTED' });
+    const next = createSocket('udp4').bind(port, '127.0.0.1');
+    await once(next, 'listening');
+    next.close();
+  }
+  silent.close();
 });
 
 test('a front that is aborted, or whose address is taken, says so and leaves nothing behind', async () => {
