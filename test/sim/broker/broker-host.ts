@@ -182,7 +182,7 @@ export class BrokerHost implements Broker {
 const SMALL_PARTS = { segmentBytes: 16_384, cacheBytes: 4_096, checkpointBytes: 4_096 };
 const WORKER_LIFE_MS_MIN = 500;
 const WORKER_LIFE_MS = 60_000;
-/** Its clients find out after so long at most. */
-const WORKER_NOTICED_MS_MAX = 20_000;
+/** Its clients find out after so long at most, which is longer than anything else of these worlds takes to be noticed. */
+export const WORKER_NOTICED_MS_MAX = 20_000;
 /** Above what any message of a world is charged. */
 const MESSAGE_CHARGE_MAX = 1_000;

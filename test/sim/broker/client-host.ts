@@ -15,7 +15,7 @@ interface Held {
   readonly holder: Holder;
   subscription: Subscription | null;
   isOver: boolean;
-  /** Texts of probes that it is to get and has not got. */
+  /** Texts of probes that it is to get, or whoever takes it over meanwhile. */
   readonly probes: Set<string>;
 }
 
@@ -155,7 +155,7 @@ export class ClientHost {
   }
 
   get isProbed(): boolean {
-    return this.held.every(({ isOver, probes }) => isOver || probes.size === 0);
+    return this.held.every((held) => held.isOver || awaitedOf(held).length === 0);
   }
 
   leave(): void {
@@ -174,7 +174,7 @@ export class ClientHost {
     if (this.client === null) return `${name} is ${this.isDown ? 'down' : 'connecting'}`;
     const alive = this.held.filter(({ isOver }) => !isOver);
     const waiting = alive.filter(({ subscription }) => subscription === null).length;
-    const probes = alive.flatMap(({ probes }) => [...probes]);
+    const probes = alive.flatMap(awaitedOf);
     return `${name} is ${this.client.state}, has ${alive.length} subscriptions, ${waiting} of them unanswered, awaits ${this.unanswered} receipts, ${this.client.unconfirmed} unconfirmed, misses ${probes.join(', ')}`;
   }
 
@@ -299,7 +299,7 @@ export class ClientHost {
     this.world.guard(tell);
   }
 
-  private handle({ plan, holder, probes, subscription }: Held, message: Delivered): unknown {
+  private handle({ plan, holder, subscription }: Held, message: Delivered): unknown {
     const { world, life } = this;
     if (message.topic.startsWith(DEAD)) return undefined; // whoever looks at the dead has them
     let text = '';
@@ -319,7 +319,6 @@ export class ClientHost {
       world.trace(() => `${holder.shelf.name} ${isRefused ? 'refuses' : 'has handled'} ${text}`);
       if (isRefused) throw new Error('refused');
       holder.shelf.handled.add(text);
-      probes.delete(text);
       return undefined;
     };
     return ms === 0 ? end() : world.sleep(ms).then(end);
@@ -446,6 +445,11 @@ function isTakeover(error: unknown): boolean {
 
 function deadLetterOf({ name }: DurablePlan): string {
   return `${DEAD}${name}`;
+}
+
+/** Probes that have come to nobody. */
+function awaitedOf({ probes, holder }: Held): string[] {
+  return [...probes].filter((text) => !holder.shelf.handled.has(text));
 }
 
 const DEAD = 'dead/';

@@ -6,7 +6,7 @@ import { VirtualClock } from '../../../src/testing/virtual-clock.ts';
 import { slowMatches } from '../../pubsub/slow-topic.ts';
 import { Violation } from '../invariants.ts';
 import { Totals } from '../totals.ts';
-import { BrokerHost } from './broker-host.ts';
+import { BrokerHost, WORKER_NOTICED_MS_MAX } from './broker-host.ts';
 import { ClientHost } from './client-host.ts';
 import { Model, Shelf } from './model.ts';
 import { type SimConnection, SimNetwork } from './network.ts';
@@ -301,7 +301,7 @@ const { JSP_SIM_TRACE: TRACE } = process.env;
 const instant = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Until then everybody has noticed that a connection is gone. */
-const NOTICED_MS_MAX = 16_000;
+const NOTICED_MS_MAX = WORKER_NOTICED_MS_MAX + 1_000;
 const SETTLE_MS_MAX = 300_000;
 /** Instants between two looks at what costs much to look at. */
 const LOOK_EVERY = 32;
