@@ -58,6 +58,23 @@ describe('the oracle of the broker simulation notices', () => {
     shared.get(shared.first, { epoch: 1, offset: 1 });
   });
 
+  test('that, too, where it was on its way to another holder, but for one that is given up', () => {
+    const { get, shelf, first, second } = begin();
+    get(second, { epoch: 1, offset: 2 });
+    const other = new Holder(shelf);
+    shelf.givesUp = true;
+    expect(() => get(first, { epoch: 1, offset: 1 }, other)).toThrow(/behind number 2/);
+    const again = begin();
+    again.get(again.second, { epoch: 1, offset: 2 });
+    expect(() =>
+      again.get(again.first, { epoch: 1, offset: 1, redelivered: true }, new Holder(again.shelf)),
+    ).toThrow(/behind number 2/);
+    const last = begin();
+    last.shelf.givesUp = true;
+    last.get(last.second, { epoch: 1, offset: 2 });
+    last.get(last.first, { epoch: 1, offset: 1, redelivered: true }, new Holder(last.shelf));
+  });
+
   test('an offset that is used again, and a message that is stored twice', () => {
     const { model, get, first, second } = begin();
     model.stored(first, 1, 7);

@@ -67,8 +67,10 @@ export class Shelf {
   /** Places (epoch:offset) that were delivered, and those without REDELIVERED. */
   readonly seen = new Set<string>();
   readonly unflagged = new Set<string>();
-  /** By epoch, publisher and topic: number of the last first delivery. */
-  readonly lastFirst = new Map<string, number>();
+  /** By epoch, publisher and topic: number of the last first delivery, and whom it went to. */
+  readonly lastFirst = new Map<string, { readonly number: number; readonly holder: Holder }>();
+  /** What was delivered often enough is not delivered any more: it may still be on its way to a holder from whom the shelf was taken, behind whom the next holder goes on. */
+  givesUp = false;
 
   constructor(name: string, filter: string, qos: 0 | 1, isShared = false) {
     this.name = name;
@@ -249,7 +251,8 @@ export class Model {
   }
 
   /** An application gets a message. */
-  delivered({ shelf, client, lastLive, seen }: Holder, message: Delivered): Publication {
+  delivered(holder: Holder, message: Delivered): Publication {
+    const { shelf, client, lastLive, seen } = holder;
     const text = message.text().trimEnd();
     const { topic, epoch = 0, offset = 0, redelivered = false } = message;
     const fail = (what: string): never => {
@@ -284,9 +287,13 @@ export class Model {
     if (shelf.seen.has(place)) return publication;
     shelf.seen.add(place);
     const flow = `${epoch} ${publisher} ${topic}`;
-    const last = shelf.lastFirst.get(flow) ?? 0;
-    if (number <= last && !shelf.isShared && !isUnguarded) fail(`for the first time, behind number ${last}`);
-    shelf.lastFirst.set(flow, number);
+    const last = shelf.lastFirst.get(flow);
+    if (last !== undefined && number <= last.number) {
+      const isGivenUp = shelf.givesUp && redelivered && last.holder !== holder;
+      if (shelf.isShared || isUnguarded || isGivenUp) return publication;
+      fail(`for the first time, behind number ${last.number}`);
+    }
+    shelf.lastFirst.set(flow, { number, holder });
     return publication;
   }
 

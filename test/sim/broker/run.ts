@@ -188,6 +188,7 @@ export class BrokerWorld {
     let shelf = this.shelves.get(durable);
     if (shelf === undefined) {
       shelf = this.shelve(new Shelf(durable.name, durable.filter, 1, durable.isShared));
+      shelf.givesUp = durable.maxDeliveries > 0;
       this.shelves.set(durable, shelf);
     }
     return shelf;
