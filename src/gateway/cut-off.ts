@@ -8,6 +8,7 @@ export class CutOff {
   private readonly cut: () => void;
   private at: Micros = NEVER;
   private timer: TimerHandle | null = null;
+  private isOver = false;
 
   /** @param cut - cuts them off */
   constructor(clock: Clock, cut: () => void) {
@@ -18,15 +19,15 @@ export class CutOff {
   /** At the latest when so many ms are over; infinite: never. */
   within(ms: number): void {
     const at = this.clock.now() + ms * MILLISECOND;
-    if (at >= this.at) return;
-    this.clear();
+    if (this.isOver || at >= this.at) return;
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
     this.at = at;
     this.timer = this.clock.setTimer(at, this.cut);
   }
 
-  /** Nobody is left. */
-  clear(): void {
+  /** Nobody is left: a later call has nothing to wait for. */
+  end(): void {
+    this.isOver = true;
     if (this.timer !== null) this.clock.clearTimer(this.timer);
-    this.timer = null;
   }
 }

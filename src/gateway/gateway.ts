@@ -278,7 +278,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     for (const guest of [...state.guests]) guest.goodbye();
     server.closeIdleConnections();
     await closed;
-    this.cutOff.clear();
+    this.cutOff.end();
     state.load.close();
     state.answerTimes.close();
     this.connections.close();

@@ -158,7 +158,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
     const closed = this.listener.close();
     await this.clients.leave();
     await closed;
-    this.cutOff.clear();
+    this.cutOff.end();
     this.stopShowing?.();
     this.tell('close');
   }
