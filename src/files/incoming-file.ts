@@ -124,6 +124,7 @@ export class IncomingFile {
 
   /** Removes the part; {@link close} it as well. */
   async discard(): Promise<void> {
+    this.length = 0;
     await unlink(this.parts.child(this.name)).catch(() => {});
   }
 

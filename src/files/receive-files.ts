@@ -3,6 +3,7 @@
 import { JspError } from '../base/errors.ts';
 import { anything, checkOptions, flag, number, type OptionTable, oneOf } from '../base/options.ts';
 import type { Connection } from '../transport/connection.ts';
+import { isolated } from '../transport/listeners.ts';
 import type { Stream } from '../transport/stream.ts';
 import type { OnExisting } from './incoming-file.ts';
 import { FILES_LABEL, TransferCode } from './messages.ts';
@@ -28,7 +29,7 @@ export interface ReceiveOptions {
   protect?: readonly string[] | undefined;
   /** A transfer from which nothing comes for so long is given up, in ms. Default 600,000: a sender may have much to hash. */
   stallMs?: number | undefined;
-  /** Hears what happens. */
+  /** Hears what happens. What it throws comes out as an uncaught exception, and costs no transfer anything. */
   onEvent?: ((event: ReceiverEvent) => void) | undefined;
 }
 
@@ -78,7 +79,7 @@ class Receiver implements FileReceiver {
 
   constructor(storage: Storage, options: ReceiveOptions) {
     this.storage = storage;
-    this.tell = options.onEvent ?? (() => {});
+    this.tell = options.onEvent === undefined ? () => {} : isolated(options.onEvent);
     this.stallMs = options.stallMs ?? STALL_MS;
     this.watch = setInterval(() => this.giveUpStalled(), Math.min(this.stallMs, LOOK_MS)).unref();
   }

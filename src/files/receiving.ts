@@ -67,6 +67,8 @@ interface Incoming {
   readonly entry: OfferedEntry;
   readonly folded: string;
   state: State;
+  /** Nobody else has its name. */
+  holdsName: boolean;
   step: number;
   file: IncomingFile | null;
   /** Bytes that were there before. */
@@ -98,9 +100,9 @@ export class ReceiveSession {
   private readonly storage: Storage;
   private readonly tell: (event: ReceiverEvent) => void;
   private readonly files = new Map<number, Incoming>();
-  /** Refused while they were being sent: what is still on its way for them is ignored. */
+  /** Refused before their end has come: what is still on its way for them is ignored. */
   private readonly deaf = new Set<number>();
-  /** Names of this transfer so far. */
+  /** Names of this transfer so far, but for those of what was refused or given up. */
   private readonly taken = new Set<string>();
   /** Which file the data is of. */
   private current = -1;
@@ -182,6 +184,7 @@ export class ReceiveSession {
       names: names ?? [],
       folded: foldedPath(names ?? []),
       state: State.OFFERED,
+      holdsName: false,
       step: 0,
       file: null,
       resumedAt: 0,
@@ -195,7 +198,9 @@ export class ReceiveSession {
     // In its turn, so that it has its mode before something is put into it.
     if (entry.kind === 'folder') return this.attempt(file, () => this.makeFolder(file));
     await this.beside(file, async () => {
-      await this.storage.claim(file.folded, this, entry.size);
+      await this.storage.claim(file.folded, this);
+      file.holdsName = true;
+      if (!this.isWanted(file)) return this.drop(file); // it was given up while it waited for its name
       const there = await this.storage.lookAt(file.names);
       if (there !== null && !there.isFile())
         throw new Refused(Refusal.EXISTS, 'there is something else of that name');
@@ -213,6 +218,8 @@ export class ReceiveSession {
 
   /** It is to be received: from where a part of it ends, if the sender proves that it is a part of this. */
   private async onNew(file: Incoming): Promise<void> {
+    await this.storage.reserve(file.folded, this, file.entry.size);
+    if (!this.isWanted(file)) return this.drop(file);
     file.file = await this.storage.openPart(file.folded);
     if (!this.isWanted(file)) return this.drop(file);
     const have = Math.min(file.file.bytes, file.entry.size);
@@ -350,7 +357,8 @@ export class ReceiveSession {
   private async refuse(file: Incoming, code: Refusal, detail: string, isWorthless = false): Promise<void> {
     if (!this.isWanted(file)) return;
     if (isWorthless) await file.file?.discard();
-    if (file.state !== State.OFFERED) this.deaf.add(file.id);
+    if (file.state !== State.OFFERED && file.state !== State.FINISHING) this.deaf.add(file.id);
+    this.taken.delete(file.folded);
     await this.drop(file);
     this.say(file, code, detail);
   }
@@ -363,8 +371,11 @@ export class ReceiveSession {
   private done(file: Incoming, identical: boolean, stored: string): void {
     const name = file.names.at(-1);
     this.files.delete(file.id);
-    if (identical || file.entry.kind === 'folder') this.storage.release(file.folded, this, 0);
-    else this.storage.settle(file.folded, this);
+    if (file.entry.kind === 'file') {
+      if (identical) this.letName(file, null);
+      else this.storage.settle(file.folded, this);
+      file.holdsName = false;
+    }
     const shown = {
       ...this.shown(file),
       ...(stored === '' ? {} : { path: [...file.names.slice(0, -1), stored].join('/') }),
@@ -383,7 +394,14 @@ export class ReceiveSession {
     const { file: part } = file;
     file.file = null;
     await part?.close().catch(() => {});
-    this.storage.release(file.folded, this, part?.bytes ?? 0);
+    this.letName(file, part === null ? null : part.bytes);
+  }
+
+  /** Lets another sender have the name, once. @param kept - bytes in the part of it; null: it was not looked at */
+  private letName(file: Incoming, kept: number | null): void {
+    if (!file.holdsName) return;
+    file.holdsName = false;
+    this.storage.release(file.folded, this, kept);
   }
 
   /** What cannot be said any more need not: the iteration over what comes tells why. */

@@ -5,6 +5,7 @@ import { JspError } from '../base/errors.ts';
 import { anything, checkOptions, flag, number, type OptionTable } from '../base/options.ts';
 import { abortError, abortSignal, onAbort } from '../transport/abort.ts';
 import type { Connection } from '../transport/connection.ts';
+import { isolated } from '../transport/listeners.ts';
 import { FILES_LABEL, type RefusalName, TransferCode } from './messages.ts';
 import { type SendOutcome, SendSession, SentEntry } from './sending.ts';
 import { findEntries, type Skipped } from './walk.ts';
@@ -17,7 +18,7 @@ export interface SendFilesOptions {
    * 0: not at all.
    */
   retryMs?: number | undefined;
-  /** Hears of the progress, often: read it and return. */
+  /** Hears of the progress, often: read it and return. What it throws comes out as an uncaught exception, and costs the transfer nothing. */
   onProgress?: ((progress: SendProgress) => void) | undefined;
   /** Ends the transfer when it fires; what has arrived is kept for the next try. */
   signal?: AbortSignal | undefined;
@@ -97,6 +98,7 @@ class Transfer {
   private readonly entries: readonly SentEntry[];
   private readonly skipped: readonly Skipped[];
   private readonly options: SendFilesOptions;
+  private readonly onProgress: ((progress: SendProgress) => void) | null;
   private readonly tally: Tally;
   private connections = 0;
   private waitsFor: Error | null = null;
@@ -106,6 +108,7 @@ class Transfer {
     this.tally = new Tally(entries);
     this.skipped = skipped;
     this.options = options;
+    this.onProgress = options.onProgress === undefined ? null : isolated(options.onProgress);
   }
 
   async runOver(connection: Connection): Promise<SendReport> {
@@ -166,8 +169,8 @@ class Transfer {
   }
 
   private tell(): void {
-    const { onProgress } = this.options;
-    if (onProgress === undefined) return;
+    const { onProgress } = this;
+    if (onProgress === null) return;
     const { entries, tally, waitsFor } = this;
     onProgress({
       files: entries.length,

@@ -29,6 +29,14 @@ export interface Holder {
   lose(folded: string): Promise<void>;
 }
 
+/** What a name counts for. */
+interface Charge {
+  /** Announced for what is under way, or else {@link kept}. */
+  readonly bytes: number;
+  /** In the part of a try that broke off. */
+  readonly kept: number;
+}
+
 export class Storage {
   readonly existing: OnExisting;
   readonly names: NameRule;
@@ -38,8 +46,8 @@ export class Storage {
   private readonly path: string;
   private readonly forbidden: ReadonlySet<string>;
   private readonly holders = new Map<string, Holder>();
-  /** Bytes that are announced for what is under way, or in the parts of what broke off, by name. */
-  private readonly charges = new Map<string, number>();
+  /** By name: of what is under way, or broke off. */
+  private readonly charges = new Map<string, Charge>();
   /** The sum of them, and of what is stored; and how many are stored. */
   private bytes = 0;
   private stored = 0;
@@ -86,27 +94,39 @@ export class Storage {
    * Takes a name for one transfer. [FIL-12] One that is silent while it has the name loses it to the next, as its process was probably killed; for one
    * that is at work the next waits a while.
    */
-  async claim(folded: string, holder: Holder, size: number): Promise<void> {
+  async claim(folded: string, holder: Holder): Promise<void> {
     const until = performance.now() + BUSY_MS_MAX;
     for (let other = this.holders.get(folded); other !== undefined; other = this.holders.get(folded)) {
       const silentMs = performance.now() - other.heardAt;
       if (silentMs >= SILENCE_MS) {
         await other.lose(folded);
-        this.release(folded, other, 0);
+        this.release(folded, other, null);
       } else if (performance.now() > until) throw new Refused(Refusal.BUSY, 'another sender sends that name');
       else await sleep(Math.min(SILENCE_MS - silentMs + 1, LOOK_MS));
     }
-    this.charge(folded, size);
     this.holders.set(folded, holder);
+  }
+
+  /**
+   * Sets room aside for a file, of whoever has claimed its name.
+   *
+   * @throws {Refused}
+   */
+  async reserve(folded: string, holder: Holder, size: number): Promise<void> {
+    if (this.holders.get(folded) !== holder) return; // another has it now
+    this.charge(folded, size);
     await this.assertRoom(size);
   }
 
-  /** Lets another have the name; of what was announced for it, `kept` bytes are in a part. */
-  release(folded: string, holder: Holder, kept: number): void {
+  /** Lets another have the name, of which `kept` bytes are in a part; null: as many as were before. */
+  release(folded: string, holder: Holder, kept: number | null): void {
     if (this.holders.get(folded) !== holder) return;
     this.holders.delete(folded);
-    this.bytes += kept - (this.charges.get(folded) ?? 0);
-    if (kept > 0) this.charges.set(folded, kept);
+    const charge = this.charges.get(folded);
+    if (charge === undefined) return;
+    const bytes = kept ?? charge.kept;
+    this.bytes += bytes - charge.bytes;
+    if (bytes > 0) this.charges.set(folded, { bytes, kept: bytes });
     else this.charges.delete(folded);
   }
 
@@ -123,11 +143,12 @@ export class Storage {
     const before = this.charges.get(folded);
     const { filesMax, bytesMax } = this.options;
     if (this.stored + this.charges.size + (before === undefined ? 1 : 0) > filesMax) throw tooMany(filesMax);
-    if (this.bytes + size - (before ?? 0) > bytesMax) {
+    const more = size - (before?.bytes ?? 0);
+    if (this.bytes + more > bytesMax) {
       throw new Refused(Refusal.LIMIT, `no more than ${bytesMax} bytes are taken`);
     }
-    this.bytes += size - (before ?? 0);
-    this.charges.set(folded, size);
+    this.bytes += more;
+    this.charges.set(folded, { bytes: size, kept: before?.kept ?? 0 });
   }
 
   /** What stands at a path; null where nothing does. */
@@ -135,16 +156,20 @@ export class Storage {
     return this.within(names, false, (folder, name) => folder.look(name), null);
   }
 
-  /** Makes a folder; false when it is there. */
+  /** Makes a folder; false when it is there. Those that were there count for nothing, however often they come. */
   async makeFolder(names: readonly string[], mode: number): Promise<boolean> {
-    if (++this.stored + this.charges.size > this.options.filesMax) throw tooMany(this.options.filesMax);
-    const make = async (folder: OpenFolder, name: string): Promise<boolean> => {
-      const isNew = (await folder.look(name)) === null;
+    const isNew = (await this.lookAt(names)) === null;
+    if (isNew) {
+      const { filesMax } = this.options;
+      if (this.stored + this.charges.size >= filesMax) throw tooMany(filesMax);
+      this.stored++;
+    }
+    const make = async (folder: OpenFolder, name: string): Promise<void> => {
       const made = await this.enter(folder, name, mode);
       await made.close();
-      return isNew;
     };
-    return this.within(names, true, make, false);
+    await this.within(names, true, make, undefined);
+    return isNew;
   }
 
   openPart(folded: string): Promise<IncomingFile> {

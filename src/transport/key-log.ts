@@ -4,17 +4,16 @@
  * application gets into the core's way. [TRC-11]
  */
 
-import { AsyncResource } from 'node:async_hooks';
 import { appendFileSync, closeSync, constants, fstatSync, openSync } from 'node:fs';
 import type { KeyLog } from '../protocol/endpoint/index.ts';
-import { throwByItself } from './throwing.ts';
+import { isolated } from './listeners.ts';
 
 /** What takes the lines of a socket's connections; null when nobody asked for them. */
 export function keyLogOf(option: KeyLog | undefined): KeyLog | null {
   const path = process.env.JSPKEYLOGFILE;
   const file = path === undefined || path === '' ? null : keyLogFile(path);
   if (option === undefined) return file;
-  const told = isolated(option);
+  const told = afterwards(option);
   if (file === null) return told;
   return (line) => {
     told(line);
@@ -22,17 +21,10 @@ export function keyLogOf(option: KeyLog | undefined): KeyLog | null {
   };
 }
 
-/** An application's function where its listeners run: what it throws comes out of no call of ours. [CON-30] [CON-31] */
-function isolated(option: KeyLog): KeyLog {
-  const context = new AsyncResource('JSP');
-  return (line) =>
-    queueMicrotask(() => {
-      try {
-        context.runInAsyncScope(option, undefined, line);
-      } catch (error) {
-        throwByItself(error);
-      }
-    });
+/** An application's function, called when what is going on has gone on. */
+function afterwards(option: KeyLog): KeyLog {
+  const tell = isolated(option);
+  return (line) => queueMicrotask(() => tell(line));
 }
 
 /** One for each file, whoever asks. */

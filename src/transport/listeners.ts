@@ -102,6 +102,18 @@ export abstract class IsolatedEmitter<
   }
 }
 
+/** A function that an application has given as an option, called where its listeners run: what it throws comes out of no call of ours, but by itself. [CON-30] [CON-31] */
+export function isolated<A extends unknown[]>(option: (...args: A) => void): (...args: A) => void {
+  const context = new AsyncResource('JSP');
+  return (...args) => {
+    try {
+      context.runInAsyncScope(option, undefined, ...args);
+    } catch (error) {
+      throwByItself(error);
+    }
+  };
+}
+
 /**
  * Iterations over what comes now and then. Any number may go on at once, each of which gets a part; and unlike that of an async generator,
  * `return` ends a `next` that waits, so that whoever has waited long enough can leave: a race with a timer, or `Readable.from`.

@@ -5,9 +5,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { sendFiles } from '../../src/files/index.ts';
 import {
+  abortMessage,
   checkMessage,
   FILES_LABEL,
   goMessage,
+  planMessage,
   Refusal,
   readSenderMessage,
 } from '../../src/files/messages.ts';
@@ -114,6 +116,64 @@ describe('a hostile sender', () => {
     second.offer(4, ['f'], 0);
     const answers = [await second.answer(), await second.answer(), await second.answer()];
     expect(answers.map((answer) => answer?.type).sort()).toEqual(['done', 'go', 'refused']);
+  });
+
+  test('has nothing kept of it that was refused, but may offer it anew', async () => {
+    const { connect } = await receiving({ bytesMax: 100 });
+    const sender = new RawSender(await connect());
+    sender.offer(0, ['a'], 101);
+    expect(await sender.answer()).toMatchObject({ type: 'refused', code: Refusal.LIMIT });
+    sender.offer(1, ['a'], 4);
+    expect(await sender.answer()).toMatchObject({ type: 'go', id: 1 });
+    sender.begin(1);
+    sender.data(Buffer.from('fals'));
+    sender.end(1, sha(Buffer.from('true')));
+    expect(await sender.answer()).toMatchObject({ type: 'refused', code: Refusal.MISMATCH });
+    sender.begin(1); // of what is over nothing is on its way
+    await expect(sender.answer()).rejects.toMatchObject({ code: 'ERR_JSP_STREAM_RESET' });
+  });
+
+  test('has only that counted of what it sent in vain which is kept, and all of that', async () => {
+    const { inbox, connect, events } = await receiving({ bytesMax: 10_000 });
+    const sender = new RawSender(await connect());
+    sender.offer(0, ['false'], 6_000);
+    expect(await sender.answer()).toMatchObject({ type: 'go' });
+    sender.begin(0);
+    sender.data(randomBytes(6_000));
+    sender.end(0, sha(Buffer.from('true')));
+    expect(await sender.answer()).toMatchObject({ type: 'refused', code: Refusal.MISMATCH });
+    sender.offer(1, ['part'], 10_000); // nothing is left of the first
+    expect(await sender.answer()).toMatchObject({ type: 'go', id: 1 });
+    sender.begin(1);
+    sender.data(randomBytes(6_000));
+    await until(() => partBytes(inbox) === 6_000);
+    sender.stream.reset(0);
+    await until(() => events.some(({ type }) => type === 'over'));
+    const second = new RawSender(await connect());
+    second.offer(0, ['part'], 10_000);
+    second.say(abortMessage(0)); // before anybody has looked at the part, which stays
+    second.offer(1, ['more'], 5_000);
+    expect(await second.answer()).toMatchObject({ type: 'refused', id: 1, code: Refusal.LIMIT });
+  });
+
+  test('that gives a file up while it waits for its name leaves no bytes counted', async () => {
+    const { connect, events } = await receiving({ bytesMax: 10_000 });
+    const first = new RawSender(await connect());
+    first.offer(0, ['x'], 4);
+    expect(await first.answer()).toMatchObject({ type: 'go' });
+    first.begin(0);
+    const second = new RawSender(await connect());
+    second.offer(0, ['x'], 9_000);
+    second.say(planMessage(1, 9_000));
+    await until(() => events.some(({ type }) => type === 'plan'));
+    second.say(abortMessage(0));
+    second.stream.end();
+    first.data(Buffer.from('true'));
+    first.end(0, sha(Buffer.from('true')));
+    expect(await first.answer()).toMatchObject({ type: 'done' });
+    await until(() => events.some(({ type }) => type === 'over'));
+    first.offer(1, ['y'], 5_000);
+    expect(await first.answer()).toMatchObject({ type: 'go', id: 1 });
   });
 
   test.each([

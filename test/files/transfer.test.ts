@@ -22,6 +22,7 @@ import { type SendProgress, sendFiles } from '../../src/files/index.ts';
 import { Refusal } from '../../src/files/messages.ts';
 import type { Connection } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
+import { catchUncaught } from '../transport/uncaught.ts';
 import { outbox, RawSender, receiving, receivingInto } from './receiving.ts';
 
 const MIB = 1024 * 1024;
@@ -377,6 +378,29 @@ describe('what a sender finds', () => {
     const keeping = await receiving({ keepTimes: true });
     await sendFiles(await keeping.connect(), [join(folder, 'a')]);
     expect(statSync(join(keeping.inbox, 'a')).mtimeMs).toBe(then.getTime());
+  });
+
+  test('that are there count for nothing, folders as well, however often they come', async () => {
+    const folder = outbox({ 'a/b': 'x' });
+    const { connect } = await receiving({ filesMax: 2 });
+    for (const outcome of ['sent', 'identical', 'identical', 'identical']) {
+      const { files } = await sendFiles(await connect(), [join(folder, 'a')]);
+      expect(files.map((file) => file.outcome).sort()).toEqual([outcome, outcome]);
+    }
+  });
+
+  test('arrive whatever those throw who hear of it, which comes out by itself [CON-30]', async () => {
+    const uncaught = catchUncaught();
+    const thrown = new Error('of the application');
+    const fail = () => {
+      throw thrown;
+    };
+    const folder = outbox({ 'a/b': 'x', 'a/c': 'y' });
+    const { inbox, connect } = await receiving({ onEvent: fail });
+    const { files } = await sendFiles(await connect(), [join(folder, 'a')], { onProgress: fail });
+    expect(files.map(({ outcome }) => outcome)).toEqual(['sent', 'sent', 'sent']);
+    expect(readFileSync(join(inbox, 'a/c'), 'utf8')).toBe('y');
+    expect(new Set(uncaught)).toEqual(new Set([thrown]));
   });
 
   test('many small files go in one transfer', async () => {
