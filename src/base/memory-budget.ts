@@ -177,6 +177,77 @@ export class MemoryAccount implements MemorySource {
   }
 }
 
+/**
+ * What a connection keeps beyond what its windows and budgets are charged with: objects of messages, datagrams that small ones keep alive, bit
+ * maps, the peer's streams. It is reserved in steps, as it is kept, and given back as it goes, so that nothing which is really in use is
+ * promised to anybody. Every connection has {@link SURE_OVERHEAD_BYTES}; the last of what there is goes to what lets things go on. [CON-53]
+ */
+export class Overhead {
+  /** What is kept. */
+  used = 0;
+  private reserved: number;
+  private readonly source: MemorySource | null;
+
+  /** @param source - where it is reserved; null when there is enough for all */
+  constructor(source: MemorySource | null) {
+    this.source = source;
+    this.reserved = source === null ? Number.POSITIVE_INFINITY : SURE_OVERHEAD_BYTES;
+    source?.take(SURE_OVERHEAD_BYTES);
+  }
+
+  /**
+   * Whether so many bytes more can be kept; reserves what is lacking, if it is to be had.
+   *
+   * @param isUrgent - other memory is free again once this has come
+   */
+  admits(bytes: number, isUrgent: boolean): boolean {
+    const left = this.reserved - this.used - (isUrgent ? 0 : URGENT_BYTES);
+    return bytes <= left || this.reserve(bytes - left);
+  }
+
+  /** So many bytes are kept now, that were asked for with {@link admits}; what was not is reserved if it can be. */
+  add(bytes: number): void {
+    this.used += bytes;
+    if (this.used > this.reserved) this.reserve(this.used - this.reserved);
+  }
+
+  /** So many bytes are not kept any more. */
+  drop(bytes: number): void {
+    this.used -= bytes;
+    if (this.reserved - this.used > SPARE_BYTES_MAX) this.giveBack(STEP_BYTES);
+  }
+
+  /** Gives back all that is not in use, but for what is sure. */
+  relax(): void {
+    this.giveBack(0);
+  }
+
+  private reserve(bytes: number): boolean {
+    const { source } = this;
+    if (source === null) return true;
+    const more = source.admits(bytes + STEP_BYTES) ? bytes + STEP_BYTES : bytes;
+    if (!source.admits(more)) return false;
+    source.take(more);
+    this.reserved += more;
+    return true;
+  }
+
+  private giveBack(spareBytes: number): void {
+    const { source } = this;
+    const spare = this.reserved - Math.max(SURE_OVERHEAD_BYTES, this.used + spareBytes);
+    if (source === null || spare <= 0) return;
+    this.reserved -= spare;
+    source.give(spare);
+  }
+}
+
+/** Every connection has so much beside what its windows and budgets have, whatever others use. */
+export const SURE_OVERHEAD_BYTES = 16_384;
+/** So much of it only for what lets things go on: the beginnings of a few messages that all others wait for. */
+const URGENT_BYTES = 4_096;
+/** So much is reserved ahead, and so much more than is in use is not kept. */
+const STEP_BYTES = 16_384;
+const SPARE_BYTES_MAX = 3 * STEP_BYTES;
 /** With less room than this it is not worth asking again. */
 const RETRY_BYTES = 65_536;
 /** So long a need counts that is not told again: a few round trips, since windows grow by them. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MemoryAccount, MemoryBudget } from '../../src/base/memory-budget.ts';
+import { MemoryAccount, MemoryBudget, Overhead, SURE_OVERHEAD_BYTES } from '../../src/base/memory-budget.ts';
 import { SECOND } from '../../src/base/time.ts';
 
 const MIB = 1024 * 1024;
@@ -59,5 +59,46 @@ describe('MemoryBudget', () => {
     account.give(5);
     account.awaitRoom();
     expect(budget.metrics()).toEqual({ memoryBytes: 0, memoryReservedBytes: 0, memoryBytesMax: MIB });
+  });
+});
+
+describe('Overhead', () => {
+  test('is reserved in steps, as it is kept, and given back as it goes [CON-53]', () => {
+    const budget = new MemoryBudget(8 * MIB);
+    const overhead = new Overhead(new MemoryAccount(budget, 0));
+    expect(budget.reserved).toBe(SURE_OVERHEAD_BYTES);
+    let steps = 0;
+    for (let i = 0; i < 1_000; i++) {
+      const before = budget.reserved;
+      expect(overhead.admits(1_000, false)).toBe(true);
+      overhead.add(1_000);
+      if (budget.reserved > before) steps++;
+      expect(budget.reserved).toBeGreaterThanOrEqual(overhead.used);
+    }
+    expect(steps).toBeLessThan(70);
+    expect(budget.reserved).toBeLessThan(1_000_000 + 50_000);
+    for (let i = 0; i < 1_000; i++) {
+      overhead.drop(1_000);
+      expect(budget.reserved).toBeGreaterThanOrEqual(overhead.used);
+      expect(budget.reserved).toBeLessThan(overhead.used + 70_000);
+    }
+    overhead.relax();
+    expect(budget.reserved).toBe(SURE_OVERHEAD_BYTES);
+  });
+
+  test('leaves what is sure where there is no more, and the last of that to what is urgent [CON-53]', () => {
+    const budget = new MemoryBudget(MIB);
+    const overhead = new Overhead(new MemoryAccount(budget, 0));
+    new MemoryAccount(budget, 0).take(budget.available);
+    const kept = (isUrgent: boolean) => {
+      let bytes = 0;
+      for (; overhead.admits(64, isUrgent); bytes += 64) overhead.add(64);
+      return bytes;
+    };
+    expect(kept(false)).toBe(SURE_OVERHEAD_BYTES - 4_096);
+    expect(kept(true)).toBe(4_096);
+    expect([overhead.used, budget.available]).toEqual([SURE_OVERHEAD_BYTES, 0]);
+    overhead.drop(5_000);
+    expect([overhead.admits(904, false), overhead.admits(905, false)]).toEqual([true, false]);
   });
 });

@@ -106,7 +106,8 @@ class Chaos {
   /** Both levels of flow control charge and free the same; what is forgotten is free; memory is within its bounds. */
   private check(): void {
     const { streams } = this.victim.core;
-    const { window, budget, wasteBytes } = streams.receiveCounts;
+    const { window, budget, kept } = streams.receiveCounts;
+    const { wasteBytes } = kept;
     let charged = 0;
     let budgeted = 0;
     for (const { receiver } of streams.values()) {

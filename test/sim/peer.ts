@@ -143,14 +143,14 @@ export class Peer {
   checkMemory(): void {
     const { connection, limits } = this;
     if (connection === null) return;
-    const { budget, wasteBytes, wasteBytesMax, window } = connection.streams.receiveCounts;
+    const { budget, kept, window } = connection.streams.receiveCounts;
     this.atMost(
       'connection window',
       window.used - window.freed,
       internalsOf(connection).config.connectionWindowBytes,
     );
     this.atMost('best-effort budget', budget.used, limits.bestEffortBytes);
-    this.atMost('kept datagrams', wasteBytes, wasteBytesMax + DATAGRAM_BYTES_MAX);
+    this.atMost('kept datagrams', kept.wasteBytes, kept.wasteBytesMax + DATAGRAM_BYTES_MAX);
     let isBlocked = false;
     let isUnread = false;
     for (const { sender, receiver } of connection.streams.values()) {

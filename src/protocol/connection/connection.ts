@@ -13,6 +13,7 @@ import { RepairCounts } from '../fec/repair-decoder.ts';
 import { DefaultProtection } from '../fec/stream-protection.ts';
 import type { ClientTicket } from '../handshake/client-ticket.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
+import { PAYLOAD_BYTES_MAX } from '../handshake/messages.ts';
 import type { GivenTicket } from '../handshake/tickets.ts';
 import { SIZE_BASE } from '../path/mtu-discovery.ts';
 import { AddressState, Path, type Way } from '../path/path.ts';
@@ -215,7 +216,7 @@ export class Connection {
     this.events = surroundings.events;
     this.touched = surroundings.touched;
     this.isLoopback = isLoopback;
-    this.memory = new MemoryAccount(surroundings.memory, CONNECTION_BYTES);
+    this.memory = new MemoryAccount(surroundings.memory, CONNECTION_BYTES + PAYLOAD_BYTES_MAX);
     this.memory.held = () => memoryOf(this.streams, this.waitingBytes);
     this.mtuTold = config.mtu;
     const bit = new Uint8Array(1);
@@ -682,6 +683,7 @@ export class Connection {
     onComplete(now: Micros): void {
       const { connection } = this;
       connection.times.completedAt = now;
+      connection.memory.give(PAYLOAD_BYTES_MAX - (connection.handshake.peerPayload?.length ?? 0));
       const token = connection.newToken?.(connection.path.host, now) ?? null;
       if (token !== null) connection.control.newToken.offer(token);
       connection.tellConnected();

@@ -370,7 +370,7 @@ function residualOf({
 export function memoryOf(streams: StreamCounts, waitingBytes: number): number {
   let bytes = CONNECTION_BYTES + waitingBytes + streams.size * STREAM_BYTES;
   for (const { receiver } of streams.values()) bytes += receiver.memoryBytes;
-  return bytes + streams.receiveCounts.keptBytes;
+  return bytes + streams.receiveCounts.kept.bytes;
 }
 
 /** What a connection costs with nothing in it: its own state, keys, sent packets, tables. */

@@ -1,4 +1,5 @@
 import { copyOf } from '../../base/bytes.ts';
+import type { Overhead } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
@@ -92,18 +93,28 @@ export class UndecryptablePackets {
   private packets: UndecryptablePacket[] = [];
   /** Their bytes together. */
   bytes = 0;
+  private readonly overhead: Overhead;
+
+  /** @param overhead - which they count in */
+  constructor(overhead: Overhead) {
+    this.overhead = overhead;
+  }
 
   get length(): number {
     return this.packets.length;
   }
 
-  /** Keeps a copy of a packet; when they are too many or too large, the oldest go. Returns how many went. */
+  /** Keeps a copy of a packet, if there is memory for it [CON-53]; when they are too many or too large, the oldest go. Returns how many went. */
   keep(packet: Uint8Array, arrivedAt: Micros, ecn: EcnCodepoint): number {
+    if (!this.overhead.admits(packet.length, false)) return 1;
     this.packets.push({ packet: copyOf(packet), arrivedAt, ecn });
     this.bytes += packet.length;
+    this.overhead.add(packet.length);
     let gone = 0;
     while (this.packets.length - gone > PACKETS_MAX || this.bytes > BYTES_MAX) {
-      this.bytes -= this.packets[gone++].packet.length;
+      const { length } = this.packets[gone++].packet;
+      this.bytes -= length;
+      this.overhead.drop(length);
     }
     this.packets.splice(0, gone);
     return gone;
@@ -113,6 +124,7 @@ export class UndecryptablePackets {
   take(): readonly UndecryptablePacket[] {
     const { packets } = this;
     this.packets = [];
+    this.overhead.drop(this.bytes);
     this.bytes = 0;
     return packets;
   }

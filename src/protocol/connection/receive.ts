@@ -12,6 +12,7 @@
  */
 
 import { copyOf, equalBytes, NO_BYTES } from '../../base/bytes.ts';
+import type { Overhead } from '../../base/memory-budget.ts';
 import type { Micros } from '../../base/time.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
 import { LEFT, type PacketTable } from '../crypto/packet-table.ts';
@@ -82,6 +83,8 @@ interface ReceiverStreams extends FateStreams {
   onMessageFrame(frame: FrameReader, arrivedAt: Micros): number;
   onControlFrame(frame: FrameReader, now: Micros): number;
   onPacketEnd(): void;
+  isRefusing: boolean;
+  readonly overhead: Overhead;
   readonly packer: FateStreams['packer'] & Pick<StreamPacker, 'onMeasured' | 'thins'>;
 }
 
@@ -97,7 +100,7 @@ export interface ReceiverHost extends FateHost {
 /** Takes the packets that came for one connection. */
 export class PacketReceiver {
   /** Packets whose key is not there yet. */
-  readonly undecryptable = new UndecryptablePackets();
+  readonly undecryptable: UndecryptablePackets;
   /** When the last packet opened, until the client's address is validated. */
   lastOpenedAt: Micros;
   readonly fates: PacketFateTeller;
@@ -136,6 +139,7 @@ export class PacketReceiver {
     this.path = parts.path;
     this.spaces = parts.spaces;
     this.streams = parts.streams;
+    this.undecryptable = new UndecryptablePackets(parts.streams.overhead);
     this.trace = parts.trace;
     this.lastOpenedAt = now;
     this.fates = new PacketFateTeller(parts, host);
@@ -299,17 +303,11 @@ export class PacketReceiver {
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
     this.parts.flow?.onReceived(ackEliciting, opened.payloadEnd - opened.packetStart, now);
+    const isRefused = space === PacketSpace.APPLICATION && streams.isRefusing;
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
     if (this.isElsewhere) this.onElsewhere(data, scratch, now);
-    const isLate = this.spaces[space]?.acks.onPacket(
-      number,
-      ackEliciting,
-      now,
-      scratch.ecn,
-      arrivedAt,
-      isPrompt,
-    );
-    if (isLate === true) this.counters.packetsReordered++;
+    if (isRefused) this.refuse();
+    else this.noteArrival(space, ackEliciting, scratch, now, arrivedAt, isPrompt);
     if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;
     if (keepsSymbol) this.keepSymbol(data, opened, now);
     else if (space === PacketSpace.APPLICATION) this.parts.repairs?.trim(number); // [FEC-26] the peer may protect nothing any more
@@ -318,6 +316,28 @@ export class PacketReceiver {
     const { handshake, role } = this.parts;
     if (space === PacketSpace.INITIAL && role === 'server') handshake.onHelloBytes();
     else this.advanceHandshake(scratch, now);
+  }
+
+  /** The packet counts as one that did not come; but its sender hears that somebody is there. [CON-53] */
+  private refuse(): void {
+    this.counters.packetsRefused++;
+    const acks = this.spaces[PacketSpace.APPLICATION]?.acks;
+    if (acks === undefined || acks.ranges.size === 0) this.parts.control.ask(0);
+    else acks.hasten();
+  }
+
+  /** All of the packet was taken: it is to be acknowledged. */
+  private noteArrival(
+    space: PacketSpace,
+    ackEliciting: boolean,
+    { ecn }: ReceiveScratch,
+    now: Micros,
+    arrivedAt: Micros,
+    isPrompt: boolean,
+  ): void {
+    const acks = this.spaces[space]?.acks;
+    const isLate = acks?.onPacket(this.number, ackEliciting, now, ecn, arrivedAt, isPrompt) ?? false;
+    if (isLate) this.counters.packetsReordered++;
   }
 
   /** A packet came another way than packets go: the peer may have moved. */
@@ -645,8 +665,13 @@ export class PacketReceiver {
     const { repairs } = this.parts;
     if (repairs === null) return CloseCode.PROTOCOL_VIOLATION; // [FEC-40] none is taken
     const code = repairs.onRepair(frame, this.number, now);
-    if (code === 0) this.receiveRecovered(repairs, now);
-    return code;
+    if (code !== 0) return code;
+    const { streams } = this;
+    const { isRefusing } = streams;
+    streams.isRefusing = false;
+    this.receiveRecovered(repairs, now);
+    streams.isRefusing = isRefusing;
+    return 0;
   }
 
   /**
@@ -657,7 +682,6 @@ export class PacketReceiver {
     for (let symbol = repairs.take(now); symbol !== null; symbol = repairs.take(now)) {
       const { number, bytes, arrivedAt } = symbol;
       this.counters.packetsRecovered++;
-      repairs.recovered.add(number);
       this.trace?.found('packets_recovered', PacketSpace.APPLICATION, [number], now);
       this.spaces[PacketSpace.APPLICATION]?.acks.hasten(); // [FEC-46] the sender is about to take it for lost
       const { reader } = repairs;
@@ -667,6 +691,8 @@ export class PacketReceiver {
         const code = this.receiveFrame(PacketSpace.APPLICATION, reader, now, arrivedAt);
         if (code !== 0) return this.host.fail(code, reader.type, '', now);
       }
+      if (this.streams.isRefusing) this.counters.packetsRefused++;
+      else repairs.recovered.add(number);
       this.streams.onPacketEnd();
     }
   }

@@ -8,7 +8,7 @@
 
 import { u48 } from '../../base/bytes.ts';
 import { addressPrefix } from '../../base/ip-address.ts';
-import type { MemoryBudget } from '../../base/memory-budget.ts';
+import { type MemoryBudget, SURE_OVERHEAD_BYTES } from '../../base/memory-budget.ts';
 import { type Micros, RateLimit, SECOND } from '../../base/time.ts';
 import { CONNECTION_WINDOW_BYTES_MIN } from '../connection/config.ts';
 import type { Connection } from '../connection/connection.ts';
@@ -16,8 +16,10 @@ import { CONNECTION_BYTES } from '../connection/metrics.ts';
 import type { Identity } from '../crypto/identity.ts';
 import type { ConnectionIdSource } from '../crypto/routable-ids.ts';
 import type { TokenSecrets } from '../handshake/address-token.ts';
+import { PAYLOAD_BYTES_MAX } from '../handshake/messages.ts';
 import type { AccessConfig } from '../handshake/server.ts';
 import type { TicketConfig } from '../handshake/tickets.ts';
+import { SURE_BYTES } from '../stream/receive/receive-context.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { WorkerPlace } from './routing.ts';
@@ -150,7 +152,7 @@ export class Admission {
       if (overdue === null) counters.droppedConnectionLimit++;
       return overdue ?? CloseCode.CONNECTION_REFUSED;
     }
-    if (this.memory.available < CONNECTION_BYTES + CONNECTION_WINDOW_BYTES_MIN) {
+    if (this.memory.available < CONNECTION_BYTES_SURE) {
       counters.droppedMemoryLimit++; // [CON-50] what peers make us keep is bounded
       return CloseCode.CONNECTION_REFUSED;
     }
@@ -349,6 +351,10 @@ export class HalfOpenTable {
     return null;
   }
 }
+
+/** Without so much none is accepted: what a connection has for sure. [CON-50] */
+const CONNECTION_BYTES_SURE =
+  CONNECTION_BYTES + PAYLOAD_BYTES_MAX + CONNECTION_WINDOW_BYTES_MIN + SURE_BYTES + SURE_OVERHEAD_BYTES;
 
 /** The network that an address counts for. Providers give a customer an IPv6 /56, and an IPv4 /24 is the least that is routed. */
 function networkOf(host: string): string {

@@ -207,9 +207,19 @@ export class SpentTokens {
       this.older = this.newer;
       this.newer = new Set();
     }
+    if (!this.memory.admits(SPENT_BYTES)) return this.forgetAll();
     const before = this.newer.size;
     this.newer.add(keyOf(token));
     this.memory.take((this.newer.size - before) * SPENT_BYTES);
+  }
+
+  /** There is no memory to tell used tokens from others: all that were made until now count as used. [CON-50] */
+  private forgetAll(): void {
+    this.knownSinceMs = this.newestMs + 1;
+    this.newerSinceMs = this.knownSinceMs;
+    this.memory.give((this.newer.size + this.older.size) * SPENT_BYTES);
+    this.newer.clear();
+    this.older.clear();
   }
 
   delete(token: Uint8Array): void {

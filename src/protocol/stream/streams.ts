@@ -1,6 +1,6 @@
 /** All streams of a connection. One file because it is one class, which everything that streams have in common goes through. */
 
-import type { MemoryAccount } from '../../base/memory-budget.ts';
+import { type MemoryAccount, Overhead } from '../../base/memory-budget.ts';
 import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { ConnectionCompression } from '../compress/compression.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
@@ -22,6 +22,7 @@ import {
 } from './connection-stream.ts';
 import { FlowCredit, FlowWindow, Pace, type WindowGrowth, WindowPool } from './flow-control.ts';
 import { DataLimits, Limits, MessageLimits, StreamLimits } from './limits.ts';
+import { KeptMemory, SEGMENT_BYTES } from './receive/kept-memory.ts';
 import { BestEffortBudget, ReceiveContext, SURE_BYTES } from './receive/receive-context.ts';
 import { ReadFault, ReceiveStream } from './receive/receive-stream.ts';
 import { EarlyRow } from './send/early-row.ts';
@@ -65,6 +66,8 @@ export interface StreamsHost {
 export class Streams<Host extends StreamsHost> {
   readonly limits: Limits;
   readonly packer: StreamPacker;
+  /** What the peer makes this side keep beyond what windows and budgets are charged with. */
+  readonly overhead: Overhead;
   private readonly protection: ConnectionProtection;
   private readonly compression: ConnectionCompression;
   private readonly host: Host;
@@ -106,6 +109,7 @@ export class Streams<Host extends StreamsHost> {
     this.config = config;
     this.defaultProtection = defaultProtection;
     this.memory = memory;
+    this.overhead = new Overhead(memory);
     this.events = new StreamEvents(host, sink);
     memory.take(config.connectionWindowStartBytes + SURE_BYTES);
     memory.onRoom = () => this.onMemory();
@@ -125,7 +129,7 @@ export class Streams<Host extends StreamsHost> {
       window,
       new BestEffortBudget(config.bestEffortBytes, memory),
       config.messageBytesMax,
-      WASTE_BYTES_MAX,
+      new KeptMemory(undefined, this.overhead),
       config.stallTimeoutMs === 0 ? NEVER : config.stallTimeoutMs * MILLISECOND,
       pace,
     );
@@ -306,9 +310,19 @@ export class Streams<Host extends StreamsHost> {
 
   /** All frames of a packet were handed over. Streams look at a limit once a packet, however often it rose in it. */
   onPacketEnd(): void {
+    this.isRefusing = false;
     if (!this.isLimitRaised) return;
     this.isLimitRaised = false;
     for (const stream of this.streams.values()) this.onSendTouched(stream);
+  }
+
+  /** Something of the packet that is being read was not taken, for lack of memory: it counts as one that did not come. [CON-53] */
+  get isRefusing(): boolean {
+    return this.receiveContext.isRefusing;
+  }
+
+  set isRefusing(isRefusing: boolean) {
+    this.receiveContext.isRefusing = isRefusing;
   }
 
   // ---- what became of frames that were sent ----
@@ -398,6 +412,7 @@ export class Streams<Host extends StreamsHost> {
       stream.receiver.window.relax();
     }
     this.receiveContext.window.relax();
+    this.overhead.relax();
     this.sendContext.slabs.trim(0);
   }
 
@@ -446,7 +461,8 @@ export class Streams<Host extends StreamsHost> {
       windowBytes: this.config.streamWindowStartBytes,
       growth: this.streamGrowth,
     });
-    this.memory.take(STREAM_BYTES);
+    if (opening === null) this.overhead.add(STREAM_BYTES + SEGMENT_BYTES);
+    else this.memory.take(STREAM_BYTES + SEGMENT_BYTES);
     const stream = new ConnectionStream(id, settings, sender, receiver, protection, this.owner);
     this.streams.set(id, stream);
     return stream;
@@ -499,7 +515,8 @@ export class Streams<Host extends StreamsHost> {
     if (!stream.sender.finished || !stream.receiver.finished) return;
     if (!this.streams.delete(stream.id)) return;
     stream.receiver.forget();
-    this.memory.give(STREAM_BYTES);
+    if (this.limits.streams.isOurs(stream.id)) this.memory.give(STREAM_BYTES + SEGMENT_BYTES);
+    else this.overhead.drop(STREAM_BYTES + SEGMENT_BYTES);
     this.packer.remove(stream);
     this.protection.forget(stream.id);
     this.defaultProtection.forget(stream.id);
@@ -513,6 +530,7 @@ export class Streams<Host extends StreamsHost> {
     const limits = this.limits.streams;
     if (limits.isOurs(id)) return CloseCode.STREAM_STATE_ERROR;
     if (limits.wasOpen(id)) return 0;
+    if (!this.overhead.admits(STREAM_BYTES + SEGMENT_BYTES, false)) return this.receiveContext.refuse(); // [CON-53]
     const code = limits.accept(id);
     if (code !== 0) return code;
     const label = DECODER.decode(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
@@ -526,9 +544,9 @@ export class Streams<Host extends StreamsHost> {
     return 0;
   }
 
-  /** A frame for a stream that is not there: fine when it was once, and is closed. [STR-5] */
+  /** A frame for a stream that is not there: fine when it was once, and is closed [STR-5], or the same packet opened it, and it was not taken. [CON-53] */
   private checkForgotten(id: number): number {
-    return this.limits.streams.wasOpen(id) ? 0 : CloseCode.STREAM_STATE_ERROR;
+    return this.isRefusing || this.limits.streams.wasOpen(id) ? 0 : CloseCode.STREAM_STATE_ERROR;
   }
 
   /**
@@ -570,8 +588,6 @@ const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text
 /** The part of a connection's window by which the windows of its streams may grow. [STR-34] */
 const POOL_SHARE = 0.75;
-/** Most that unread messages of a connection keep alive beyond what is charged for them, before they are copied. [STR-14] */
-const WASTE_BYTES_MAX = 262_144;
 /** Most of the connection's credit that only `system` may use. */
 const RESERVE_BYTES_MAX = 65_536;
 /** A peer that was not heard for so long has, or its path has, another problem than a message that it does not complete. */

@@ -22,8 +22,10 @@ export class ConnectionCounters {
   packetsUnopened = 0;
   /** Packets whose number had been seen before, or was too old to tell: the path doubled them, or somebody did. */
   packetsReplayed = 0;
-  /** Packets that waited for a key and were dropped because too many did. */
+  /** Packets that waited for a key and were dropped because too many did, or there was no memory for them. */
   packetsUnbuffered = 0;
+  /** Packets that were opened and count as not come, as there was no memory for something in them: the peer sends it again. */
+  packetsRefused = 0;
   /** Key updates, begun by either side. */
   keyUpdates = 0;
   // ---- Loss and recovery ----

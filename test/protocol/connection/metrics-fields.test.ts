@@ -15,7 +15,7 @@ import { Delivery, FrameType, Priority, Space } from '../../../src/protocol/wire
 import { writeDropped } from '../../../src/protocol/wire/frames/message.ts';
 import { SYMBOL_BIT } from '../../../src/protocol/wire/packet-header.ts';
 import { bytesOf, Pair, PORT, type Side } from './pair.ts';
-import { frame, integers, opening, Rogue } from './rogue.ts';
+import { frame, integers, opening, Rogue, run } from './rogue.ts';
 
 type Field = keyof ConnectionMetrics;
 
@@ -75,7 +75,7 @@ const STORIES: Record<string, Story> = {
       for (let i = 0; i < 5; i++) pair.client.send(pair.client.open(), bytesOf(10_000, i));
       pair.run(100);
     },
-    moves: ['streamsAccepted', 'receiveCreditBytes', 'memoryBytes', 'memoryReservedBytes'],
+    moves: ['streamsAccepted', 'receiveCreditBytes', 'memoryBytes'],
   },
   'a transfer that the path slows down': {
     begin: () =>
@@ -431,6 +431,17 @@ const STORIES: Record<string, Story> = {
       pair.run(6);
     },
     moves: ['packetsUnbuffered'],
+  },
+  'messages behind a gap, for which there is no memory': {
+    begin: () => new Pair({ server: { memoryBytesMax: 180_000 } }).connected(),
+    side: 'server',
+    go: (pair) => {
+      const rogue = new Rogue(pair);
+      rogue.send(opening(0));
+      for (let i = 1; i < 200; i++) rogue.post(run(0, i, 1));
+      pair.run(100);
+    },
+    moves: ['packetsRefused', 'memoryReservedBytes'],
   },
 };
 

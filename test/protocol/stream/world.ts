@@ -1,6 +1,7 @@
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../../../src/base/time.ts';
 import { FlowCredit, FlowWindow } from '../../../src/protocol/stream/flow-control.ts';
+import { KeptMemory } from '../../../src/protocol/stream/receive/kept-memory.ts';
 import { BestEffortBudget, ReceiveContext } from '../../../src/protocol/stream/receive/receive-context.ts';
 import { ReceiveStream } from '../../../src/protocol/stream/receive/receive-stream.ts';
 import { SlabPool } from '../../../src/protocol/stream/send/message-records.ts';
@@ -105,7 +106,7 @@ export class World {
       new FlowWindow(scenario.connectionWindowBytes),
       new BestEffortBudget(scenario.budgetBytes),
       scenario.lengthMax,
-      8_192,
+      new KeptMemory(8_192),
     );
     for (let i = 0; i < scenario.streams; i++) {
       const id = 4 * i;
@@ -407,7 +408,8 @@ export class World {
       this.fail(`sender charged ${this.sendContext.credit.used}, receiver ${window.used}`);
     }
     if (budget.used !== 0) this.fail(`${budget.used} bytes of budget are still used`);
-    if (this.receiveContext.wasteBytes !== 0) this.fail(`${this.receiveContext.wasteBytes} wasted bytes`);
+    if (this.receiveContext.kept.wasteBytes !== 0)
+      this.fail(`${this.receiveContext.kept.wasteBytes} wasted bytes`);
     for (const sender of this.senders) {
       if (sender.queue.bytes !== 0) this.fail(`${sender.queue.bytes} bytes are still queued`);
     }

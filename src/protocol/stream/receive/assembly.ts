@@ -1,7 +1,9 @@
 import { hastenScavenge, LARGE_BUFFER_BYTES, NO_BYTES } from '../../../base/bytes.ts';
+import { Overhead } from '../../../base/memory-budget.ts';
 import { RangeSet } from '../../../base/ranges.ts';
 import type { Micros } from '../../../base/time.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
+import { MESSAGE_COST } from '../flow-control.ts';
 import { Place, type Segment } from './segment.ts';
 
 /**
@@ -21,14 +23,18 @@ export class Assembly {
   private buffer: Uint8Array = NO_BYTES;
   private readonly coverage: Coverage;
   private aside: AsideFragments | null = null;
+  private readonly overhead: Overhead;
 
-  constructor(segment: Segment, total: number, flags: number, now: Micros) {
+  /** @param overhead - which what it takes beyond its charge counts in */
+  constructor(segment: Segment, total: number, flags: number, now: Micros, overhead = new Overhead(null)) {
+    this.overhead = overhead;
+    overhead.add(ASSEMBLY_OVERHEAD);
     this.sequence = segment.sequence;
     this.total = total;
     this.segment = segment;
     this.flags = flags;
     this.progressAt = now;
-    this.coverage = new Coverage(total);
+    this.coverage = new Coverage(total, overhead);
   }
 
   /** True when a fragment with this total and these flags can belong to it. [FRM-6] [STR-15] */
@@ -39,6 +45,16 @@ export class Assembly {
   /** Bytes of memory that it keeps, itself included. */
   get bytes(): number {
     return ASSEMBLY_COST + this.buffer.length + this.coverage.bytes + (this.aside?.bytes ?? 0);
+  }
+
+  /** Most bytes that it may take beyond its charge for a fragment at [offset, end). What its message takes is within that. */
+  growthFor(offset: number, end: number): number {
+    return this.coverage.growthFor(offset, end);
+  }
+
+  /** It is over: what it took beyond its charge is free. */
+  end(): void {
+    this.overhead.drop(ASSEMBLY_OVERHEAD + this.coverage.bytes);
   }
 
   /** Takes in the fragment from[start, start + length), which belongs at `offset`. True when the message is complete. */
@@ -81,8 +97,8 @@ export class Assembly {
   private putAside(from: Uint8Array, start: number, length: number, offset: number): void {
     this.aside ??= new AsideFragments();
     this.aside.add(from, start, length, offset);
-    // What lies aside costs more than the message itself: an odd order, or the same bytes again and again.
-    if (this.aside.bytes >= this.total) this.growTo(this.total);
+    // It would cost more than the message itself, which is what is charged: an odd order, or the same bytes again and again.
+    if (this.buffer.length + this.aside.bytes >= this.total) this.growTo(this.total);
   }
 }
 
@@ -106,8 +122,8 @@ export class Assemblies {
   }
 
   /** Begins the message that a fragment belongs to; `segment` stands for it. */
-  start(frame: FrameReader, segment: Segment, now: Micros): Assembly {
-    const assembly = new Assembly(segment, frame.total, frame.flags, now);
+  start(frame: FrameReader, segment: Segment, now: Micros, overhead: Overhead): Assembly {
+    const assembly = new Assembly(segment, frame.total, frame.flags, now, overhead);
     segment.place = Place.INCOMPLETE;
     segment.isEnveloped = frame.isEnveloped;
     this.bySequence ??= new Map();
@@ -117,6 +133,7 @@ export class Assemblies {
 
   /** The message with this sequence is not incomplete any more. */
   end(sequence: number): void {
+    this.bySequence?.get(sequence)?.end();
     this.bySequence?.delete(sequence);
     if (this.bySequence?.size === 0) this.bySequence = null;
   }
@@ -196,9 +213,12 @@ export class Coverage {
   private to = 0;
   private ranges: RangeSet | null = null;
   private blocks: BlockCoverage | null = null;
+  private readonly overhead: Overhead;
 
-  constructor(total: number) {
+  /** @param overhead - which {@link bytes} count in */
+  constructor(total: number, overhead = new Overhead(null)) {
     this.total = total;
+    this.overhead = overhead;
   }
 
   get complete(): boolean {
@@ -210,14 +230,24 @@ export class Coverage {
     return (this.ranges?.size ?? 0) * RANGE_COST + (this.blocks?.bytes ?? 0);
   }
 
+  /** Most that {@link bytes} may grow by with [start, end): by nothing where that touches what is there, but for what is odd. */
+  growthFor(start: number, end: number): number {
+    const { blocks, ranges } = this;
+    if (blocks !== null) return blocks.growthFor(start, end);
+    if (ranges === null) {
+      const isOneRange = this.covered === 0 || (start <= this.to && end >= this.from);
+      return isOneRange ? 0 : 2 * RANGE_COST;
+    }
+    const touches = ranges.contains(start) || ranges.contains(start - 1) || ranges.contains(end);
+    if (touches) return 0;
+    return ranges.size < RANGES_MAX ? RANGE_COST : dividedBytesMax(this.total);
+  }
+
   /** Adds [start, end), which is not empty. Returns how many bytes were new. */
   add(start: number, end: number): number {
     const before = this.covered;
-    if (this.blocks !== null) {
-      this.covered += this.blocks.add(start, end);
-    } else if (this.ranges !== null) {
-      this.covered += this.ranges.add(start, end);
-      if (this.ranges.size > RANGES_MAX) this.divide(this.ranges);
+    if (this.blocks !== null || this.ranges !== null) {
+      this.addToMany(start, end);
     } else if (this.covered === 0) {
       this.from = start;
       this.to = end;
@@ -230,8 +260,23 @@ export class Coverage {
       this.ranges = new RangeSet();
       this.ranges.add(this.from, this.to);
       this.covered += this.ranges.add(start, end);
+      this.overhead.add(this.bytes);
     }
     return this.covered - before;
+  }
+
+  /** There is more than one range. */
+  private addToMany(start: number, end: number): void {
+    const before = this.bytes;
+    if (this.blocks !== null) {
+      this.covered += this.blocks.add(start, end);
+    } else if (this.ranges !== null) {
+      this.covered += this.ranges.add(start, end);
+      if (this.ranges.size > RANGES_MAX) this.divide(this.ranges);
+    }
+    const more = this.bytes - before;
+    if (more > 0) this.overhead.add(more);
+    else if (more < 0) this.overhead.drop(-more);
   }
 
   private divide(ranges: RangeSet): void {
@@ -255,6 +300,18 @@ class BlockCoverage {
     return this.blocks.byteLength + this.bitMaps.byteLength;
   }
 
+  /** By how much {@link bytes} would grow with [start, end): only at its two ends can a block have a second range. */
+  growthFor(start: number, end: number): number {
+    const first = start >>> BLOCK_BITS;
+    const last = (end - 1) >>> BLOCK_BITS;
+    let maps = this.wouldDivide(first, start & BLOCK_MASK, Math.min(end - (first << BLOCK_BITS), BLOCK_BYTES))
+      ? 1
+      : 0;
+    if (last > first && this.wouldDivide(last, 0, end - (last << BLOCK_BITS))) maps++;
+    const isEnough = (this.bitMapCount + maps) * BIT_MAP_BYTES <= this.bitMaps.length;
+    return maps === 0 || isEnough ? 0 : Math.max(this.step, 3 * BIT_MAP_BYTES);
+  }
+
   add(start: number, end: number): number {
     let fresh = 0;
     for (let at = start; at < end; ) {
@@ -265,6 +322,16 @@ class BlockCoverage {
       at = to;
     }
     return fresh;
+  }
+
+  /** Whether [start, end) of a block does not touch the one range in it. */
+  private wouldDivide(block: number, start: number, end: number): boolean {
+    const found = this.blocks[block];
+    return found > 0 && (start > (found & 2_047) || end < found >>> 11);
+  }
+
+  private get step(): number {
+    return Math.min(this.bitMaps.length, BIT_MAPS_STEP_MAX);
   }
 
   private addTo(block: number, start: number, end: number): number {
@@ -291,7 +358,7 @@ class BlockCoverage {
   private newBitMap(): number {
     const map = this.bitMapCount++;
     if (this.bitMapCount * BIT_MAP_BYTES > this.bitMaps.length) {
-      const grown = new Uint8Array(this.bitMaps.length * 2);
+      const grown = new Uint8Array(this.bitMaps.length + this.step);
       grown.set(this.bitMaps);
       this.bitMaps = grown;
     }
@@ -317,6 +384,12 @@ function setBits(bits: Uint8Array, base: number, start: number, end: number): nu
   return fresh;
 }
 
+/** Most bytes of a {@link BlockCoverage} that so many ranges of a message are put into. */
+function dividedBytesMax(total: number): number {
+  const blocks = Math.ceil(total / BLOCK_BYTES);
+  return 4 * blocks + 2 * BIT_MAP_BYTES * Math.min(blocks, RANGES_MAX + 1);
+}
+
 function bitCount(value: number): number {
   let count = 0;
   for (let rest = value; rest !== 0; rest &= rest - 1) count++;
@@ -329,11 +402,16 @@ const NO_PLACES = new Float64Array(0);
 const GROWTH = 4;
 /** The objects of an incomplete message: this one, its segment, its coverage and its place in a table. */
 const ASSEMBLY_COST = 640;
+/** What it takes of them beyond what is charged for any message. */
+export const ASSEMBLY_OVERHEAD = ASSEMBLY_COST - MESSAGE_COST;
 /** With more ranges than this, ranges cost too much time: the bytes are looked at block by block. */
 const RANGES_MAX = 256;
 /** Bytes of a message in a block. */
 const BLOCK_BYTES = 1_024;
 const BLOCK_BITS = 10;
+const BLOCK_MASK = BLOCK_BYTES - 1;
 const BIT_MAP_BYTES = BLOCK_BYTES / 8;
+/** Bit maps grow by no more at a time, so that one more of a message in many pieces does not take much memory. */
+const BIT_MAPS_STEP_MAX = 4_096;
 /** Two numbers. */
 const RANGE_COST = 16;

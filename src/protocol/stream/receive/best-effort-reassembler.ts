@@ -4,7 +4,8 @@ import type { FrameReader } from '../../wire/frame-reader.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
 import { MESSAGE_COST } from '../flow-control.ts';
-import { Assemblies, type Assembly } from './assembly.ts';
+import { ASSEMBLY_OVERHEAD, Assemblies, type Assembly } from './assembly.ts';
+import { SEGMENT_BYTES } from './kept-memory.ts';
 import type { ReassemblerOptions, ReceiveContext } from './receive-context.ts';
 import {
   deadlineOf,
@@ -23,8 +24,8 @@ import { DroppedReport, SequenceWindow } from './sequences.ts';
  * an ordered stream a message is delivered only when it is newer than all that were delivered.
  */
 export class BestEffortReassembler implements SegmentOwner {
-  readonly seen = new SequenceWindow();
-  readonly report = new DroppedReport(Space.BEST_EFFORT);
+  readonly seen: SequenceWindow;
+  readonly report: DroppedReport;
   private readonly context: ReceiveContext;
   private readonly ready: ReadyQueue;
   private readonly lifetimes: DeadlineHeap<Segment>;
@@ -39,6 +40,9 @@ export class BestEffortReassembler implements SegmentOwner {
 
   /** @param onGivenUp - called when an unread message had to give way to one of whatever stream */
   constructor(half: ReassemblerOptions, onGivenUp: () => void) {
+    const { overhead } = half.context.kept;
+    this.seen = new SequenceWindow(overhead);
+    this.report = new DroppedReport(Space.BEST_EFFORT, overhead);
     this.context = half.context;
     this.ready = half.ready;
     this.lifetimes = half.lifetimes;
@@ -119,12 +123,18 @@ export class BestEffortReassembler implements SegmentOwner {
     segment.place = Place.NOWHERE;
     this.lifetimes.remove(segment);
     this.context.budget.release(segment);
-    this.context.unkeep(segment);
+    this.context.kept.unkeep(segment);
   }
 
   discard(): void {
     this.discarding = true;
     for (const { sequence } of this.assemblies) this.cancel(sequence);
+  }
+
+  /** Nothing more will come. */
+  forget(): void {
+    this.seen.forget();
+    this.report.forget();
   }
 
   // ---- inside ----
@@ -139,7 +149,13 @@ export class BestEffortReassembler implements SegmentOwner {
     } else if (!assembly.agrees(total, frame.flags)) {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
-    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset, now)) {
+    const { offset } = frame;
+    const more = assembly.growthFor(offset, offset + frame.dataLength);
+    if (more > 0 && !this.context.kept.overhead.admits(more, false)) {
+      this.onEvicted(assembly.segment);
+      return 0;
+    }
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, offset, now)) {
       this.lifetimes.set(assembly.segment, deadline);
       return 0;
     }
@@ -152,8 +168,13 @@ export class BestEffortReassembler implements SegmentOwner {
   private admitAssembly(frame: FrameReader, now: Micros): Assembly | undefined {
     const { sequence, total } = frame;
     if (this.assemblies.size >= ASSEMBLIES_MAX) this.evictAssembly();
+    if (!this.canMark(sequence, 1)) {
+      this.context.evicted++;
+      return undefined;
+    }
     const segment = incompleteSegment(this, sequence);
-    if (!this.context.budget.admit(segment, total + MESSAGE_COST)) {
+    const { budget, kept } = this.context;
+    if (!kept.overhead.admits(ASSEMBLY_OVERHEAD, false) || !budget.admit(segment, total + MESSAGE_COST)) {
       this.giveUp(sequence, 1);
       this.mark(sequence, 1);
       return undefined;
@@ -165,7 +186,7 @@ export class BestEffortReassembler implements SegmentOwner {
       return undefined;
     }
     if (this.staleAt === NEVER) this.staleAt = now + this.context.stallTimeout;
-    return this.assemblies.start(frame, segment, now);
+    return this.assemblies.start(frame, segment, now, kept.overhead);
   }
 
   /** The incomplete message that began first gives way. [STR-21] */
@@ -210,12 +231,19 @@ export class BestEffortReassembler implements SegmentOwner {
   /** Delivers messages that were not seen before, `bytes` long together. */
   private deliver(segment: Segment, bytes: number, deadline: Micros): void {
     const { sequence, count } = segment;
+    const { budget, kept } = this.context;
+    if (!this.canMark(sequence, count)) {
+      this.context.evicted += count;
+      return;
+    }
     this.mark(sequence, count);
     if (this.discarding) return;
-    this.context.keep(segment);
+    if (!kept.overhead.admits(SEGMENT_BYTES, false)) return this.giveUp(sequence, count);
+    segment.charged = bytes + count * MESSAGE_COST;
+    kept.keep(segment);
     // Ahead of the budget, to which an older one of this stream may give way: that must not pass for the last that was to be read.
     this.ready.push(segment);
-    if (this.context.budget.admit(segment, bytes + count * MESSAGE_COST)) {
+    if (budget.admit(segment, segment.charged)) {
       this.lifetimes.set(segment, deadline);
     } else {
       this.ready.remove(segment);
@@ -228,6 +256,15 @@ export class BestEffortReassembler implements SegmentOwner {
   private giveUp(first: number, count: number): void {
     this.context.evicted += count;
     this.report.add(first, count);
+  }
+
+  /** Whether there is memory to tell these from others later; where there is none they are as good as lost. [CON-53] */
+  private canMark(first: number, count: number): boolean {
+    const { seen } = this;
+    const end = first + count;
+    const isNext = seen.contiguous && first === seen.floor;
+    const more = this.ordered || isNext ? 0 : Math.min(seen.growthFor(end), MARKS_BYTES_MAX);
+    return more === 0 || this.context.kept.overhead.admits(more, false);
   }
 
   /** Counts sequences as seen. On an ordered stream nothing below them will be delivered any more. */
@@ -269,7 +306,7 @@ export class BestEffortReassembler implements SegmentOwner {
   private dropSegment(segment: Segment): void {
     if (segment.place === Place.INCOMPLETE) {
       this.cancel(segment.sequence);
-      this.mark(segment.sequence, 1);
+      if (this.canMark(segment.sequence, 1)) this.mark(segment.sequence, 1);
     } else {
       this.ready.remove(segment);
       this.freeSegment(segment);
@@ -279,5 +316,7 @@ export class BestEffortReassembler implements SegmentOwner {
 
 /** Most sequences that are told apart behind the newest one; what is older counts as late. [STR-22] */
 const WINDOW_SEQUENCES = 16_384;
+/** Most bytes of their bit map. */
+const MARKS_BYTES_MAX = WINDOW_SEQUENCES / 4;
 /** Most incomplete messages; with more the one that began first gives way. */
 const ASSEMBLIES_MAX = 256;

@@ -1,9 +1,9 @@
 import type { MemorySource } from '../../../base/memory-budget.ts';
 import { type DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
 import type { ConnectionCompression } from '../../compress/compression.ts';
-import type { DatagramCopy } from '../../wire/shared-datagrams.ts';
-import { type FlowWindow, MESSAGE_COST, Pace } from '../flow-control.ts';
-import { copyOut, type ReadyQueue, type Segment } from './segment.ts';
+import { type FlowWindow, Pace } from '../flow-control.ts';
+import { KeptMemory } from './kept-memory.ts';
+import type { ReadyQueue, Segment } from './segment.ts';
 
 /** What the receiving halves of all streams of one connection share. */
 export class ReceiveContext {
@@ -14,14 +14,10 @@ export class ReceiveContext {
   readonly messageBytesMax: number;
   /** Opens messages in envelopes; null: none are taken. */
   compression: ConnectionCompression | null = null;
-  /**
-   * Bytes of datagrams that are kept alive by small messages in them and that nobody is charged for. Above `wasteBytesMax` messages
-   * are copied out. [STR-14]
-   */
-  wasteBytes = 0;
-  /** Bytes of memory that unread messages keep. */
-  keptBytes = 0;
-  readonly wasteBytesMax: number;
+  /** What unread messages keep. */
+  readonly kept: KeptMemory;
+  /** Something of the packet that is being read was not taken, for lack of memory. */
+  isRefusing = false;
 
   /** How fast the connection is, and what time it is. */
   readonly pace: Pace;
@@ -47,7 +43,7 @@ export class ReceiveContext {
     window: FlowWindow,
     budget: BestEffortBudget,
     messageBytesMax: number,
-    wasteBytesMax = 262_144,
+    kept = new KeptMemory(),
     stallTimeout = NEVER,
     pace = new Pace(),
   ) {
@@ -56,7 +52,7 @@ export class ReceiveContext {
     this.window = window;
     this.budget = budget;
     this.messageBytesMax = messageBytesMax;
-    this.wasteBytesMax = wasteBytesMax;
+    this.kept = kept;
   }
 
   /** Bytes of messages came. A trickle of less than a packet is no progress: it would only keep the connection. [STR-35] */
@@ -68,62 +64,13 @@ export class ReceiveContext {
   }
 
   /**
-   * A segment stays unread: counts what it keeps alive beyond what is charged for it, and copies it out of its datagram when that is much
-   * larger and enough of such memory is already kept alive. [STR-14]
+   * There is no memory for what came: its packet counts as one that did not, so that the peer sends it again. Until there is, it is not the
+   * peer who keeps others waiting. [CON-53] [STR-35]
    */
-  keep(segment: Segment): void {
-    if (segment.copy !== null && this.keepCopy(segment, segment.copy)) return;
-    const own = segment.end - segment.at;
-    const charged = own + segment.count * MESSAGE_COST;
-    let kept = segment.buffer.buffer.byteLength;
-    if (kept > WASTE_FACTOR * own && this.wasteBytes + kept > this.wasteBytesMax) {
-      segment.buffer = copyOut(segment.buffer, segment.at, own);
-      segment.at = 0;
-      segment.end = own;
-      kept = own;
-    }
-    kept += SEGMENT_BYTES;
-    segment.kept = kept;
-    this.keptBytes += kept;
-    if (kept <= charged) return;
-    segment.waste = kept - charged;
-    this.wasteBytes += segment.waste;
-  }
-
-  /** The same where segments share a copy of datagrams: what that keeps alive counts once. False when the segment is to be copied out of it. */
-  private keepCopy(segment: Segment, copy: DatagramCopy): boolean {
-    const charged = segment.end - segment.at + segment.count * MESSAGE_COST;
-    const isFirst = copy.kept === 0;
-    if (isFirst && this.wasteBytes + copy.bytes.length > this.wasteBytesMax) {
-      segment.copy = null;
-      return false;
-    }
-    const before = copy.waste;
-    copy.kept++;
-    copy.charged += charged;
-    this.wasteBytes += copy.waste - before;
-    segment.kept = charged;
-    this.keptBytes += SEGMENT_BYTES + (isFirst ? copy.bytes.length : 0);
-    return true;
-  }
-
-  /** A segment is not unread any more. */
-  unkeep(segment: Segment): void {
-    if (segment.copy !== null) return this.unkeepCopy(segment, segment.copy);
-    this.keptBytes -= segment.kept;
-    this.wasteBytes -= segment.waste;
-    segment.kept = 0;
-    segment.waste = 0;
-  }
-
-  private unkeepCopy(segment: Segment, copy: DatagramCopy): void {
-    if (segment.kept === 0) return;
-    const before = copy.waste;
-    copy.kept--;
-    copy.charged -= segment.kept;
-    this.wasteBytes += copy.waste - before;
-    this.keptBytes -= SEGMENT_BYTES + (copy.kept === 0 ? copy.bytes.length : 0);
-    segment.kept = 0;
+  refuse(): 0 {
+    this.isRefusing = true;
+    this.progressAt = this.pace.now;
+    return 0;
   }
 }
 
@@ -216,10 +163,6 @@ export class BestEffortBudget {
   }
 }
 
-/** A segment whose buffer is more than this many times its own bytes wastes memory. */
-const WASTE_FACTOR = 2;
-/** A segment and the objects of its memory. */
-const SEGMENT_BYTES = 320;
 /** A little less than the smallest packet, all message. */
 const PROGRESS_BYTES = 400;
 /** Every connection has so much, whatever others use. */

@@ -135,6 +135,8 @@ export class ReceiveStream {
   forget(): void {
     this.discard();
     this.window.close();
+    this.reliable.forget();
+    this.bestEffort?.forget();
   }
 
   // ---- the connection's side ----
@@ -339,20 +341,25 @@ export class ReceiveStream {
     this.context.messages++;
     this.context.messageBytes += length;
     const last = segment.count === 0;
+    const charge = length + MESSAGE_COST;
+    const { copyMax, memory, memoryStart } = segment;
     if (last) {
       this.ready.remove(segment);
       this.lifetimes.remove(segment);
-      this.context.unkeep(segment);
+      this.context.kept.unkeep(segment);
     }
     if (segment.owner === this.reliable) {
-      segment.charged -= length + MESSAGE_COST;
-      this.reliable.free(length + MESSAGE_COST);
+      segment.charged -= charge;
+      if (!last && segment.copy === null && segment.charged < segment.kept - segment.waste)
+        this.context.kept.onPartRead(segment);
+      this.reliable.free(charge);
     } else if (last) this.context.budget.release(segment);
-    else this.context.budget.shrink(segment, length + MESSAGE_COST);
+    else if (segment.copy !== null || segment.charged - charge >= segment.kept)
+      this.context.budget.shrink(segment, charge); // else what is left keeps all of its memory
     if (last && this.state === ReceiveState.DATA_RECVD) this.advance();
     if (segment.isEnveloped) return this.open(buffer, start, length);
-    if (length <= segment.copyMax) return copyOut(buffer, start, length);
-    return new BufferView(segment.memory as ArrayBuffer, segment.memoryStart + start, length);
+    if (length <= copyMax) return copyOut(buffer, start, length);
+    return new BufferView(memory as ArrayBuffer, memoryStart + start, length);
   }
 
   /** The application let go of memory that messages share which it has not read, or wrote over it: they are gone, and the stream with them. [STR-32] */

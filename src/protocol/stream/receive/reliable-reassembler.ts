@@ -5,7 +5,8 @@ import type { FrameReader } from '../../wire/frame-reader.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
 import { type FlowWindow, MESSAGE_COST } from '../flow-control.ts';
-import { Assemblies, type Assembly } from './assembly.ts';
+import { ASSEMBLY_OVERHEAD, Assemblies, type Assembly } from './assembly.ts';
+import { SEGMENT_BYTES } from './kept-memory.ts';
 import type { ReassemblerOptions, ReceiveContext } from './receive-context.ts';
 import {
   deadlineOf,
@@ -24,8 +25,8 @@ import { DroppedReport, SequenceWindow } from './sequences.ts';
  * read or given up; what is out of order on an ordered stream is held until the gap closes. [STR-7]
  */
 export class ReliableReassembler implements SegmentOwner {
-  readonly seen = new SequenceWindow();
-  readonly report = new DroppedReport(Space.RELIABLE);
+  readonly seen: SequenceWindow;
+  readonly report: DroppedReport;
   /** One above the highest sequence of which anything has appeared. */
   private appeared = 0;
   /** The stream's end: how many sequences its reliable space has; -1 while unknown. */
@@ -50,6 +51,9 @@ export class ReliableReassembler implements SegmentOwner {
   private deliveredTo = 0;
 
   constructor(half: ReassemblerOptions, window: FlowWindow, spanMax: number) {
+    const { overhead } = half.context.kept;
+    this.seen = new SequenceWindow(overhead);
+    this.report = new DroppedReport(Space.RELIABLE, overhead);
     this.context = half.context;
     this.ready = half.ready;
     this.lifetimes = half.lifetimes;
@@ -88,6 +92,8 @@ export class ReliableReassembler implements SegmentOwner {
     ) {
       return this.onScatteredRun(frame, end);
     }
+    if (this.ready.count > 0 && !this.context.kept.overhead.admits(SEGMENT_BYTES, false))
+      return this.context.refuse();
     let bytes = 0;
     const max = this.context.messageBytesMax;
     for (let at = dataStart; at < end; ) {
@@ -100,7 +106,7 @@ export class ReliableReassembler implements SegmentOwner {
     this.seen.advance(count);
     const segment = segmentOfRun(this, frame, sequence, count, dataStart, end);
     segment.charged = bytes + count * MESSAGE_COST;
-    this.context.keep(segment);
+    this.context.kept.keep(segment);
     this.ready.push(segment);
     return 0;
   }
@@ -116,6 +122,7 @@ export class ReliableReassembler implements SegmentOwner {
     }
     const deadline = deadlineOf(frame, now);
     if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline, now);
+    if (!this.hasRoom(sequence, sequence + 1)) return this.context.refuse();
     const fault = this.chargeOnce(sequence, frame.total);
     if (fault !== 0) return fault;
     const segment = segmentOfMessage(this, frame);
@@ -131,6 +138,7 @@ export class ReliableReassembler implements SegmentOwner {
     const error = this.checkRange(sequence, count);
     if (error !== 0) return error;
     const end = dataStart + frame.dataLength;
+    if (!this.hasRoomFor(0, sequence, sequence + count)) return this.context.refuse();
     let at = dataStart;
     for (let i = 0; i < count; i++) {
       const length = readVarint(buffer, at, end);
@@ -161,6 +169,12 @@ export class ReliableReassembler implements SegmentOwner {
     this.context.window.free(bytes);
   }
 
+  /** Nothing more will come. */
+  forget(): void {
+    this.seen.forget();
+    this.report.forget();
+  }
+
   /** Nobody will read any more: frees what is held, and from now on everything that comes. */
   discard(): void {
     this.discarding = true;
@@ -176,7 +190,7 @@ export class ReliableReassembler implements SegmentOwner {
     if (segment.place === Place.HELD) this.release(segment.charged);
     segment.place = Place.NOWHERE;
     this.lifetimes.remove(segment);
-    this.context.unkeep(segment);
+    this.context.kept.unkeep(segment);
     this.free(segment.charged);
     segment.charged = 0;
   }
@@ -202,9 +216,29 @@ export class ReliableReassembler implements SegmentOwner {
 
   // ---- inside ----
 
+  /** Whether a whole message, or run of them, from sequence `first` on can be kept: the first that can be read has its place. [CON-53] */
+  private hasRoom(first: number, end: number): boolean {
+    const marks = this.seen.growthFor(end);
+    const isReadable = this.ready.count === 0 && (!this.ordered || first <= this.seen.floor);
+    const more = isReadable || this.discarding ? marks : marks + SEGMENT_BYTES;
+    return more === 0 || this.context.kept.overhead.admits(more, isReadable);
+  }
+
+  /**
+   * Whether `bytes` of a part of a message, or none of ABANDON, and marks for the sequences below `end` can be kept beyond what is charged. What
+   * all above it waits for may have the last of what there is. [CON-53]
+   */
+  private hasRoomFor(bytes: number, first: number, end: number): boolean {
+    const more = (this.discarding ? 0 : bytes) + this.seen.growthFor(end);
+    return more === 0 || this.context.kept.overhead.admits(more, first <= this.seen.floor);
+  }
+
   private onFragment(frame: FrameReader, deadline: Micros, now: Micros): number {
     const { sequence, total } = frame;
     let assembly = this.assemblies.find(sequence);
+    const { offset } = frame;
+    const more = assembly?.growthFor(offset, offset + frame.dataLength) ?? ASSEMBLY_OVERHEAD;
+    if (!this.hasRoomFor(more, sequence, sequence + 1)) return this.context.refuse();
     if (assembly === undefined) {
       if (!this.charge(total + MESSAGE_COST)) return CloseCode.FLOW_CONTROL_ERROR;
       if (this.discarding) {
@@ -213,11 +247,17 @@ export class ReliableReassembler implements SegmentOwner {
         this.seen.settle();
         return 0;
       }
-      assembly = this.assemblies.start(frame, incompleteSegment(this, sequence), now);
+      this.seen.reserve(sequence + 1);
+      assembly = this.assemblies.start(
+        frame,
+        incompleteSegment(this, sequence),
+        now,
+        this.context.kept.overhead,
+      );
     } else if (!assembly.agrees(total, frame.flags)) {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
-    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset, now)) {
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, offset, now)) {
       this.lifetimes.set(assembly.segment, deadline);
       this.watch();
       return 0;
@@ -225,7 +265,7 @@ export class ReliableReassembler implements SegmentOwner {
     this.assemblies.end(sequence);
     const segment = assembly.finish();
     segment.charged = total + MESSAGE_COST;
-    this.take(segment, deadline);
+    this.take(segment, deadline, true);
     this.afterArrival();
     return 0;
   }
@@ -246,6 +286,10 @@ export class ReliableReassembler implements SegmentOwner {
         if (from >= 0) this.takeRun(frame, first, sequence - first, from, at, charged);
         from = -1;
       } else {
+        if (from < 0 && !this.hasRoom(sequence, frame.sequence + frame.count)) {
+          this.context.refuse();
+          break;
+        }
         const fault = this.chargeOnce(sequence, length);
         if (fault !== 0) return fault;
         if (from < 0) {
@@ -276,14 +320,14 @@ export class ReliableReassembler implements SegmentOwner {
   }
 
   /** Takes new, charged messages in: delivers them, holds them behind a gap, or discards them. */
-  private take(segment: Segment, deadline: Micros): void {
+  private take(segment: Segment, deadline: Micros, wasBegun = false): void {
     const { sequence, count } = segment;
     if (this.discarding) {
       this.freeSegment(segment);
       this.seen.add(sequence, sequence + count);
       return;
     }
-    this.context.keep(segment);
+    this.context.kept.keep(segment, wasBegun);
     if (!this.ordered || sequence === this.seen.floor) {
       this.ready.push(segment);
       this.deliveredTo = sequence + count;

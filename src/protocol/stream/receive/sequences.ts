@@ -1,5 +1,6 @@
 /** What a receiver keeps of the sequences of a space: which were seen, and which it gave up and has to report. */
 
+import { Overhead } from '../../../base/memory-budget.ts';
 import { RangeSet } from '../../../base/ranges.ts';
 import type { Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
@@ -17,6 +18,14 @@ export class SequenceWindow {
   private words = NO_WORDS;
   /** Number of words - 1. */
   private mask = -1;
+  /** Sequences up to here will be marked. */
+  private reservedTo = 0;
+  private readonly overhead: Overhead;
+
+  /** @param overhead - which the bit map counts in */
+  constructor(overhead = new Overhead(null)) {
+    this.overhead = overhead;
+  }
 
   /** True when nothing above the floor was seen. */
   get contiguous(): boolean {
@@ -26,6 +35,12 @@ export class SequenceWindow {
   /** Bytes of the bit map. */
   get bytes(): number {
     return this.words.byteLength;
+  }
+
+  /** Bytes by which the bit map has to grow before sequences below `end` can be marked. */
+  growthFor(end: number): number {
+    if (end <= this.top || end - this.floor <= 32 * this.mask) return 0;
+    return 4 * (this.lengthFor(end) - this.words.length);
   }
 
   has(sequence: number): boolean {
@@ -43,7 +58,7 @@ export class SequenceWindow {
   /** Marks [first, end) as seen; `first` is not below the floor. Does not move the floor. */
   add(first: number, end: number): void {
     if (end > this.top) {
-      this.reserve(end);
+      this.grow(end);
       this.top = end;
     }
     for (let sequence = first; sequence < end; ) {
@@ -96,17 +111,39 @@ export class SequenceWindow {
   }
 
   private relax(): void {
-    if (this.top !== this.floor || this.words.length <= KEPT_WORDS) return;
+    const { floor, reservedTo, top } = this;
+    if (top === floor && floor >= reservedTo && this.words.length > KEPT_WORDS) this.forget();
+  }
+
+  /** Gives the bit map back: nothing above the floor was seen, or nobody asks any more. */
+  forget(): void {
+    this.overhead.drop(this.bytes);
     this.words = NO_WORDS;
     this.mask = -1;
+    this.top = this.floor;
+  }
+
+  /** Words of a map that is large enough for [floor, end). */
+  private lengthFor(end: number): number {
+    const needed = Math.floor((end - 1) / 32) - Math.floor(this.floor / 32) + 1;
+    let { length } = this.words;
+    if (needed <= length) return length;
+    length = Math.max(FIRST_WORDS, length);
+    while (length < needed) length *= 2;
+    return length;
+  }
+
+  /** A sequence below `end` will be marked: the map is large enough for that from now on. */
+  reserve(end: number): void {
+    this.grow(end);
+    if (end > this.reservedTo) this.reservedTo = end;
   }
 
   /** Makes the map large enough for [floor, end). */
-  private reserve(end: number): void {
-    const needed = Math.floor((end - 1) / 32) - Math.floor(this.floor / 32) + 1;
-    if (needed <= this.words.length) return;
-    let length = Math.max(FIRST_WORDS, this.words.length);
-    while (length < needed) length *= 2;
+  private grow(end: number): void {
+    const length = this.lengthFor(end);
+    if (length === this.words.length) return;
+    this.overhead.add(4 * (length - this.words.length));
     const words = new Int32Array(length);
     if (this.top > this.floor) {
       const last = Math.floor((this.top - 1) / 32);
@@ -123,9 +160,12 @@ export class SequenceWindow {
 export class DroppedReport {
   private readonly space: Space;
   private ranges: RangeSet | null = null;
+  private readonly overhead: Overhead;
 
-  constructor(space: Space) {
+  /** @param overhead - which the ranges count in */
+  constructor(space: Space, overhead = new Overhead(null)) {
     this.space = space;
+    this.overhead = overhead;
   }
 
   get due(): boolean {
@@ -134,24 +174,43 @@ export class DroppedReport {
 
   /** Bytes of memory. */
   get bytes(): number {
-    return (this.ranges?.size ?? 0) * 16;
+    return (this.ranges?.size ?? 0) * RANGE_BYTES;
   }
 
+  /** Where there is no memory for it the sender is not told. */
   add(first: number, count: number): void {
+    if (!this.overhead.admits(RANGE_BYTES, false)) return;
+    const before = this.bytes;
     if (this.ranges === null) this.ranges = new RangeSet();
     this.ranges.add(first, first + count);
     if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
+    this.account(before);
+  }
+
+  /** Nothing is to be reported any more. */
+  forget(): void {
+    const before = this.bytes;
+    this.ranges = null;
+    this.account(before);
   }
 
   write(w: FrameWriter, stream: number): void {
     const { ranges } = this;
     if (ranges === null) return;
+    const before = this.bytes;
     while (ranges.size > 0 && w.hasControlRoom) {
       const first = ranges.start(0);
       writeDropped(w, stream, this.space, first, ranges.end(0) - first);
       ranges.shiftRange();
     }
     if (ranges.size === 0) this.ranges = null;
+    this.account(before);
+  }
+
+  private account(before: number): void {
+    const more = this.bytes - before;
+    if (more > 0) this.overhead.add(more);
+    else this.overhead.drop(-more);
   }
 }
 
@@ -159,5 +218,6 @@ const NO_WORDS = new Int32Array(0);
 const FIRST_WORDS = 2;
 /** A map that is larger than this is given back when no bit is set. */
 const KEPT_WORDS = 64;
+const RANGE_BYTES = 16;
 /** Ranges to report at once. With more the oldest are forgotten: a report only spares the sender work. */
 const RANGES_MAX = 256;

@@ -82,22 +82,22 @@ describe('Messages of datagrams that lie in one memory, which is used again', ()
     expect(link.receive.fault).toBe(ReadFault.DETACHED);
     link.receive.forget();
     expect(link.receive.window.used).toBe(link.receive.window.freed);
-    expect(link.receiveContext.wasteBytes).toBe(0);
-    expect(link.receiveContext.keptBytes).toBe(0);
+    expect(link.receiveContext.kept.wasteBytes).toBe(0);
+    expect(link.receiveContext.kept.bytes).toBe(0);
   });
 
   test('count what they keep alive beyond their charge once, within the bound, and not any more when they are read [STR-14]', () => {
     const link = new Link({ ordered: false, mtu: 1_440 });
     const { receiveContext } = link;
     link.deliverTogether(packetsOf(link, equal(11, 1_400)), 0);
-    expect(receiveContext.wasteBytes).toBe(0);
-    expect(receiveContext.keptBytes).toBeLessThan(11 * (1_440 + 320));
+    expect(receiveContext.kept.wasteBytes).toBe(0);
+    expect(receiveContext.kept.bytes).toBeLessThan(11 * (1_440 + 320));
     for (let i = 0; i < 10; i++) link.receive.read(0);
-    expect(receiveContext.wasteBytes).toBeGreaterThan(10_000);
-    expect(receiveContext.keptBytes).toBeGreaterThan(11 * 1_400);
+    expect(receiveContext.kept.wasteBytes).toBeGreaterThan(10_000);
+    expect(receiveContext.kept.bytes).toBeGreaterThan(11 * 1_400);
     link.readAll(0);
-    expect(receiveContext.wasteBytes).toBe(0);
-    expect(receiveContext.keptBytes).toBe(0);
+    expect(receiveContext.kept.wasteBytes).toBe(0);
+    expect(receiveContext.kept.bytes).toBe(0);
   });
 
   test('are copied out one by one where copies keep too much alive that nobody is charged for [STR-14]', () => {
@@ -106,11 +106,11 @@ describe('Messages of datagrams that lie in one memory, which is used again', ()
     // Of each batch all but one message are read.
     for (let round = 0; round < 60; round++) {
       link.deliverTogether(packetsOf(link, equal(11, 1_400)), 0);
-      expect(receiveContext.wasteBytes).toBeLessThanOrEqual(receiveContext.wasteBytesMax);
+      expect(receiveContext.kept.wasteBytes).toBeLessThanOrEqual(receiveContext.kept.wasteBytesMax);
     }
     link.readAll(0);
-    expect(receiveContext.wasteBytes).toBe(0);
-    expect(receiveContext.keptBytes).toBe(0);
+    expect(receiveContext.kept.wasteBytes).toBe(0);
+    expect(receiveContext.kept.bytes).toBe(0);
   });
 
   test('are the same whether datagrams have their own memory or share one', () => {
@@ -127,8 +127,8 @@ describe('Messages of datagrams that lie in one memory, which is used again', ()
       together.deliverTogether(order, 0);
       const [one, other] = [together, apart].map((link) => Buffer.concat(link.readAll(0)));
       expect(Buffer.compare(one, other)).toBe(0);
-      expect(together.receiveContext.wasteBytes).toBe(0);
-      expect(together.receiveContext.keptBytes).toBe(0);
+      expect(together.receiveContext.kept.wasteBytes).toBe(0);
+      expect(together.receiveContext.kept.bytes).toBe(0);
     }
   });
 });
