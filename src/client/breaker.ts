@@ -42,6 +42,8 @@ export class Breaker {
   private readonly openFor: Micros;
   private readonly clock: Clock;
   private readonly tell: (state: BreakerState, reason: JspError | null) => void;
+  /** Told a moment after a trial that has told nothing: another may be made. */
+  onFree: () => void = () => {};
   private current: BreakerState = 'closed';
   private isTrying = false;
   /** When the last failures were. */
@@ -80,6 +82,7 @@ export class Breaker {
       this.isTrying = false;
       if (isFailure) this.open(error);
       else if (error === null) this.close();
+      else void SETTLED.then(() => this.free()); // it may be one of thousands whose time was over
       return;
     }
     if (!isFailure || this.current === 'open') return;
@@ -105,6 +108,10 @@ export class Breaker {
       this.tell('halfOpen', null);
     });
     this.tell('open', reason);
+  }
+
+  private free(): void {
+    if (this.current === 'halfOpen' && !this.isTrying) this.onFree();
   }
 
   private close(): void {
@@ -148,6 +155,7 @@ const OVERLOADS: ReadonlySet<string> = new Set([
   'ERR_JSP_LIMITED',
   'ERR_JSP_TIMEOUT',
 ]);
+const SETTLED = Promise.resolve();
 const FAILURES_MAX = 5;
 const WITHIN_MS = 10_000;
 const OPEN_MS = 5_000;

@@ -71,6 +71,7 @@ export class Outbox implements LinkUser {
     owner: OutboxOwner,
   ) {
     this.breaker = breaker;
+    if (breaker !== null) breaker.onFree = () => this.goOn();
     this.usualPriority = usualPriority;
     this.compression = compression;
     this.clock = clock;

@@ -60,6 +60,7 @@ export class Outbox implements LinkUser<WebLink> {
     owner: OutboxOwner,
   ) {
     this.breaker = breaker;
+    if (breaker !== null) breaker.onFree = () => this.goOn();
     this.clock = clock;
     this.prefix = prefix;
     this.owner = owner;

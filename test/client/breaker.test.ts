@@ -101,6 +101,34 @@ describe('a circuit breaker', () => {
     },
   );
 
+  test.each(['refused for its own sake', 'given up'])(
+    'whose trial was %s tries the next one that waits [CLT-14]',
+    async (end) => {
+      const clock = new ManualClock();
+      const breaker = { failures: 1, openMs: 1_000, whileOpen: 'buffer' } as const;
+      const { client, world, answer } = await playedBroker({ clock, breaker });
+      const first = client.publish('t', 'a', { qos: 1 });
+      await settled();
+      answer(encodeRefused(1, ReasonCode.STORE_FULL, 'full'));
+      await expect(first).rejects.toMatchObject({ code: 'ERR_JSP_STORE_FULL' });
+      const abort = new AbortController();
+      const trial = client.publish('t', 'b', { qos: 1, signal: abort.signal });
+      const next = client.publish('t', 'c', { qos: 1 });
+      clock.advance(1_000);
+      await settled();
+      expect(world.sent.map(({ text }) => text)).toEqual(['a', 'b']);
+      if (end === 'given up') abort.abort();
+      else answer(encodeRefused(2, ReasonCode.NOT_AUTHORIZED, 'no'));
+      await expect(trial).rejects.toThrow();
+      await settled();
+      expect(world.sent.map(({ text }) => text)).toEqual(['a', 'b', 'c']);
+      answer(encodePublished(3, true, PublishResult.STORED, 1));
+      await next;
+      expect(client.metrics().breaker).toBe('closed');
+      client.destroy();
+    },
+  );
+
   test('counts requests that nobody answers in time, and spares them [CLT-14]', async () => {
     const broker = new FakeBroker();
     const client = await broker.client({ breaker: { failures: 2 } });
