@@ -62,6 +62,8 @@ export interface MqttWire {
   /** Bytes that were sent and that the system has not taken. */
   readonly bufferedBytes: number;
   setReading(isReading: boolean): void;
+  /** What is kept of the client's packets is another number of bytes than before, perhaps. */
+  account(): void;
   /** Closes it behind what was sent. */
   end(): void;
 }
@@ -203,6 +205,7 @@ export class MqttConnection {
     } catch (error) {
       this.fail(error);
     }
+    this.wire.account(); // what has waited here was read perhaps long after it came
   }
 
   private take(head: number, body: Buffer): void {

@@ -65,6 +65,14 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
     this.outgoing.finish(() => this.closeSocket());
   }
 
+  account(): void {
+    const bytes = this.connection.keptBytes + this.unframed;
+    if (bytes === this.held) return;
+    const change = bytes - this.held;
+    this.held = bytes;
+    if (this.owner.holds(change, this)) this.destroy();
+  }
+
   // ---- as somebody who is sent to ----
 
   onSlow(): void {
@@ -97,14 +105,6 @@ export abstract class MqttClient implements MqttWire, ByteSink, OutgoingListener
     this.account();
     if (this.ending !== null) clearTimeout(this.ending);
     this.owner.forget(this);
-  }
-
-  protected account(): void {
-    const bytes = this.connection.keptBytes + this.unframed;
-    if (bytes === this.held) return;
-    const change = bytes - this.held;
-    this.held = bytes;
-    if (this.owner.holds(change, this)) this.destroy();
   }
 }
 

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
-import { type IPublishPacket, type Packet, parser } from 'mqtt-packet';
+import { generate, type IPublishPacket, type Packet, parser } from 'mqtt-packet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGateway } from '../../../src/gateway/index.ts';
 import { PacketType } from '../../../src/gateway/mqtt/codes.ts';
@@ -14,7 +14,7 @@ import { Command, PublishFlag } from '../../../src/pubsub/command.ts';
 import { PropertyType } from '../../../src/pubsub/properties.ts';
 import { emptyFolder } from '../../empty-folder.ts';
 import { ONE } from '../certificates.ts';
-import { mqttInMemory, StandingClock, type TestMqtt, until } from './mqtt-server.ts';
+import { mqttInMemory, StandingClock, type TestMqtt, turns, until } from './mqtt-server.ts';
 
 const RECEIVE_MAX = 8;
 const PARTIAL_BYTES_MAX = 256 * 1024;
@@ -173,6 +173,34 @@ test('half a frame of a WebSocket counts as half a packet does [MQT-3]', async (
   socket.write(Buffer.alloc(2 * PARTIAL_BYTES_MAX));
   await new Promise((resolve) => socket.once('close', resolve));
   await gateway.close({ drainMs: 0 });
+});
+
+test('what waited for its client to be let in is counted until it is read, and not as long as he is there [MQT-3]', async () => {
+  const sockets: Socket[] = [];
+  const payload = Buffer.alloc(40_000);
+  for (let i = 0; i * payload.length <= PARTIAL_BYTES_MAX; i++) {
+    const socket = connect(server.port, '127.0.0.1');
+    sockets.push(socket);
+    const connecting = generate({
+      cmd: 'connect',
+      clientId: `at-once-${i}`,
+      clean: true,
+      keepalive: 0,
+    } as never);
+    const publish = generate({ cmd: 'publish', topic: 'a', payload, qos: 0, dup: false, retain: false });
+    socket.write(Buffer.concat([connecting, publish]));
+    await once(socket, 'data');
+  }
+  const honest = connect(server.port, '127.0.0.1');
+  sockets.push(honest);
+  const connecting = generate({ cmd: 'connect', clientId: 'honest', clean: true, keepalive: 0 } as never);
+  const before = server.mqtt.metrics().connections;
+  honest.write(connecting.subarray(0, 5));
+  await until(() => server.mqtt.metrics().connections > before);
+  await turns(20);
+  honest.write(connecting.subarray(5));
+  await once(honest, 'data');
+  for (const socket of sockets) socket.destroy();
 });
 
 async function securedMqtt(limits: MqttLimitOptions): Promise<TestMqtt> {
