@@ -58,7 +58,7 @@ describe('the oracle of the broker simulation notices', () => {
     shared.get(shared.first, { epoch: 1, offset: 1 });
   });
 
-  test('that, too, where it was on its way to another holder, but for one that is given up', () => {
+  test('that, too, where it was on its way to another holder, but for one that is given up or has expired', () => {
     const { get, shelf, first, second } = begin();
     get(second, { epoch: 1, offset: 2 });
     const other = new Holder(shelf);
@@ -73,6 +73,11 @@ describe('the oracle of the broker simulation notices', () => {
     last.shelf.givesUp = true;
     last.get(last.second, { epoch: 1, offset: 2 });
     last.get(last.first, { epoch: 1, offset: 1, redelivered: true }, new Holder(last.shelf));
+    const short = begin();
+    short.model.arrives(short.first.text, 500);
+    short.get(short.second, { epoch: 1, offset: 2 });
+    short.pass(500);
+    short.get(short.first, { epoch: 1, offset: 1 }, new Holder(short.shelf));
   });
 
   test('an offset that is used again, and a message that is stored twice', () => {

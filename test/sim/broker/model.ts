@@ -69,7 +69,7 @@ export class Shelf {
   readonly unflagged = new Set<string>();
   /** By epoch, publisher and topic: number of the last first delivery, and whom it went to. */
   readonly lastFirst = new Map<string, { readonly number: number; readonly holder: Holder }>();
-  /** What was delivered often enough is not delivered any more: it may still be on its way to a holder from whom the shelf was taken, behind whom the next holder goes on. */
+  /** What was delivered often enough is not delivered any more. */
   givesUp = false;
 
   constructor(name: string, filter: string, qos: 0 | 1, isShared = false) {
@@ -260,7 +260,7 @@ export class Model {
       throw new Violation(`${shelf.name} (${shelf.filter}) got "${text}"${place}, ${what}`);
     };
     const publication = this.publications.get(text) ?? fail('which nobody published');
-    const { publisher, number, qos, isUnguarded, isWill } = publication;
+    const { publisher, number, qos, owedUntilMs, isUnguarded, isWill } = publication;
     if (topic !== publication.topic || !slowMatches(shelf.filter, topic))
       fail(`which was published to ${publication.topic}`);
     this.deliveries++;
@@ -289,8 +289,9 @@ export class Model {
     const flow = `${epoch} ${publisher} ${topic}`;
     const last = shelf.lastFirst.get(flow);
     if (last !== undefined && number <= last.number) {
-      const isGivenUp = shelf.givesUp && redelivered && last.holder !== holder;
-      if (shelf.isShared || isUnguarded || isGivenUp) return publication;
+      // On its way to a holder from whom the shelf was taken, while the next one is not sent what was given up or has expired.
+      const mayBeGivenUp = (shelf.givesUp && redelivered) || owedUntilMs <= this.nowMs();
+      if (shelf.isShared || isUnguarded || (mayBeGivenUp && last.holder !== holder)) return publication;
       fail(`for the first time, behind number ${last.number}`);
     }
     shelf.lastFirst.set(flow, { number, holder });
