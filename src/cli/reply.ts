@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { printable } from '../base/errors.ts';
@@ -158,28 +158,30 @@ class Service {
 
 /** Runs the command, with the request on its stdin and what is known of it in its environment. */
 function outputOf(command: readonly string[], message: Message, timeoutMs: number): Promise<Answer> {
-  const [program, ...args] = command;
   return new Promise((resolve) => {
-    const child = spawn(program, args, {
-      env: { ...process.env, ...environmentOf(message) },
-      stdio: ['pipe', 'pipe', 'pipe'],
-      timeout: timeoutMs,
-      killSignal: 'SIGKILL',
-    });
+    let child: ChildProcess;
+    try {
+      child = started(command, message, timeoutMs);
+    } catch (error) {
+      resolve(failure(message, (error as Error).message)); // what the request says goes into no environment
+      return;
+    }
+    child.once('error', (error) => resolve(failure(message, error.message)));
+    const { stdin, stdout, stderr } = child;
+    if (!stdin || !stdout || !stderr) return; // the system has no descriptors left, which follows
     const output: Buffer[] = [];
     let bytes = 0;
     let errors = '';
-    child.stdin.on('error', () => {}); // it may end before it has read everything
-    child.stdin.end(message.payload);
-    child.stdout.on('data', (chunk: Buffer) => {
+    stdin.on('error', () => {}); // it may end before it has read everything
+    stdin.end(message.payload);
+    stdout.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes > PAYLOAD_BYTES_MAX) child.kill('SIGKILL');
       else output.push(chunk);
     });
-    child.stderr.on('data', (chunk: Buffer) => {
+    stderr.on('data', (chunk: Buffer) => {
       errors = (errors + chunk.toString()).slice(-ERRORS_MAX);
     });
-    child.once('error', (error) => resolve(failure(message, error.message)));
     child.once('close', (exitCode, signal) => {
       if (exitCode === 0) {
         if (errors.trim() !== '')
@@ -191,6 +193,12 @@ function outputOf(command: readonly string[], message: Message, timeoutMs: numbe
       resolve(failure(message, errors.trim() === '' ? why : `${why}: ${errors.trim()}`));
     });
   });
+}
+
+/** @throws what of the request no process can be given, such as a header with a NUL */
+function started([program, ...args]: readonly string[], message: Message, timeout: number): ChildProcess {
+  const env = { ...process.env, ...environmentOf(message) };
+  return spawn(program, args, { env, stdio: ['pipe', 'pipe', 'pipe'], timeout, killSignal: 'SIGKILL' });
 }
 
 /** Who asked learns that it failed, with what the command said on stderr; so does whoever looks at this one's. */

@@ -113,6 +113,18 @@ describe('jsp reply', () => {
     ]);
   });
 
+  test('fails a request that no command can be given, and answers the next', async () => {
+    const service = new Jsp(['reply', 'odd', '--url', url, '--count', '2', '--', 'cat']);
+    await service.until(({ err }) => err.includes('answering'));
+    await expect(near.client.request('odd', 'x', { headers: { nul: 'a\0b' } })).rejects.toMatchObject({
+      code: 'ERR_JSP_REQUEST_FAILED',
+      applicationCode: 500,
+    });
+    expect((await near.client.request('odd', 'even')).text()).toBe('even');
+    const { exitCode, err } = await service.ended;
+    expect([exitCode, err]).toEqual([0, expect.stringMatching(/request to odd failed: .*null bytes/)]);
+  });
+
   test('answers with the request, or a text; nobody who answers is an error at once', async () => {
     const nobody = await jsp(['pub', '--request', 'echo/x', '', '--url', url]);
     expect([nobody.exitCode, nobody.err]).toEqual([1, expect.stringContaining('(ERR_JSP_NO_RESPONDERS)')]);
