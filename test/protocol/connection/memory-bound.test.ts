@@ -312,7 +312,7 @@ class Hostile {
     return isIn && sequence >= 0;
   }
 
-  private part(id: number, sequence: number, offset: number, total: number, length: number): boolean {
+  part(id: number, sequence: number, offset: number, total: number, length: number): boolean {
     const bytes = new Uint8Array(length);
     return this.take(
       Buffer.concat([
@@ -323,7 +323,7 @@ class Hostile {
   }
 
   /** False when it is not taken. */
-  private take(frames: Uint8Array, padding = 0): boolean {
+  take(frames: Uint8Array, padding = 0): boolean {
     const data = new Uint8Array(frames.length + padding);
     data.set(frames);
     if (this.together !== null) this.together.push(data);
@@ -417,6 +417,42 @@ describe('hostile peers of an endpoint', () => {
       }
     },
   );
+
+  test('are left a place on each stream, the beginnings that all else waits for, and parts that add to what is there [CON-53]', () => {
+    const budget = new MemoryBudget(MIB);
+    const peer = new Hostile(budget, new Prng(1));
+    for (let i = 0; i < 30; i++) peer.open();
+    new MemoryAccount(budget, 0).take(budget.available);
+    const [first, second, ...others] = [...peer.streams.values()];
+    peer.choose(first.id);
+    for (let i = 0; i < 200 && peer.refused === 0; i++) peer.skip().run(1);
+    const isTaken = (act: () => unknown) => {
+      const before = peer.refused;
+      act();
+      check(budget, [peer.account]);
+      return peer.refused === before;
+    };
+    expect(isTaken(() => peer.skip().run(1))).toBe(false);
+    for (const { id, receiver } of others) {
+      peer.choose(id);
+      expect(isTaken(() => peer.run(1))).toBe(true);
+      expect(receiver.readable).toBe(1);
+      expect(isTaken(() => peer.run(1))).toBe(false);
+    }
+    // A mark that is far away takes memory, too.
+    peer.choose(others[0].id);
+    expect(isTaken(() => peer.part(others[0].id, 40_000, 0, 100, 1))).toBe(false);
+    expect(isTaken(() => peer.take(integers(F.ABANDON, others[0].id, 40_000, 1, 0)))).toBe(false);
+    // Parts of the first message of a stream: the last of the memory goes to pieces of it, and then only what adds to one is taken.
+    const { id } = second;
+    expect(isTaken(() => peer.part(id, 0, 0, 9_000, 10))).toBe(true);
+    let pieces = 0;
+    while (pieces < 400 && isTaken(() => peer.part(id, 0, 20 * pieces + 100, 9_000, 1))) pieces++;
+    expect(pieces).toBeGreaterThan(50);
+    expect(pieces).toBeLessThan(400);
+    for (let at = 10; at < 9_000; at += 10) expect(isTaken(() => peer.part(id, 0, at, 9_000, 10))).toBe(true);
+    expect(second.receiver.readable).toBe(1);
+  });
 
   test('get most of the memory there is, all the same, and are refused the rest [CON-53]', () => {
     const random = new Prng(1);
