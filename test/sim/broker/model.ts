@@ -150,11 +150,11 @@ export class Model {
     if (ttlMs > publication.ttlMs)
       throw new Violation(`"${text}" has ${ttlMs} ms to live, and was given ${publication.ttlMs}`);
     const expiresAtMs = this.nowMs() + ttlMs;
-    // What was read before may have died with its broker, and nobody counts the time that a copy is on its way: then what comes now may live longer.
-    const isLatest = publication.readInLife >= 0 && publication.readInLife < this.life;
-    const decide = isLatest ? Math.max : Math.min;
-    publication.expiresAtMs = decide(publication.expiresAtMs, expiresAtMs);
-    publication.owedUntilMs = publication.expiresAtMs;
+    // What was read before may have died with its broker, and nobody counts the time that a copy is on its way: then what comes now may live longer. In the same life the first stands.
+    if (publication.readInLife < 0) publication.expiresAtMs = expiresAtMs;
+    else if (publication.readInLife < this.life)
+      publication.expiresAtMs = Math.max(publication.expiresAtMs, expiresAtMs);
+    publication.owedUntilMs = Math.min(publication.owedUntilMs, expiresAtMs);
     publication.readInLife = this.life;
   }
 
