@@ -66,6 +66,11 @@ export class CommandStream {
     this.stream.on('close', () => this.close(null));
   }
 
+  /** So much waits for the broker to read it that nothing more should be added, until `onDrain`. */
+  get isFull(): boolean {
+    return this.stream.queuedBytes > this.stream.highWaterMark;
+  }
+
   /** From now on `listener` hears what comes. */
   giveTo(listener: CommandListener): void {
     this.listener = listener;

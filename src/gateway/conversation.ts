@@ -193,6 +193,15 @@ export class Conversation implements SubscriptionHost {
       if (error instanceof RequestFault) this.refuse(message.id, error.code, error.message);
       else this.fail(message.id, error);
     }
+    if (this.session?.isControlFull) this.stop();
+    if ('sub' in message && this.subscriptions.get(message.sub)?.subscription?.isFull) this.stop();
+  }
+
+  /** [GW-56] while the broker takes no more, nothing is read */
+  private stop(): void {
+    if (this.isStopped) return;
+    this.isStopped = true;
+    this.readOn();
   }
 
   private carryOut(message: ClientMessage, session: Session): void {
@@ -285,10 +294,7 @@ export class Conversation implements SubscriptionHost {
     }
     const command = publishCommand(message);
     session.publish(command, (publish) => this.onPublished(id, publish, qos), priority);
-    if (session.isStopped(priority) && !this.isStopped) {
-      this.isStopped = true; // [GW-56] while the broker takes no more, nothing is read
-      this.readOn();
-    }
+    if (session.isStopped(priority)) this.stop();
   }
 
   /** [GW-55] a publish is answered when the message is safe */
@@ -310,6 +316,7 @@ export class Conversation implements SubscriptionHost {
     if (this.asked >= ASKED_MAX)
       return this.refuse(id, 'LIMITED', `At most ${ASKED_MAX} requests are under way.`);
     this.asked++;
+    if ((this.askingSession ?? session).isStopped(item.priority)) this.stop();
     this.asking ??= this.openAsking(session);
     this.asking
       .then((asking) => asking.ask(item, timeoutMs))
@@ -330,9 +337,11 @@ export class Conversation implements SubscriptionHost {
     const forget = (): void => {
       this.asking = null; // the next request opens another
       this.askingSession = null;
+      this.onDrained();
     };
+    const listener: SessionListener = { onClosed: forget, onDrained: () => this.onDrained() };
     const own = await this.around
-      .open({ proof: this.proof, name: askingName() }, { onClosed: forget })
+      .open({ proof: this.proof, name: askingName() }, listener)
       .catch((error: unknown) => {
         forget();
         throw error;
@@ -342,7 +351,8 @@ export class Conversation implements SubscriptionHost {
     return new Asking(own, this.around.clock);
   }
 
-  private onDrained(): void {
+  /** The broker takes more, or what it did not take is over. */
+  onDrained(): void {
     if (!this.isStopped) return;
     this.isStopped = false;
     this.readOn();
@@ -441,6 +451,7 @@ export class Conversation implements SubscriptionHost {
 
   forget(sub: Name): void {
     this.subscriptions.delete(sub);
+    this.onDrained();
   }
 
   refuse(id: Name | null, code: string, message: string, more: object = NOTHING): void {

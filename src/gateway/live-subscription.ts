@@ -14,6 +14,8 @@ export interface SubscriptionHost {
   /** The same, of a text of JSON. */
   tellText(message: string): void;
   refuse(id: Name | null, code: string, message: string, more?: object): void;
+  /** The broker reads on. */
+  onDrained(): void;
   /** It is over. */
   forget(sub: Name): void;
 }
@@ -59,6 +61,10 @@ export class LiveSubscription implements SubscriptionSink {
 
   onGap(missed: number | null, reason: GapReason): void {
     this.conversation.tell({ type: 'gap', sub: this.name, missed, reason });
+  }
+
+  onDrained(): void {
+    this.conversation.onDrained();
   }
 
   onEnded(error: JspError): void {

@@ -48,7 +48,7 @@ export interface SessionRequest {
 /** What a session tells its owner. */
 export interface SessionListener {
   onNotice?(notice: Notice): void;
-  /** The broker reads on what it publishes, of a class that was stopped. */
+  /** The broker reads on what it publishes, of a class that was stopped, or what it asks for beside that. */
   onDrained?(): void;
   /** It is over: with the error that ended it, or null where its owner closed it. */
   onClosed?(error: Error | null): void;
@@ -87,6 +87,7 @@ export class Session {
         if (heard.session === null) early.push(notice);
         else listener.onNotice?.(notice);
       },
+      onDrain: () => listener.onDrained?.(),
       onClosed: () => {},
     });
     connection.on('close', (error) => {
@@ -152,6 +153,11 @@ export class Session {
   /** The broker reads no more of what it publishes in this class at present. */
   isStopped(priority: StreamPriority): boolean {
     return this.publishing[STREAM_PRIORITIES.indexOf(priority)]?.isStopped ?? false;
+  }
+
+  /** The broker reads no more at present of what it asks for beside that: wills, and new credentials. */
+  get isControlFull(): boolean {
+    return !this.over && this.control.isFull;
   }
 
   /** Since when the first message waits that the broker has not answered; infinite: none does. */

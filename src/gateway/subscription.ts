@@ -63,6 +63,8 @@ export interface SubscriptionSink {
   /** Nothing up to this offset is still to come for the first time. */
   onPosition(epoch: number, offset: number): void;
   onGap(missed: number | null, reason: GapReason): void;
+  /** The broker reads on what is said of it. */
+  onDrained?(): void;
   /** The broker has ended it, by resetting its stream; what ends the connection is told by that. */
   onEnded(error: JspError): void;
 }
@@ -120,6 +122,15 @@ export class CallerSubscription implements CommandListener {
 
   resume(): void {
     this.stream.stream.resume();
+  }
+
+  /** The broker reads no more at present of what is said of it. */
+  get isFull(): boolean {
+    return this.phase !== Phase.OVER && this.stream.isFull;
+  }
+
+  onDrain(): void {
+    this.sink.onDrained?.();
   }
 
   // ---- what its caller settles [GW-53] ----
