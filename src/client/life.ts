@@ -8,7 +8,7 @@
  */
 
 import { JspError } from '../base/errors.ts';
-import { MILLISECOND } from '../base/time.ts';
+import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 import { ReasonCode } from '../pubsub/command.ts';
 import { abortError, onAbort } from '../transport/abort.ts';
 import type { Backoff } from '../transport/backoff.ts';
@@ -67,6 +67,8 @@ export class Life<L extends Lifeline = Link> {
   /** How often the broker was connected to, and tried in vain. */
   connects = 0;
   failedAttempts = 0;
+  /** When an attempt failed last: a node of a cluster may go on with it for a while. */
+  private failedAt: Micros = Number.NEGATIVE_INFINITY;
   private phase: Exclude<ClientState, 'draining'> = 'connecting';
   private isDraining = false;
   /** The end of the connection is what this side wants. */
@@ -245,8 +247,18 @@ export class Life<L extends Lifeline = Link> {
     this.failedAttempts++;
     const isFirst = this.connects === 0;
     const goesOn = isFirst ? this.firstConnect !== 'reject' || this.failedAttempts < this.dialer.ways : true;
-    if (!goesOn || this.dialer.isFinal(error)) return this.end(error);
+    if (!goesOn || this.isFinal(error)) return this.end(error);
+    if (error.code !== 'ERR_JSP_SESSION_TAKEN') this.failedAt = this.clock.now();
     this.retryLater();
+  }
+
+  /** [CLT-4] Who has its session now may be an attempt of its own that has failed: then it is worth another, once. */
+  private isFinal(error: JspError): boolean {
+    const { clock, failedAt } = this;
+    if (error.code !== 'ERR_JSP_SESSION_TAKEN' || clock.now() - failedAt >= OWN_ATTEMPT_TIME)
+      return this.dialer.isFinal(error);
+    this.failedAt = Number.NEGATIVE_INFINITY;
+    return false;
   }
 
   private onEnded(link: L, error: Error | null): void {
@@ -254,7 +266,7 @@ export class Life<L extends Lifeline = Link> {
     this.link = null;
     const reason = error === null ? null : this.owner.withCost(asJspError(error));
     const isFinal = this.backoff === null || this.isLeaving;
-    if (isFinal || (reason !== null && this.dialer.isFinal(reason))) return this.end(reason);
+    if (isFinal || (reason !== null && this.isFinal(reason))) return this.end(reason);
     this.stopTimers();
     this.phase = 'offline';
     this.retryLater();
@@ -353,6 +365,8 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'ERR_JSP_MESSAGE_TOO_LARGE', // HELLO: of what else is too large its owner is told [CLT-42]
   'ERR_JSP_SESSION_TAKEN',
 ]);
+/** Longer than a broker waits for the session of a client that has gone. */
+const OWN_ATTEMPT_TIME: Micros = 10 * SECOND;
 /** What is published does not wait longer for subscriptions to be there again. */
 const BEGIN_MS_MAX = 5_000;
 /** A timer that only keeps the process alive. */

@@ -120,6 +120,27 @@ describe('a client that loses its connection', () => {
     expect(states).toEqual(['online', 'offline: ERR_JSP_CLOSED', 'online']);
   });
 
+  test('comes back, once, when its session is taken soon after an attempt of its own has failed, which may have it [CLT-4]', async () => {
+    for (const laterMs of [0, 10_000]) {
+      const { life, clock, world, peers, retry } = newLife();
+      await life.begin('reject', undefined);
+      peers[0].break();
+      world.answer = new JspError('ERR_JSP_TIMEOUT', 'no answer to HELLO');
+      await retry();
+      world.answer = null;
+      await retry();
+      clock.advance(laterMs);
+      peers[1].destroy(ReasonCode.SESSION_TAKEN);
+      await turn();
+      expect(life.state).toBe(laterMs === 0 ? 'offline' : 'closed');
+      if (laterMs > 0) continue;
+      await retry();
+      peers[2].destroy(ReasonCode.SESSION_TAKEN);
+      await turn();
+      expect([life.state, life.failure?.code]).toEqual(['closed', 'ERR_JSP_SESSION_TAKEN']);
+    }
+  });
+
   test('waits for a random part of a time that doubles up to a bound [CLT-3]', async () => {
     const { life, world, peers, retry } = newLife();
     await life.begin('reject', undefined);
