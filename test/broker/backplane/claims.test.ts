@@ -142,6 +142,23 @@ describe('a session with a name', () => {
     expect(second.closedWith).toBeNull();
   });
 
+  test('that stands as the session of a node which does not know that it has it goes to the next that asks at once [CLU-61]', () => {
+    const w = world('a', 'b');
+    const gone = w.node('a').hello('x');
+    w.lost = 1;
+    for (let ms = 0; w.table.holderOf('s/x') === null && ms < 200; ms++) w.pass(1);
+    expect(w.table.holderOf('s/x')).toBe('a'); // which is not told so
+    gone.leave();
+    w.pass(300);
+    w.lost = 0;
+    expect(w.node('a').core.metrics().cluster).toMatchObject({ claims: 0 });
+    expect(w.table.holderOf('s/x')).toBe('a');
+    const next = w.node('b').hello('x');
+    w.pass(50);
+    expect(next.welcome.isPresent).toBe(false);
+    expect(w.table.holderOf('s/x')).toBe('b');
+  });
+
   test('that cannot be had for 6 s is refused with BUSY, and its client may try again', () => {
     const w = world('a', 'b');
     w.cut('b');

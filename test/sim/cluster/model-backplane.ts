@@ -246,7 +246,9 @@ export class ModelNode
   }
 
   claimAsked(key: string, by: string, ageMs: number): void {
+    const { owner } = this;
     if (this.claims.has(key)) this.later((events) => events.claimAsked(key, by, ageMs));
+    else if (!this.givenBack.has(key)) this.connection?.up(() => this.nats.claims.release(key, owner)); // [CLU-61]
   }
 
   claimTaken(key: string, life: number): void {

@@ -75,6 +75,8 @@ class Claim {
   isQueued = false;
   /** Which node has asked for it last. */
   askedBy: string | null = null;
+  /** Which node has just said that it does not have it. */
+  freeAt: string | null = null;
   /** It is to be given back as soon as it is here. */
   isUnwanted = false;
   /** It is wanted again when it is given back. */
@@ -217,7 +219,9 @@ export class ClaimTable {
         }
         return;
       case ClaimWord.FREE:
-        if (claim?.state === State.ASKING) this.read(claim);
+        if (claim?.state !== State.ASKING) return;
+        claim.freeAt = from;
+        this.read(claim);
         return;
       case ClaimWord.KEEP:
         if (claim?.state === State.ASKING) this.giveUp(claim, from, true);
@@ -285,7 +289,9 @@ export class ClaimTable {
   private look(claim: Claim, entry: BucketEntry): void {
     const { key, demand } = claim;
     const record = entry.value === null ? null : decodeClaim(entry.value);
-    if (record === null || record.isFree || this.isOwn(record) || !this.around.isAlive(record.holder)) {
+    const { freeAt } = claim;
+    claim.freeAt = null;
+    if (record === null || this.isOwn(record) || !this.isHeld(record, freeAt)) {
       if (record === null || claim.asker.mayTake(record.entries)) this.take(claim, entry, record);
       else this.deny(claim);
       return;
@@ -306,6 +312,11 @@ export class ClaimTable {
       });
       this.again(claim, () => this.read(claim), ASK_AGAIN_MS); // what was said may be lost
     }
+  }
+
+  /** @param freeAt - node that has said that it does not have it: it was not told that it got it, and had stopped waiting by then [CLU-61] */
+  private isHeld({ holder, isFree }: ClaimRecord, freeAt: string | null): boolean {
+    return !isFree && holder.node !== freeAt && this.around.isAlive(holder);
   }
 
   private take(claim: Claim, entry: BucketEntry, record: ClaimRecord | null): void {
