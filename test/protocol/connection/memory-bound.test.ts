@@ -423,7 +423,7 @@ describe('hostile peers of an endpoint', () => {
     const peer = new Hostile(budget, new Prng(1));
     for (let i = 0; i < 30; i++) peer.open();
     new MemoryAccount(budget, 0).take(budget.available);
-    const [first, second, last, ...others] = [...peer.streams.values()];
+    const [first, second, last, whole, ...others] = [...peer.streams.values()];
     peer.choose(first.id);
     for (let i = 0; i < 200 && peer.refused === 0; i++) peer.skip().run(1);
     const isTaken = (act: () => unknown) => {
@@ -450,8 +450,14 @@ describe('hostile peers of an endpoint', () => {
     while (pieces < 400 && isTaken(() => peer.part(id, 0, 20 * pieces + 100, 9_000, 1))) pieces++;
     expect(pieces).toBeGreaterThan(50);
     expect(pieces).toBeLessThan(400);
+    // Not a byte is left for anything else.
+    const { overhead } = peer.streams;
+    while (overhead.admits(1, true)) overhead.add(1);
     peer.choose(last.id);
     expect(isTaken(() => peer.run(1))).toBe(true);
+    peer.choose(whole.id);
+    expect(isTaken(() => peer.mortal())).toBe(true);
+    expect([last.receiver.readable, whole.receiver.readable]).toEqual([1, 1]);
     for (let at = 10; at < 9_000; at += 10) expect(isTaken(() => peer.part(id, 0, at, 9_000, 10))).toBe(true);
     expect(second.receiver.readable).toBe(1);
   });

@@ -262,8 +262,7 @@ export class BestEffortReassembler implements SegmentOwner {
   private canMark(first: number, count: number): boolean {
     const { seen } = this;
     const end = first + count;
-    const isNext = seen.contiguous && first === seen.floor;
-    const more = this.ordered || isNext ? 0 : Math.min(seen.growthFor(end), MARKS_BYTES_MAX);
+    const more = this.ordered || seen.isNext(first) ? 0 : Math.min(seen.growthFor(end), MARKS_BYTES_MAX);
     return more === 0 || this.context.kept.overhead.admits(more, false);
   }
 

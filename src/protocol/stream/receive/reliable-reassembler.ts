@@ -218,7 +218,7 @@ export class ReliableReassembler implements SegmentOwner {
 
   /** Whether a whole message, or run of them, from sequence `first` on can be kept: the first that can be read has its place. [CON-53] */
   private hasRoom(first: number, end: number): boolean {
-    const marks = this.seen.growthFor(end);
+    const marks = this.seen.isNext(first) ? 0 : this.seen.growthFor(end);
     const isReadable = this.ready.count === 0 && (!this.ordered || first <= this.seen.floor);
     const more = isReadable || this.discarding ? marks : marks + SEGMENT_BYTES;
     return more === 0 || this.context.kept.overhead.admits(more, isReadable);
@@ -324,7 +324,7 @@ export class ReliableReassembler implements SegmentOwner {
     const { sequence, count } = segment;
     if (this.discarding) {
       this.freeSegment(segment);
-      this.seen.add(sequence, sequence + count);
+      this.seen.addOrAdvance(sequence, count);
       return;
     }
     this.context.kept.keep(segment, wasBegun);
@@ -338,7 +338,7 @@ export class ReliableReassembler implements SegmentOwner {
       this.hold(segment.charged);
     }
     this.lifetimes.set(segment, deadline);
-    this.seen.add(sequence, sequence + count);
+    this.seen.addOrAdvance(sequence, count);
   }
 
   /** Messages came that the application cannot read yet: for windows they count as read. [STR-47] */

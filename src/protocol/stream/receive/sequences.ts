@@ -55,6 +55,17 @@ export class SequenceWindow {
     this.top = this.floor;
   }
 
+  /** Whether sequences from `first` on need no mark: all below them were seen, and none above. */
+  isNext(first: number): boolean {
+    return this.contiguous && first === this.floor;
+  }
+
+  /** `count` sequences from `first` on were seen. The floor moves where they are the next, for which no bit map is needed. */
+  addOrAdvance(first: number, count: number): void {
+    if (this.isNext(first)) this.advance(count);
+    else this.add(first, first + count);
+  }
+
   /** Marks [first, end) as seen; `first` is not below the floor. Does not move the floor. */
   add(first: number, end: number): void {
     if (end > this.top) {
