@@ -666,6 +666,7 @@ export class PacketReceiver {
     if (repairs === null) return CloseCode.PROTOCOL_VIOLATION; // [FEC-40] none is taken
     const code = repairs.onRepair(frame, this.number, now);
     if (code !== 0) return code;
+    // A recovered packet counts by itself as one that was taken or not, and so does this one.
     const { streams } = this;
     const { isRefusing } = streams;
     streams.isRefusing = false;

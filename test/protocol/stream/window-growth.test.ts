@@ -8,7 +8,9 @@ function growing(poolBytes = 1_000_000, isShared = false) {
   const pool = new WindowPool(poolBytes, () => held.bytes);
   const pace = new Pace();
   pace.rtt = 100 * MILLISECOND;
-  const window = new FlowWindow(1_000, { bytesMax: 100_000, source: pool, pace, isShared });
+  /** Another window of the same pool. */
+  const another = () => new FlowWindow(1_000, { bytesMax: 100_000, source: pool, pace, isShared });
+  const window = another();
   /** The peer sends `bytes`, which are read `ms` later. */
   const pass = (bytes: number, ms: number) => {
     expect(window.charge(bytes)).toBe(true);
@@ -16,7 +18,7 @@ function growing(poolBytes = 1_000_000, isShared = false) {
     window.free(bytes);
     return window.due ? window.announce() : 0;
   };
-  return { window, pool, held, pace, pass };
+  return { window, another, pool, held, pace, pass };
 }
 
 describe('A window', () => {
@@ -86,8 +88,8 @@ describe('A window', () => {
   });
 
   test('hears of room again although another one asks at each message that is read, and never finds enough [STR-34]', () => {
-    const { window, pool, held, pace } = growing(60_000);
-    const greedy = new FlowWindow(1_000, { bytesMax: 100_000, source: pool, pace, isShared: false });
+    const { window, another, pool, held } = growing(60_000);
+    const greedy = another();
     pool.take(60_000);
     held.bytes = 40_000;
     window.onBlocked(30_128);
@@ -111,8 +113,8 @@ describe('A window', () => {
   });
 
   test('that found too little when the most was held hears of what was read since, though another one asked before [STR-34]', () => {
-    const { window, pool, held, pace } = growing(60_000);
-    const first = new FlowWindow(1_000, { bytesMax: 100_000, source: pool, pace, isShared: false });
+    const { window, another, pool, held } = growing(60_000);
+    const first = another();
     pool.take(60_000);
     held.bytes = 20_000;
     first.onBlocked(90_128);
