@@ -8,7 +8,7 @@ import { Place, type Segment } from './segment.ts';
 
 /**
  * A message of which some fragments have arrived. Its memory follows what has arrived, not the length that the first fragment announces:
- * the buffer, from the message's beginning on, is at most four times that, and what lies beyond it waits beside it. [STR-33]
+ * the buffer, from the message's beginning on, is at most eight times that, and what lies beyond it waits beside it. [STR-33]
  */
 export class Assembly {
   readonly sequence: number;
@@ -399,7 +399,7 @@ function bitCount(value: number): number {
 const NO_ASSEMBLIES: ReadonlyMap<number, Assembly> = new Map();
 const NO_PLACES = new Float64Array(0);
 /** The buffer is at most so many times as large as what has arrived. */
-const GROWTH = 4;
+const GROWTH = 8;
 /** The objects of an incomplete message: this one, its segment, its coverage and its place in a table. */
 const ASSEMBLY_COST = 640;
 /** What it takes of them beyond what is charged for any message. */

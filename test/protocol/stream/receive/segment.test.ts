@@ -140,7 +140,7 @@ describe('The memory of an incomplete message', () => {
         const end = Math.min(total, at + length);
         arrived += end - at;
         complete = assembly.add(message, at, end - at, at, 0);
-        assert.ok(assembly.bytes <= 1_024 + 4 * arrived + total);
+        assert.ok(assembly.bytes <= 1_024 + 8 * arrived + total);
       };
       for (let i = 0; i < 500 && !complete; i++)
         add(random.below(total), 1 + random.below(round < 30 ? 40 : 2_000));
