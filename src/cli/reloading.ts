@@ -8,7 +8,7 @@ import { placedSettings } from '../broker/config/setting.ts';
 import { SETTINGS } from '../broker/config/settings.ts';
 import type { Log } from '../broker/operations/log.ts';
 import type { Broker } from '../broker/server.ts';
-import type { Gateway, MqttDoor } from '../gateway/index.ts';
+import type { Gateway, MqttDoor, PreparedCertificate } from '../gateway/index.ts';
 
 /** What goes by the configuration, beside the log. */
 export interface Configured {
@@ -82,14 +82,15 @@ export class Reloading {
     const prepared = await broker.prepareReload({ ...limits, auth }).catch((error: unknown) => {
       throw authFault(error, next);
     });
+    let certificates: PreparedCertificate[];
     try {
+      certificates = [...(gateway === null ? [] : [gateway]), ...mqtt].map((door) => door.prepareReload());
       log.reopen();
-      gateway?.reload();
-      for (const door of mqtt) door.reload();
     } catch (error) {
       prepared.drop();
       throw error;
     }
+    for (const certificate of certificates) certificate.use();
     prepared.use(changed.map(({ place }) => place).join(', '));
     this.current = next;
     return changed.map(({ place }) => place);

@@ -16,7 +16,7 @@ import { Connections } from './connections.ts';
 import { CutOff } from './cut-off.ts';
 import { documentRoutes } from './documents.ts';
 import { Exchange, pathIn } from './exchange.ts';
-import { Listener } from './listener.ts';
+import { Listener, type PreparedCertificate } from './listener.ts';
 import {
   checkGatewayOptions,
   DEFAULT_HTTP_HOST,
@@ -166,7 +166,16 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
    * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
    */
   reload(): void {
-    this.listener.reload();
+    this.prepareReload().use();
+  }
+
+  /**
+   * Reads the renewed certificate and looks at it, and changes nothing: for who renews several, so that all are taken, or none. [GW-15]
+   *
+   * @throws {JspError} ERR_JSP_OPTION_INVALID where it cannot be read, or does not go with its key
+   */
+  prepareReload(): PreparedCertificate {
+    return this.listener.prepareReload();
   }
 
   /**

@@ -1,9 +1,15 @@
 /** The socket that a door listens on, plain or with TLS: it is bound once, is over where it fails, and takes renewed certificates. */
 
 import type { AddressInfo, Server } from 'node:net';
-import type { Server as TlsServer } from 'node:tls';
+import { createSecureContext, type Server as TlsServer } from 'node:tls';
 import { JspError } from '../base/errors.ts';
 import { type GatewayTls, readTls } from './options.ts';
+
+/** A certificate that was read and can be used, for who renews several, or something else with it, so that all of it happens or nothing. */
+export interface PreparedCertificate {
+  /** New connections see it from now on. */
+  use(): void;
+}
 
 export class Listener {
   private readonly server: Server;
@@ -59,22 +65,24 @@ export class Listener {
   }
 
   /**
-   * Takes a renewed certificate from its files: new connections see it, those that are open stay as they are. [GW-15]
+   * Reads a renewed certificate from its files, and changes nothing before it is used: then new connections see it, those that are open stay as they are. [GW-15]
    *
-   * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
+   * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together
    */
-  reload(): void {
-    if (this.tls === undefined) return;
-    const pair = readTls(this.tls);
+  prepareReload(): PreparedCertificate {
+    const { server, tls } = this;
+    if (tls === undefined) return { use() {} };
+    const pair = readTls(tls);
     try {
-      (this.server as TlsServer).setSecureContext(pair);
+      createSecureContext(pair); // all that can be wrong with it is wrong now
     } catch (error) {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',
-        `the certificate ${this.tls.cert} and its key were not taken: ${(error as Error).message}`,
+        `the certificate ${tls.cert} and its key were not taken: ${(error as Error).message}`,
         { cause: error },
       );
     }
+    return { use: () => (server as TlsServer).setSecureContext(pair) };
   }
 
   /** Takes nobody any more. Resolves when those who are connected are gone. */

@@ -71,10 +71,10 @@ function requestOn(agent: Agent, url: string): Promise<[number | undefined, stri
   });
 }
 
-function writePair(folder: string, name: 'one' | 'two', keyOf = name): void {
-  mkdirSync(join(folder, 'tls'), { recursive: true });
-  writeFileSync(join(folder, 'tls/cert.pem'), CERTIFICATES[name].cert);
-  writeFileSync(join(folder, 'tls/key.pem'), CERTIFICATES[keyOf].key);
+function writePair(folder: string, name: 'one' | 'two', keyOf = name, pair = 'tls'): void {
+  mkdirSync(join(folder, pair), { recursive: true });
+  writeFileSync(join(folder, pair, 'cert.pem'), CERTIFICATES[name].cert);
+  writeFileSync(join(folder, pair, 'key.pem'), CERTIFICATES[keyOf].key);
 }
 
 const HTTPS = '[http]\nlisten = "127.0.0.1:0"\ntls_cert = "tls/cert.pem"\ntls_key = "tls/key.pem"\n';
@@ -155,6 +155,30 @@ describe('jsp broker that gets a SIGHUP [CFG-5]', () => {
     const { exitCode, err } = await broker.ended;
     expect(exitCode).toBe(0);
     expect(err).not.toContain('"draining"'); // it is told to write no such lines any more
+  });
+
+  test('takes renewed certificates for all of its doors, or for none', async () => {
+    const folder = emptyFolder();
+    writePair(folder, 'one');
+    writePair(folder, 'one', 'one', 'mqtt');
+    const mqttTls = `[mqtt]\ntls_listen = "127.0.0.1:0"\ntls_cert = "mqtt/cert.pem"\ntls_key = "mqtt/key.pem"\n`;
+    const text = `${HTTPS}${mqttTls}`.replace(/"(tls|mqtt)\//g, `"${folder}/$1/`);
+    const { broker, events } = await start(text);
+    await broker.until(() => events().some(({ event }) => event === 'mqtt'));
+    const urls = ['http', 'mqtt'].map((door) => events().find(({ event }) => event === door)?.url as string);
+    const shown = async () => await Promise.all(urls.map(certificateOf));
+    expect(await shown()).toEqual(['one', 'one']);
+
+    writePair(folder, 'two');
+    writePair(folder, 'two', 'one', 'mqtt'); // which do not belong together
+    expect(await reload(broker)).toEqual([expect.objectContaining({ event: 'reloadFailed' })]);
+    expect(await shown()).toEqual(['one', 'one']);
+
+    writePair(folder, 'two', 'two', 'mqtt');
+    expect(await reload(broker)).toEqual([expect.objectContaining({ event: 'reload' })]);
+    expect(await shown()).toEqual(['two', 'two']);
+    broker.process.kill('SIGTERM');
+    expect((await broker.ended).exitCode).toBe(0);
   });
 });
 

@@ -8,7 +8,7 @@ import { checkOptions, number, type OptionTable } from '../../base/options.ts';
 import { IsolatedEmitter } from '../../transport/listeners.ts';
 import { systemClock } from '../../udp/clock.ts';
 import { CutOff } from '../cut-off.ts';
-import { Listener } from '../listener.ts';
+import { Listener, type PreparedCertificate } from '../listener.ts';
 import { readTls } from '../options.ts';
 import { MqttClients } from './clients.ts';
 import { limitsOf, type MqttCounters } from './limits.ts';
@@ -126,7 +126,16 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
    * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
    */
   reload(): void {
-    this.listener.reload();
+    this.prepareReload().use();
+  }
+
+  /**
+   * Reads the renewed certificate and looks at it, and changes nothing: for who renews several, so that all are taken, or none.
+   *
+   * @throws {JspError} ERR_JSP_OPTION_INVALID where it cannot be read, or does not go with its key
+   */
+  prepareReload(): PreparedCertificate {
+    return this.listener.prepareReload();
   }
 
   /** Takes nobody any more, tells those who are connected, and closes. Resolves when it is closed; the broker goes on. */
