@@ -316,8 +316,7 @@ export class DiskLog implements LogPort {
       );
       try {
         if (!this.syncsAlways) await this.writer.sync();
-        await this.writer.write(mark);
-        await this.writer.sync();
+        await this.writer.writeSynced(mark);
         this.onDisk = this.head;
       } catch (error) {
         this.life = LogLife.FAILED;
@@ -376,10 +375,9 @@ export class DiskLog implements LogPort {
     const isFilled = writer.position + bytes.length > limits.segmentBytes;
     if (this.rollIsDue || (isFilled && writer.position > SEGMENT_HEADER_BYTES)) await this.roll();
     const { position } = writer;
-    await writer.write(bytes);
     const sinceSync = time - this.syncedAt;
     const syncs = this.syncsAlways || sinceSync >= surroundings.syncIntervalMs || sinceSync < 0;
-    if (syncs) await writer.sync(); // [STO-9] one batch is under way, and the next waits for the disk
+    await (syncs ? writer.writeSynced(bytes) : writer.write(bytes)); // [STO-9] one batch is under way, and the next waits for the disk
     if (this.life !== LogLife.OPEN) return; // a read has failed meanwhile, and these records were refused
     const base = batch[0].offset;
     this.nextToWrite = base + batch.length;

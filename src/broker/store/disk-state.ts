@@ -142,8 +142,7 @@ export class DiskState implements StatePort {
     try {
       if (this.life !== LogLife.OPEN) return;
       this.life = LogLife.CLOSED;
-      await writer.write(this.mark(BatchFlag.CLOSED));
-      await writer.sync();
+      await writer.writeSynced(this.mark(BatchFlag.CLOSED));
     } finally {
       await writer.close().catch(() => {});
     }
@@ -255,11 +254,11 @@ export class DiskState implements StatePort {
           bytes += bytesOf(changes[end][0], changes[end][1]);
         }
         const batch = changes.slice(at, end);
-        await writer.write(encodeChanges(batch, count, this.changes, surroundings.wallMs(), salt));
+        const bytes = encodeChanges(batch, count, this.changes, surroundings.wallMs(), salt);
+        await (end === changes.length ? writer.writeSynced(bytes) : writer.write(bytes));
         count += batch.length;
         at = end;
       }
-      await writer.sync();
     } catch (error) {
       if (!(error instanceof SyncFailure)) await writer.clear(start).catch(() => {});
       throw error;

@@ -4,7 +4,7 @@
  */
 
 import { join } from 'node:path';
-import { codeOf, type FileSystem, type StoreFile, writeFully } from './file-system.ts';
+import { codeOf, type FileSystem, isFull, type StoreFile, writeFully } from './file-system.ts';
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './format.ts';
 
 /** A sync has failed. */
@@ -18,6 +18,8 @@ export class SegmentWriter {
   private file: StoreFile | null = null;
   /** Bytes behind {@link position} may be those of a write that failed. */
   private isDirty = false;
+  /** The disk has the file as it is. */
+  private isSynced = false;
 
   constructor(files: FileSystem, folder: string) {
     this.files = files;
@@ -27,6 +29,7 @@ export class SegmentWriter {
   /** Goes on in a segment that is there. */
   async resume(base: number, position: number): Promise<void> {
     this.file = await this.files.open(join(this.folder, segmentName(base)), 'write');
+    this.isSynced = false;
     this.position = position;
   }
 
@@ -48,15 +51,34 @@ export class SegmentWriter {
     }
     await this.close();
     this.file = file;
+    this.isSynced = true;
     this.position = SEGMENT_HEADER_BYTES;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     if (this.isDirty) await this.clear();
-    this.isDirty = true;
-    await writeFully(this.opened(), bytes, this.position);
-    this.isDirty = false;
-    this.position += bytes.length;
+    this.isSynced = false;
+    await this.writeBehind(bytes, false);
+  }
+
+  /**
+   * Writes a batch, which is on the disk with all before it when this resolves. A write that syncs only what it writes does where the disk has the rest.
+   *
+   * @throws SyncFailure, after which nobody knows what is on the disk [STO-19]
+   */
+  async writeSynced(bytes: Uint8Array): Promise<void> {
+    if (!this.isSynced || this.isDirty) {
+      await this.write(bytes);
+      await this.sync();
+      return;
+    }
+    this.isSynced = false;
+    try {
+      await this.writeBehind(bytes, true);
+    } catch (error) {
+      throw isFull(error) ? error : syncFailure(error as Error);
+    }
+    this.isSynced = true;
   }
 
   /** @throws SyncFailure, after which nobody knows what is on the disk [STO-19] */
@@ -64,14 +86,14 @@ export class SegmentWriter {
     try {
       await this.opened().sync();
     } catch (error) {
-      throw new SyncFailure(`the disk does not take what was written: ${(error as Error).message}`, {
-        cause: error,
-      });
+      throw syncFailure(error as Error);
     }
+    this.isSynced = true;
   }
 
   /** Takes back what a failed write may have left behind the end, or what was written last and is not to count. */
   async clear(position: number = this.position): Promise<void> {
+    this.isSynced = false;
     await this.opened().truncate(position);
     this.position = position;
     this.isDirty = false;
@@ -92,6 +114,13 @@ export class SegmentWriter {
     if (file !== null) await file.close();
   }
 
+  private async writeBehind(bytes: Uint8Array, synced: boolean): Promise<void> {
+    this.isDirty = true;
+    await writeFully(this.opened(), bytes, this.position, synced);
+    this.isDirty = false;
+    this.position += bytes.length;
+  }
+
   private opened(): StoreFile {
     if (this.file === null) throw new Error('the segment is closed');
     return this.file;
@@ -106,6 +135,10 @@ export class SegmentWriter {
     await this.files.remove(path);
     return await this.files.create(path);
   }
+}
+
+function syncFailure(cause: Error): SyncFailure {
+  return new SyncFailure(`the disk does not take what was written: ${cause.message}`, { cause });
 }
 
 /** Its base offset, so that names sort as offsets do. */

@@ -296,6 +296,17 @@ class FaultyFile implements StoreFile {
   }
 
   async write(bytes: Uint8Array, position: number): Promise<number> {
+    return (await this.put(bytes, position)).length;
+  }
+
+  /** The disk has this, and what was written before comes there later, or never. */
+  async writeSynced(bytes: Uint8Array, position: number): Promise<number> {
+    const written = await this.put(bytes, position);
+    await this.toDisk((each) => each.bytes === written, 'write');
+    return written.length;
+  }
+
+  private async put(bytes: Uint8Array, position: number): Promise<Uint8Array> {
     const { system, inode } = this;
     const { faults, counts } = system;
     if (system.operationsLeft <= 0) await system.operation();
@@ -317,21 +328,26 @@ class FaultyFile implements StoreFile {
     inode.content.set(written, position);
     inode.unsynced.push({ position, bytes: written });
     await system.operation(); // the power may fail while it is under way
-    return count;
+    return written;
   }
 
   async sync(): Promise<void> {
+    await this.toDisk(() => true, 'fdatasync');
+  }
+
+  private async toDisk(isMeant: (each: Unsynced) => boolean, what: string): Promise<void> {
     const { system, inode } = this;
     system.counts.syncs++;
     await system.operation();
+    const meant = inode.unsynced.filter(isMeant);
+    inode.unsynced = inode.unsynced.filter((each) => !isMeant(each));
     if (system.draw(system.faults.failingSyncs)) {
       system.counts.failedSyncs++;
       // The pages count as clean from now on: a later sync says that all is well.
-      const lost = inode.unsynced.splice(0);
-      for (const each of lost) if (system.draw(0.5)) inode.disk = applied(inode.disk, each);
-      throw failure('EIO', 'fdatasync');
+      for (const each of meant) if (system.draw(0.5)) inode.disk = applied(inode.disk, each);
+      throw failure('EIO', what);
     }
-    for (const each of inode.unsynced.splice(0)) inode.disk = applied(inode.disk, each);
+    for (const each of meant) inode.disk = applied(inode.disk, each);
   }
 
   async truncate(bytes: number): Promise<void> {
