@@ -21,6 +21,15 @@ export function localAddresses(): string[] {
   );
 }
 
+/** What `ask` answers, or null where the system does not tell, as while the process has no descriptor left (EMFILE): then what was known has to do. */
+export function addressesIfTold(ask: () => readonly string[] = localAddresses): readonly string[] | null {
+  try {
+    return ask();
+  } catch {
+    return null;
+  }
+}
+
 /**
  * The address under which others are most likely to reach a socket that is bound to every address: that from which this machine
  * reaches other networks, else any that is not loopback, else loopback. IPv4 comes first where both are there, since more have it. [URL-8]
@@ -30,7 +39,7 @@ export function localAddresses(): string[] {
 export async function reachableAddress(
   wildcard: string,
   routed: (family: 4 | 6) => Promise<string | null> = sourceAddress,
-  addresses: readonly string[] = localAddresses(),
+  addresses: readonly string[] = addressesIfTold() ?? [],
 ): Promise<string> {
   const families = addressFamily(wildcard) === 4 ? ([4] as const) : ([4, 6] as const);
   for (const family of families) {

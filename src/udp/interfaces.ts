@@ -1,4 +1,4 @@
-import { localAddresses } from './addresses.ts';
+import { addressesIfTold, localAddresses } from './addresses.ts';
 
 /** What a watch over interfaces asks of its machine; tests answer themselves. */
 export interface InterfaceSurroundings {
@@ -58,11 +58,7 @@ export class InterfaceWatch {
 
   /** Null where the system does not tell, which is no change. */
   private found(): readonly string[] | null {
-    try {
-      return this.surroundings.addresses();
-    } catch {
-      return null;
-    }
+    return addressesIfTold(this.surroundings.addresses);
   }
 }
 

@@ -19,7 +19,7 @@ import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import type { NativeSockets } from '../base/native-addon.ts';
 import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
-import { LOOK_GAP_MS, localAddresses } from './addresses.ts';
+import { addressesIfTold, LOOK_GAP_MS } from './addresses.ts';
 import {
   BUFFER_BYTES,
   countErrorCode,
@@ -360,8 +360,9 @@ export class NativeSocket implements DatagramSocket {
     const now = performance.now();
     if (now < this.lookAgainAtMs) return false;
     this.lookAgainAtMs = now + LOOK_GAP_MS;
-    this.listed = new Set(localAddresses());
-    return true;
+    const found = addressesIfTold();
+    if (found !== null) this.listed = new Set(found);
+    return found !== null;
   }
 
   private countOverflows(overflows: number): void {

@@ -15,7 +15,7 @@
 
 import { addressFamily, isLoopback, isWildcard } from '../base/ip-address.ts';
 import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
-import { connectedSockets, LOOK_GAP_MS, localAddresses } from './addresses.ts';
+import { addressesIfTold, connectedSockets, LOOK_GAP_MS, localAddresses } from './addresses.ts';
 import {
   addCounters,
   countErrorCode,
@@ -161,7 +161,9 @@ export class WildcardSocket implements DatagramSocket {
 
   /** Listens on addresses that are new, and no more on those that are gone. */
   private refresh(): void {
-    const there = new Set(this.surroundings.addresses().filter((host) => this.isServed(host)));
+    const found = addressesIfTold(this.surroundings.addresses);
+    if (found === null) return;
+    const there = new Set(found.filter((host) => this.isServed(host)));
     for (let i = 1; i < this.sockets.length; i++) {
       // Of 127.0.0.0/8 only one address is listed, and none ever goes.
       if (!there.has(this.addresses[i]) && !isLoopback(this.addresses[i])) this.leave(i);

@@ -49,3 +49,14 @@ test('an address that an interface had and has no more leaves its number to anot
   nowMs += 2_000;
   expect(socket.localOfHost('198.51.100.2')).toBe(0);
 });
+
+test('a system that tells of no addresses, as one without descriptors left, costs no datagram', () => {
+  const socket = socketOf(() => {
+    throw new Error('uv_interface_addresses returned EMFILE');
+  });
+  nowMs += 2_000;
+  const hosts = Array.from({ length: NUMBERS }, (_, i) => `192.0.2.${i}`);
+  expect(new Set(hosts.map((host) => socket.localOfHost(host))).size).toBe(NUMBERS);
+  nowMs += 2_000;
+  expect(socket.localOfHost('198.51.100.1')).toBe(0);
+});

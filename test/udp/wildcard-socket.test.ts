@@ -53,6 +53,20 @@ describe('a socket on all addresses', () => {
     expect(server.counters).toMatchObject({ datagramsReceived: 3, datagramsSent: 3 });
   });
 
+  test('goes on with the addresses that it has while the system tells of none, as a process without descriptors is refused', async () => {
+    const machine = new Machine(['127.0.0.1', '127.0.0.7']);
+    const server = await serve('0.0.0.0', machine);
+    machine.isMute = true;
+    await machine.change([]);
+    await machine.change([]);
+    expect(await askFromAnywhere(server, '127.0.0.7')).toBe('127.0.0.7');
+    const begun = await serve('0.0.0.0', machine);
+    expect(await ask(begun, '127.0.0.1')).toBe('answer');
+    machine.isMute = false;
+    await machine.change(['127.0.0.1', '127.0.0.8']);
+    expect(await askFromAnywhere(begun, '127.0.0.8')).toBe('127.0.0.8');
+  });
+
   test('goes on without an address that cannot be bound, says so, and tries again', async () => {
     const machine = new Machine(['127.0.0.1', '203.0.113.200']);
     const server = await serve('0.0.0.0', machine);
@@ -124,6 +138,7 @@ class Machine implements Surroundings {
   readonly pollMs = 1;
   asked = 0;
   onAsked = (): void => {};
+  isMute = false;
   private looked: (() => void) | null = null;
   private list: string[];
 
@@ -133,6 +148,7 @@ class Machine implements Surroundings {
 
   readonly addresses = (): string[] => {
     this.looked?.();
+    if (this.isMute) throw new Error('uv_interface_addresses returned EMFILE');
     return this.list;
   };
 
