@@ -25,6 +25,8 @@ export function race<C, T>(
   attempt: (candidate: C, signal: AbortSignal) => Promise<T>,
   options: RaceOptions<T>,
 ): Promise<T> {
+  const { signal } = options;
+  if (signal?.aborted) return Promise.reject(abortError(signal)); // it fires no more
   return new Promise((resolve, reject) => {
     new Race(candidates, attempt, options, resolve, reject).startNext();
   });

@@ -63,6 +63,16 @@ describe('a race', () => {
     expect(runners.ms).toBe(600);
   });
 
+  test('whose signal has fired before begins nothing', async () => {
+    const runners = new Runners();
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(runners.run([1, 2], signal)).rejects.toMatchObject({
+      code: 'ERR_JSP_ABORTED',
+      cause: signal.reason,
+    });
+    expect(runners.begun).toEqual([]);
+  });
+
   test('that is aborted ends all attempts, begins no more, and fails when they have ended', async () => {
     const runners = new Runners();
     const controller = new AbortController();
