@@ -565,12 +565,14 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
       await Promise.all([current, ...this.left].map((connection) => connection.close(options)));
       return;
     }
-    const isIncomplete = this.undelivered.length > 0 || [...this.streams].some((stream) => stream.hasHeld);
+    const isIncomplete = this.undelivered.length > 0 || this.hasHeld;
     this.end(null);
     if (isIncomplete) throw incompleteError('the connection was lost, and closed', '');
   }
 
   private endIfLast(): void {
+      for (const stream of this.streams) stream.goOn(); // what waits goes ahead of the end
+      const isCut = this.hasHeld;
     if (this.current === null && this.left.size === 0) this.end(this.endedBy);
   }
 
@@ -580,6 +582,10 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     this.isLeaving = true;
     this.redial.end();
     clearInterval(this.keptAlive);
+  private get hasHeld(): boolean {
+    return [...this.streams].some((stream) => stream.hasHeld);
+  }
+
     for (const connection of this.left) connection.destroy(); // what that costs is handed back, too
     const now = this.surroundings.clock.now();
     for (const stream of this.streams) this.undelivered = this.undelivered.concat(stream.takeHeld(now));

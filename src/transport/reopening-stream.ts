@@ -3,6 +3,7 @@
 import type { AsyncResource } from 'node:async_hooks';
 import { JspError } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
+import { Ring } from '../base/ring.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import type { Clock } from '../udp/clock.ts';
 import type { Connection, Undelivered } from './connection.ts';
@@ -18,7 +19,7 @@ import {
   type StreamOptions,
 } from './options.ts';
 import { protectionOf } from './protection.ts';
-import { endOfStream, mayBeRead, type Stream, tooLarge } from './stream.ts';
+import { endOfStream, hasRoomFor, mayBeRead, type Stream, tooLarge } from './stream.ts';
 
 interface ReopeningStreamEvents {
   message: [data: Buffer];
@@ -60,7 +61,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   private readonly inners = new WeakSet<Stream>();
   /** Of connections that are over: what came on them and was not read goes first. */
   private past: Stream[] = [];
-  private held: Held[] = [];
+  private readonly held = new Ring<Held>();
   private heldBytes = 0;
   private isEnded = false;
   private isPeerEnded = false;
@@ -151,7 +152,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
 
   pause(): this {
     this.isPaused = true;
-    this.inner?.pause();
+    this.pauseAll();
     return this;
   }
 
@@ -217,13 +218,15 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   }
 
   get hasHeld(): boolean {
-    return this.held.some(({ options }) => options.delivery !== 'bestEffort');
+    for (let i = 0; i < this.held.length; i++)
+      if (this.held.peek(i)?.options.delivery !== 'bestEffort') return true;
+    return false;
   }
 
   /** What waits, which is dropped here: the reliable messages of it. */
   takeHeld(now: Micros): Undelivered<ReopeningStream>[] {
-    const { held } = this;
-    this.held = [];
+    const held: Held[] = [];
+    for (let next = this.held.shift(); next !== undefined; next = this.held.shift()) held.push(next);
     this.heldBytes = 0;
     for (const { resolve, deadline } of held) resolve?.(deadline <= now ? 'expired' : 'dropped');
     return held
@@ -280,22 +283,29 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   /** As far as the stream takes it; the rest when it has drained. */
   private sendHeld(): void {
     const now = this.clock.now();
-    let sent = 0;
     try {
-      for (const held of this.held) {
-        this.sendOne(held, now);
-        sent++;
-        this.heldBytes -= held.data.length + MESSAGE_COST;
-      }
+      // Who is told of one that is too large may do anything, such as to end all.
+      while (this.canSendHeld) this.sendOne(this.takeOne(), now);
     } catch (error) {
-      if ((error as JspError).code !== 'ERR_JSP_QUEUE_FULL') return this.fail(error as JspError);
-    } finally {
-      this.held.splice(0, sent);
+      return this.fail(error as JspError);
     }
-    if (this.held.length > 0) return;
+    if (this.held.length > 0 || this.life !== Life.OPEN) return;
     this.tellFlushes();
     if (this.isEnded) this.inner?.end();
     else this.onDrain();
+  }
+
+  /** A connection that closes takes nothing more: what waits then was not sent, and is handed back. */
+  private get canSendHeld(): boolean {
+    const next = this.held.peek();
+    if (next === undefined || this.life !== Life.OPEN || this.connection?.isOpen !== true) return false;
+    return hasRoomFor(this.inner as Stream, next.data.length);
+  }
+
+  private takeOne(): Held {
+    const next = this.held.shift() as Held;
+    this.heldBytes -= next.data.length + MESSAGE_COST;
+    return next;
   }
 
   private sendOne({ data, options, deadline, resolve }: Held, now: Micros): void {
@@ -365,7 +375,7 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
   private readonly onMessage = (data: Buffer): void => {
     if (this.taken === null) return void this.tell('message', data);
     this.taken.push(data);
-    if (this.taken.length >= TAKEN_MAX) for (const stream of [...this.past, this.inner]) stream?.pause();
+    if (this.taken.length >= TAKEN_MAX) this.pauseAll();
     this.iterations.wake();
   };
 
@@ -374,12 +384,15 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
     return this.taken !== null || this.listenerCount('message') > 0;
   }
 
+  /** And somebody has not enough for now. */
+  private get isRead(): boolean {
+    return this.isWanted && !this.isPaused && (this.taken?.length ?? 0) < TAKEN_MAX;
+  }
+
   /** What is not read yet of a stream whose connection is left, or over, is read first. */
   private keepUnread(stream: Stream): void {
-    const isRead = this.isWanted && !this.isPaused && (this.taken?.length ?? 0) < TAKEN_MAX;
-    if (isRead) return;
     this.past = [...this.past, stream].filter(mayBeRead);
-    if (this.past.length <= PAST_MAX) return;
+    if (this.isRead || this.past.length <= PAST_MAX) return;
     this.fail(
       new JspError(
         'ERR_JSP_QUEUE_FULL',
@@ -388,16 +401,19 @@ export class ReopeningStream extends IsolatedEmitter<ReopeningStreamEvents> impl
     );
   }
 
-  /** Lets messages come, oldest first. */
+  /** Lets messages come, oldest first, until who gets them has enough. */
   private flow(): void {
-    if (this.isPaused || !this.isWanted) return;
     for (const stream of [...this.past, this.inner]) {
+      if (!this.isRead) return;
       if (stream === null) continue;
       if (!stream.listeners('message').includes(this.onMessage)) stream.on('message', this.onMessage);
       stream.resume();
-      if ((this.taken?.length ?? 0) >= TAKEN_MAX) return;
-      if (stream !== this.inner) this.past.shift();
     }
+    this.past = this.past.filter(mayBeRead);
+  }
+
+  private pauseAll(): void {
+    for (const stream of [...this.past, this.inner]) stream?.pause();
   }
 
   /** For iterations: the next message, or the end; null when there is neither yet. */

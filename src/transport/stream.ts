@@ -75,6 +75,8 @@ export let hushStream: (core: ConnectionStream) => void;
 export let endOfStream: (stream: Stream) => JspError | null | undefined;
 /** Whether there is something to read of it, or may yet be. */
 export let mayBeRead: (stream: Stream) => boolean;
+/** Whether a message of so many bytes has room in its queue; if not, `drain` follows. */
+export let hasRoomFor: (stream: Stream, bytes: number) => boolean;
 
 /** One stream of messages, in both directions. Made by `connection.openStream` and the `stream` event. */
 export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterable<Buffer> {
@@ -131,6 +133,11 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     hushStream = (core) => (core.owner as Stream | null)?.hush();
     endOfStream = (stream) => (stream.life === Life.CLOSED ? stream.closedBy : undefined);
     mayBeRead = ({ core, life }) => life !== Life.CLOSED || core.receiver.readable > 0;
+    hasRoomFor = (stream, bytes) => {
+      const hasRoom = stream.core.sender.queue.admits(bytes);
+      if (!hasRoom) stream.awaitsDrain = true;
+      return hasRoom;
+    };
   }
 
   private constructor(
