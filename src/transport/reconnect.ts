@@ -32,6 +32,7 @@ import type { StreamOptions } from './options.ts';
 import { isFinalFailure, Redial } from './redial.ts';
 import { ReopeningStream } from './reopening-stream.ts';
 import type { Stream } from './stream.ts';
+import { throwByItself } from './throwing.ts';
 import { parseServerUrl } from './url.ts';
 
 /** How a connection comes back. */
@@ -473,9 +474,10 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     this.undelivered = this.undelivered.concat(lost);
     this.endedBy = error;
     if (this.isLeaving) return this.endIfLast();
-    if (error !== null && this.isFinal(error)) return this.end(error);
     this.phase = 'offline';
     this.cause = error;
+    if (error !== null && this.isFinal(error)) return this.end(error);
+    if (this.isLeaving) return; // it was closed by whoever was asked
     this.keepAlive();
     for (const stream of [...this.streams]) stream.lose(connection);
     this.redial.begin();
@@ -523,7 +525,14 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   }
 
   private isFinal(error: JspError): boolean {
-    return isFinalFailure(error) || this.surroundings.reconnect.isFinal?.(error) === true;
+    const { isFinal } = this.surroundings.reconnect;
+    if (isFinalFailure(error) || isFinal === undefined) return isFinalFailure(error);
+    try {
+      return this.context.runInAsyncScope(isFinal, undefined, error) === true;
+    } catch (thrown) {
+      throwByItself(thrown); // [CON-30] whoever cannot say so has not said so
+      return false;
+    }
   }
 
   // ---- what was not delivered ----
@@ -562,7 +571,10 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     this.redial.end();
     const { current } = this;
     if (current !== null) {
+      for (const stream of this.streams) stream.goOn(); // what waits goes ahead of the end
+      const isCut = this.hasHeld;
       await Promise.all([current, ...this.left].map((connection) => connection.close(options)));
+      if (isCut) throw incompleteError('the connection closed', '');
       return;
     }
     const isIncomplete = this.undelivered.length > 0 || this.hasHeld;
@@ -570,9 +582,11 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     if (isIncomplete) throw incompleteError('the connection was lost, and closed', '');
   }
 
+  private get hasHeld(): boolean {
+    return [...this.streams].some((stream) => stream.hasHeld);
+  }
+
   private endIfLast(): void {
-      for (const stream of this.streams) stream.goOn(); // what waits goes ahead of the end
-      const isCut = this.hasHeld;
     if (this.current === null && this.left.size === 0) this.end(this.endedBy);
   }
 
@@ -582,10 +596,6 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     this.isLeaving = true;
     this.redial.end();
     clearInterval(this.keptAlive);
-  private get hasHeld(): boolean {
-    return [...this.streams].some((stream) => stream.hasHeld);
-  }
-
     for (const connection of this.left) connection.destroy(); // what that costs is handed back, too
     const now = this.surroundings.clock.now();
     for (const stream of this.streams) this.undelivered = this.undelivered.concat(stream.takeHeld(now));

@@ -31,6 +31,7 @@ export class Redial<C> {
   private stableTimer: TimerHandle | null = null;
   /** Ends what tells that it may succeed now. */
   private endHints: () => void = () => {};
+  private isOver = false;
 
   constructor(owner: RedialOwner<C>, backoff: Backoff, clock: Clock) {
     this.owner = owner;
@@ -41,7 +42,7 @@ export class Redial<C> {
   /** Begins, or begins to wait anew; an attempt that is under way goes on. */
   begin(): void {
     this.clearStable();
-    if (this.attempt === null) this.wait(this.backoff.nextMs());
+    if (this.attempt === null && !this.isOver) this.wait(this.backoff.nextMs());
   }
 
   /** As {@link begin}, after a random part of so long. */
@@ -52,19 +53,21 @@ export class Redial<C> {
 
   /** Tries at once, unless an attempt is under way. */
   hurry(): void {
-    if (this.attempt === null) void this.dial();
+    if (this.attempt === null && !this.isOver) void this.dial();
   }
 
   /** There is a connection: when it has lasted, the next one that is lost counts as the first. */
   succeeded(): void {
+    this.clearStable();
     const { backoff, clock } = this;
     this.stableTimer = clock.setTimer(clock.now() + backoff.stableMs * MILLISECOND, () =>
       backoff.succeeded(),
     );
   }
 
-  /** No further attempt. */
+  /** No further attempt, whoever asks for one. */
   end(): void {
+    this.isOver = true;
     this.clearWait();
     this.clearStable();
     this.attempt?.abort();
@@ -89,7 +92,8 @@ export class Redial<C> {
     } catch (error) {
       if (attempt.signal.aborted) return; // nobody waits for it
       this.attempt = null;
-      if (this.owner.onFailed(asJspError(error)) && this.attempt === null && this.timer === null)
+      const goesOn = this.owner.onFailed(asJspError(error));
+      if (goesOn && !this.isOver && this.attempt === null && this.timer === null)
         this.wait(this.backoff.nextMs());
       return;
     }

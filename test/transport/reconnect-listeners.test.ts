@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Outcome, ReconnectingConnection, ReopeningStream } from '../../src/index.ts';
-import type { UndeliveredMessage } from '../../src/transport/reconnect.ts';
+import type { ReconnectOptions, UndeliveredMessage } from '../../src/transport/reconnect.ts';
 import { LastingLab } from './lasting-lab.ts';
 import { next } from './served.ts';
+import { catchUncaught } from './uncaught.ts';
 
 interface Joined {
   readonly world: LastingLab;
@@ -11,10 +12,10 @@ interface Joined {
 }
 
 /** A client with a stream on which one message was acknowledged. */
-async function joined(): Promise<Joined> {
+async function joined(reconnect: ReconnectOptions = {}): Promise<Joined> {
   const world = new LastingLab();
   await world.start('a');
-  const connection = await world.join(['a']);
+  const connection = await world.join(['a'], reconnect);
   const stream = connection.openStream({ label: 'x', reopen: true });
   stream.send('first');
   await world.lab.settle(stream.flush());
@@ -39,6 +40,63 @@ async function backAgain({ world, connection }: Joined, messageBytesMax = 1_048_
 }
 
 describe('a connection that comes back, whose application', () => {
+  test('throws when it is asked whether an error is final, goes on, and the throw comes out by itself [CON-30]', async () => {
+    const uncaught = catchUncaught();
+    const asked: string[] = [];
+    const isFinal = ({ code }: { code: string }): boolean => {
+      asked.push(code);
+      throw new Error(`of the application ${asked.length}`);
+    };
+    const at = await joined({ isFinal });
+    const { world, connection } = at;
+    world.lab.network.cut('client');
+    await world.lab.run(60_000);
+    expect(connection.state).toBe('offline');
+    world.lab.network.mend('client');
+    await world.lab.settle(next(connection as never, 'reconnected'));
+    expect(new Set(asked)).toEqual(new Set(['ERR_JSP_HEARTBEAT_TIMEOUT', 'ERR_JSP_HANDSHAKE_TIMEOUT']));
+    expect(uncaught.map((error) => (error as Error).message)).toEqual(
+      asked.map((_, i) => `of the application ${i + 1}`),
+    );
+    await world.lab.settle(connection.close());
+  });
+
+  test.each(['an end', 'an attempt'])(
+    'ends it when it is asked whether the error of %s is final, is obeyed',
+    async (what) => {
+      let isDue = what === 'an end';
+      const isFinal = (): boolean => {
+        if (isDue) at.connection.destroy();
+        return false;
+      };
+      const at = await joined({ isFinal });
+      const { world, connection } = at;
+      let closes = 0;
+      connection.on('close', () => closes++);
+      world.lab.network.cut('client');
+      connection.once('reconnecting', () => {
+        isDue = true;
+      });
+      await world.lab.run(60_000);
+      world.lab.network.mend('client');
+      await world.lab.run(60_000);
+      expect([connection.state, closes, connection.metrics().connections]).toEqual(['closed', 1, 1]);
+    },
+  );
+
+  test('ends it when it hears that another connection is due, gets none', async () => {
+    const { world, connection } = await joined();
+    let dialed = 0;
+    world.onDialed = () => dialed++;
+    connection.on('reconnecting', () => connection.destroy());
+    world.lab.network.cut('client');
+    world.clientHost = 'wifi';
+    world.addresses.look();
+    world.lab.network.mend('client');
+    await world.lab.run(5_000);
+    expect([connection.state, dialed]).toEqual(['closed', 0]);
+  });
+
   test('closes it when it hears of the connection, has sent what waited [CON-105]', async () => {
     const at = await offline();
     const { world, connection, stream } = at;
