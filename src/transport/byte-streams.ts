@@ -12,7 +12,7 @@ import { checkOptions, flag, type OptionTable, whole } from '../base/options.ts'
 import { abortError, abortSignal, onAbort } from './abort.ts';
 import { ByteChannel, type Done } from './byte-channel.ts';
 import { APPLICATION_CODE } from './options.ts';
-import type { Stream } from './stream.ts';
+import { endOfStream, type Stream } from './stream.ts';
 
 export interface WebStreamsOptions {
   /** Bytes that `readable` keeps before it lets the peer wait, and `writable` before `ready` waits. Default 65,536. */
@@ -192,7 +192,7 @@ function webStreams(stream: Stream, options: WebStreamsOptions): WebStreams {
     { highWaterMark, size: byteLength },
   );
   if (signal?.aborted) abort(abortError(signal));
-  else if (signal !== undefined)
+  else if (signal !== undefined && endOfStream(stream) === undefined)
     stream.once(
       'close',
       onAbort(signal, () => abort(abortError(signal))),

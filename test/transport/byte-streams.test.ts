@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { createReadStream, createWriteStream, readFileSync, writeFileSync } from 'node:fs';
 import { join as joinPath } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -554,6 +554,21 @@ describe('Web streams over a stream', () => {
     expect((await failed)[0]).toMatchObject({ applicationCode: 1 });
     const late = createWebStreams((await twoEnds()).near, { signal: abort.signal });
     await expect(bytesFrom(late.readable)).rejects.toMatchObject({ code: 'ERR_JSP_ABORTED' });
+  });
+
+  test('of a stream that is over leave nothing at their signal', async () => {
+    const { signal } = new AbortController();
+    for (const isOverBefore of [false, true]) {
+      const { near, far } = await twoEnds();
+      for (const stream of [near, far]) stream.on('error', () => {});
+      const closed = new Promise<void>((resolve) => near.once('close', resolve));
+      if (!isOverBefore) createWebStreams(near, { signal });
+      expect(getEventListeners(signal, 'abort')).toHaveLength(isOverBefore ? 0 : 1);
+      near.reset();
+      await closed;
+      if (isOverBefore) createWebStreams(near, { signal });
+      expect(getEventListeners(signal, 'abort')).toEqual([]);
+    }
   });
 });
 

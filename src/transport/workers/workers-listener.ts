@@ -245,6 +245,16 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
   // ---- the beginning ----
 
   private async start(): Promise<void> {
+    try {
+      await this.begin();
+    } catch (error) {
+      await this.threads.end();
+      this.stopTickets();
+      throw error;
+    }
+  }
+
+  private async begin(): Promise<void> {
     const { options } = this;
     // Bound without sharing first: the workers' sockets would share the address with those of another process, too.
     const probe = await bindServerSocket({
@@ -273,6 +283,10 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
       this.tellAll({ tell: 'ticketKeys', keys: this.ticketKeys });
     };
     this.ticketTimer = setInterval(rotate, given?.lifetimeMs ?? LIFETIME_MS).unref();
+  }
+
+  private stopTickets(): void {
+    if (this.ticketTimer !== null) clearInterval(this.ticketTimer);
   }
 
   /** What a worker that is started now is given: as things are now. */
@@ -360,7 +374,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
     const results = await Promise.allSettled(ends);
     await this.threads.end();
     for (let number = 0; number < this.workers; number++) this.sums.onEnded(number);
-    if (this.ticketTimer !== null) clearInterval(this.ticketTimer);
+    this.stopTickets();
     this.closed = true;
     this.tell('close');
     const failed = results.find((result) => result.status === 'rejected');

@@ -1,6 +1,6 @@
 /** Servers of several workers, with real threads and sockets. Where sockets cannot share an address, of one. */
 import { once } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ClientRefusal, WorkersListenOptions, WorkersMetrics } from '../../../src/index.ts';
 import { LISTEN_OPTIONS } from '../../../src/transport/listen.ts';
 import { ownPort } from '../../own-port.ts';
@@ -325,6 +325,19 @@ describe('what cannot be', () => {
       code: 'ERR_JSP_WORKER_FAILED',
       message: expect.stringContaining(what),
     });
+  });
+
+  test('leaves no timer when it cannot begin, as one whose port is taken or whose module is missing', async () => {
+    const began = vi.spyOn(globalThis, 'setInterval');
+    const ended = vi.spyOn(globalThis, 'clearInterval');
+    onTestFinished(() => void vi.restoreAllMocks());
+    await expect(serveWorkers({ port: await takenPort() })).rejects.toMatchObject({ code: 'ERR_JSP_SOCKET' });
+    const module = new URL('./no-module-at-all.js', import.meta.url);
+    await expect(serveWorkers({ module })).rejects.toMatchObject({ code: 'ERR_JSP_WORKER_FAILED' });
+    const left = new Set(began.mock.results.map(({ value }) => value));
+    expect(left.size).toBeGreaterThan(1);
+    for (const [timer] of ended.mock.calls) left.delete(timer as NodeJS.Timeout);
+    expect(left.size).toBe(0);
   });
 
   test('an address that somebody has is told at once, also where sockets can share it', async () => {
