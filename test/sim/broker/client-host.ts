@@ -15,8 +15,10 @@ interface Held {
   readonly holder: Holder;
   subscription: Subscription | null;
   isOver: boolean;
-  /** Texts of probes that it is to get, or whoever takes it over meanwhile. */
-  readonly probes: Set<string>;
+  /** Texts of probes that it is to get, or whoever takes it over meanwhile, and their QoS. */
+  readonly probes: Map<string, 0 | 1>;
+  /** Messages that it was told it has missed since the first of them. */
+  missed: number;
 }
 
 /** The machine of a client: the process that runs there, and what its application does. Once connected, the client helps itself. */
@@ -141,7 +143,7 @@ export class ClientHost {
     for (const topic of PROBED_TOPICS) {
       for (const qos of [0, 1] as const) {
         const { text } = this.world.model.publish(`${this.plan.name}/probe${qos}`, topic, qos);
-        this.world.expectProbe(topic, text);
+        this.world.expectProbe(topic, text, qos);
         if (qos === 0) this.client?.publish(topic, text);
         else this.client?.publish(topic, text, { qos }).catch((error) => this.world.fail(error));
       }
@@ -149,13 +151,13 @@ export class ClientHost {
   }
 
   /** It is to get this probe, where it subscribes to its topic by itself. */
-  expectProbe(text: string, matches: (filter: string) => boolean): void {
+  expectProbe(text: string, qos: 0 | 1, matches: (filter: string) => boolean): void {
     for (const { holder, isOver, probes } of this.held)
-      if (!isOver && !holder.shelf.isShared && matches(holder.shelf.filter)) probes.add(text);
+      if (!isOver && !holder.shelf.isShared && matches(holder.shelf.filter)) probes.set(text, qos);
   }
 
   get isProbed(): boolean {
-    return this.held.every((held) => held.isOver || awaitedOf(held).length === 0);
+    return this.held.every((held) => held.isOver || isProbed(held));
   }
 
   leave(): void {
@@ -246,7 +248,8 @@ export class ClientHost {
       holder: new Holder(shelf, this.plan.name),
       subscription: null,
       isOver: false,
-      probes: new Set(),
+      probes: new Map(),
+      missed: 0,
     };
     this.held.push(held);
     const options = {
@@ -275,9 +278,10 @@ export class ClientHost {
         if (shelf.sinceMs === Number.POSITIVE_INFINITY) shelf.sinceMs = world.nowMs;
         void subscription.closed.then(over);
         subscription.on('handlerError', () => world.totals.add('handlers that failed', 1));
-        subscription.on('missed', (count, reason) =>
-          this.guarded(life, `missed, ${reason}`, () => world.model.missed(shelf, count, reason)),
-        );
+        subscription.on('missed', (count, reason) => {
+          if (held.probes.size > 0) held.missed += count;
+          this.guarded(life, `missed, ${reason}`, () => world.model.missed(shelf, count, reason));
+        });
         subscription.on('gap', ({ missed }) =>
           this.guarded(life, 'gaps told', () => world.model.gap(shelf, missed)),
         );
@@ -449,7 +453,13 @@ function deadLetterOf({ name }: DurablePlan): string {
 
 /** Probes that have come to nobody. */
 function awaitedOf({ probes, holder }: Held): string[] {
-  return [...probes].filter((text) => !holder.shelf.handled.has(text));
+  return [...probes.keys()].filter((text) => !holder.shelf.handled.has(text));
+}
+
+/** Every probe has come, but for those of QoS 0 that its queue had no place for, which it was told. */
+function isProbed(held: Held): boolean {
+  const awaited = awaitedOf(held);
+  return awaited.length <= held.missed && awaited.every((text) => held.probes.get(text) === 0);
 }
 
 const DEAD = 'dead/';

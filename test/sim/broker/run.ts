@@ -229,8 +229,8 @@ export class BrokerWorld {
   }
 
   /** Everybody who subscribes to `topic` is to get `text` now. */
-  expectProbe(topic: string, text: string): void {
-    for (const client of this.clients) client.expectProbe(text, (filter) => slowMatches(filter, topic));
+  expectProbe(topic: string, text: string, qos: 0 | 1): void {
+    for (const client of this.clients) client.expectProbe(text, qos, (filter) => slowMatches(filter, topic));
   }
 
   private happen(event: WeatherEvent): void {
