@@ -19,9 +19,11 @@ class SlowLog {
   private readonly records: { session: number; id: number }[] = [];
   private readonly counts = new Map<number, number>();
   private loaded = 0;
+  private readonly command: Buffer;
 
-  constructor(name: string) {
+  constructor(name: string, command = COMMAND) {
     this.name = name;
+    this.command = command;
   }
 
   get synced(): number {
@@ -46,7 +48,7 @@ class SlowLog {
     const end = Math.min(until, this.loaded, from + 1_000);
     if (end <= from) return null;
     return this.records.slice(from - 1, end - 1).map((record, i) => ({
-      ...{ ...record, offset: from + i, sequence: 2, command: COMMAND, topicEnd: 9 },
+      ...{ ...record, offset: from + i, sequence: 2, command: this.command, topicEnd: 9 },
       ...{ publishedAt: 0, expiresAt: 0 },
     }));
   }
@@ -209,6 +211,21 @@ test('those of which little is to be read do not wait for those of which much is
   expect(log.reads[0]).toBe(60_001);
   expect(known).toEqual(['gone', 'near', 'far']);
   expect(near.sequences.lastIds[2]).toBe(1_000);
+});
+
+test('a log is read for them some megabytes a turn, and in the next turn it goes on by itself [CLU-28]', () => {
+  const log = new SlowLog('default', Buffer.concat([COMMAND, Buffer.alloc(4_096)]));
+  const before = new Node(log);
+  before.connect('x', 1);
+  log.grow(5_000, 1);
+  log.load(log.head);
+  const node = new Node(log);
+  const taken = node.take('x', 1, before.noted('x'));
+  expect(taken.isKnown).toBe(false);
+  expect(log.reads).toEqual([1, 1_001]);
+  node.pass(0);
+  expect(taken.isKnown).toBe(true);
+  expect(taken.session.sequences.lastIds[2]).toBe(5_000);
 });
 
 const COMMAND = publishPrefix('t');
