@@ -389,16 +389,14 @@ export class MqttConnection {
 
   private acknowledged(head: number, body: Buffer): void {
     if ((head & 0x0f) !== 0) throw protocolError('PUBACK has no flags');
-    const hasRoom = (this.deliveries as Deliveries).acknowledged(
-      readAnswer(body, this.version === 5).packetId,
-    );
+    const hasRoom = (this.deliveries as Deliveries).acknowledged(readAnswer(body, this.version === 5));
     if (hasRoom) this.subscriptions?.setWindowFull(false);
   }
 
   private released(head: number, body: Buffer): void {
     if ((head & 0x0f) !== 2) throw protocolError('PUBREL has the flags 2');
     if (this.version === 5) throw protocolError('the maximum QoS here is 1');
-    this.receipts?.release(readAnswer(body, false).packetId);
+    this.receipts?.release(readAnswer(body, false));
     this.setReading();
   }
 

@@ -57,16 +57,13 @@ export function readPacket(head: number, body: Buffer, version: MqttVersion): Cl
   return packet;
 }
 
-/** PUBACK, PUBREC, PUBREL and PUBCOMP from a client: the packet identifier, and in MQTT 5 a reason, which is 0 where it is not there. @throws {MqttFault} */
-export function readAnswer(
-  body: Buffer,
-  isV5: boolean,
-): { readonly packetId: number; readonly reason: number } {
+/** The packet identifier of PUBACK or PUBREL from a client. In MQTT 5 a reason may follow, which changes nothing here. @throws {MqttFault} */
+export function readAnswer(body: Buffer, isV5: boolean): number {
   if (body.length < 2 || (!isV5 && body.length > 2))
     throw malformed('an acknowledgement is a packet identifier');
   const packetId = body.readUInt16BE(0);
   if (packetId === 0) throw protocolError('a packet identifier is not 0');
-  return { packetId, reason: body.length > 2 ? body[2] : 0 };
+  return packetId;
 }
 
 /** The same to a client. What says that all is well is four bytes. */

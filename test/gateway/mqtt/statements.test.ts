@@ -405,4 +405,16 @@ describe('sessions', () => {
     await peer.ping();
     await peer.disconnect();
   });
+
+  test('an acknowledgement settles its message whatever reason it has', async () => {
+    const peer = await server.welcomed({ properties: { receiveMaximum: 1 } });
+    await peer.subscribe('reasons', 1);
+    peer.acknowledges = false;
+    for (const text of ['1', '2']) await peer.publish('reasons', text, { qos: 1 });
+    const [first] = await peer.messages(1);
+    expect(await peer.rest()).toEqual([]);
+    peer.say({ cmd: 'puback', messageId: first.messageId, reasonCode: 0x83 } as never);
+    expect(await peer.texts(1)).toEqual(['2']);
+    await peer.disconnect();
+  });
 });
