@@ -159,6 +159,7 @@ describe('What an application writes over all of the memory behind a message', (
     (value) => {
       const link = new Link({ mtu: 1_400 });
       for (let i = 0; i < 3; i++) link.send.send(bytesOf(400, i), Delivery.RELIABLE, NEVER, false);
+      link.send.close();
       link.exchange(0);
       const { buffer } = link.receive.read(0)!;
       new Uint8Array(buffer).fill(value);
@@ -166,6 +167,8 @@ describe('What an application writes over all of the memory behind a message', (
       expect(link.receive.fault).toBe(ReadFault.DETACHED);
       expect(link.receive.readable).toBe(0);
       expect(link.receive.window.freed).toBe(link.receive.window.used);
+      // Nothing ends well of which something could not be read. [STR-6]
+      expect([link.receive.ended, link.receive.finished]).toEqual([false, true]);
     },
   );
 });
