@@ -75,7 +75,10 @@ describe('a gateway that closes', () => {
     const underWay = server.raw('POST', '/v1/requests/never?timeout=60s', {}, 'x');
     const failed = expect(underWay).rejects.toMatchObject({ code: 'ECONNRESET' });
     while (!isAsked) await turn();
-    await server.gateway.close({ drainMs: 1 });
+    let told = 0;
+    server.gateway.on('close', () => told++);
+    await Promise.all([server.gateway.close({ drainMs: 1 }), server.gateway.close()]);
+    expect(told).toBe(1);
     await failed;
     await client.close();
     await server.close();

@@ -74,9 +74,10 @@ describe('NewReno', () => {
   test('returns to the window before a loss that was none [REC-23]', () => {
     const reno = newReno();
     reno.onLost(MTU, 100, 200);
+    expect(reno.state).toBe('recovery');
     reno.onAllSpurious();
     expect(reno.window).toBe(12_000);
-    expect(reno.isSlowStart).toBe(true);
+    expect(reno.state).toBe('slow-start');
     // Packets of that time that are really lost still count.
     expect(reno.onLost(MTU, 150, 400)).toBe(true);
   });

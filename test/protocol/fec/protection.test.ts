@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { NEVER } from '../../../src/base/time.ts';
 import { ConnectionProtection } from '../../../src/protocol/fec/connection-protection.ts';
 import {
   PROTECTION_AUTO,
@@ -32,4 +33,25 @@ test('on a stream that is off only those messages are protected that ask for it 
   expect(protection.admits(PROTECTION_OFF)).toBe(false);
   expect(protection.admits(PROTECTION_AUTO)).toBe(true);
   expect(protection.asked).toBe(PROTECTION_AUTO);
+});
+
+test('nobody waits to flush a stream that is over, and what it earned and spent stays counted [FEC-7]', () => {
+  const all = new ConnectionProtection(cleanPath());
+  const [over, other] = [0, 4].map((id) => {
+    const stream = new StreamProtection({ ...STREAM, id }, PROTECTION_AUTO, all);
+    all.watch(stream);
+    stream.budget.earn(1_000, 0.5, 1_200);
+    stream.budget.spend(100);
+    return stream;
+  });
+  const { earnedBytes, spentBytes } = all;
+  all.setFlush(over, 10_000);
+  all.setFlush(other, 20_000);
+  all.forget(over.stream.id);
+  expect([all.earnedBytes, all.spentBytes]).toEqual([earnedBytes, spentBytes]);
+  expect(all.nextFlush(15_000)).toBeNull();
+  expect(all.nextTimeout()).toBe(20_000);
+  all.forget(other.stream.id);
+  expect([all.earnedBytes, all.spentBytes]).toEqual([earnedBytes, spentBytes]);
+  expect([all.nextTimeout(), all.isAsked]).toEqual([NEVER, false]);
 });

@@ -208,6 +208,14 @@ describe('connections and filters', () => {
     expect(world.enter(somebody('otto', []), 'o').answers).toEqual(['WELCOME 1']);
   });
 
+  test('are none for a principal that may have none [BRK-120]', () => {
+    const world = new Guarded();
+    const shut = world.enter(limited({ connections: 0 }), 'a');
+    expect(shut.answers).toEqual([`REFUSED 1 ${ReasonCode.LIMITED}`]);
+    world.pass(1_000);
+    expect(shut.closedWith).toBe(ReasonCode.LIMITED);
+  });
+
   test('of nobody in particular are counted by address, and with IPv6 by network [BRK-120]', () => {
     const anonymous: Principal = { ...EVERYONE, limits: { connections: 1 } };
     const world = new Guarded({}, anonymous);
