@@ -48,6 +48,28 @@ describe('the driver', () => {
     expect(sockets.client.counters.datagramsSent).toBe(datagramsSent);
   });
 
+  test('leaves no timer behind when its peers know that it ends, which would keep the process', async () => {
+    const { lab, listener, client } = await labPair();
+    const set = new Set<unknown>();
+    const setTimer = lab.clock.setTimer.bind(lab.clock);
+    const clearTimer = lab.clock.clearTimer.bind(lab.clock);
+    lab.clock.setTimer = (at, callback) => {
+      const timer = setTimer(at, () => {
+        set.delete(timer);
+        callback();
+      });
+      set.add(timer);
+      return timer;
+    };
+    lab.clock.clearTimer = (timer) => {
+      set.delete(timer);
+      clearTimer(timer);
+    };
+    await lab.settle(Promise.all([client.close(), listener.close()]));
+    await lab.run(20);
+    expect(set.size).toBe(0);
+  });
+
   test('closes the connections of a listener whose socket broke, with the error', async () => {
     const { lab, listener, accepted, sockets } = await labPair();
     const errors: unknown[] = [];

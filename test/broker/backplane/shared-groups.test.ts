@@ -386,6 +386,29 @@ describe('a shared group of QoS 1 in a cluster', () => {
     expect(durables()).toEqual([]);
   });
 
+  test('is taken by the node of a member that was asking the one before to be let in as that went [CLU-51] [CLU-52]', () => {
+    const cluster = new FakeCluster({}, 'a', 'b');
+    const owner = join(cluster.node('a'));
+    cluster.pass(1);
+    const publisher = cluster.node('b').connect().open();
+    publish(publisher, '1');
+    cluster.pass(10);
+    expect(payloads(jobsOf(owner))).toEqual(['1']);
+    cluster.carries = () => false;
+    const member = join(cluster.node('b'));
+    cluster.pass(1);
+    expect(given(member)).toEqual([]);
+    cluster.kill('a');
+    cluster.tellGone('a');
+    cluster.carries = () => true;
+    cluster.pass(5_000);
+    member.carry();
+    expect(member.link.lines[0]).toBe('SUBSCRIBED 1');
+    expect(payloads(jobsOf(member))).toEqual(['1+']);
+    expect(cluster.node('b').core.durables()).toMatchObject([{ name: GROUP, subscribers: 1 }]);
+    expect(cluster.faults).toEqual([]);
+  });
+
   test('is not asked for any more by a member that is gone while it was sought [CLU-52] [CLU-22]', () => {
     const { cluster, guest } = worldOf();
     const asked: string[] = [];
