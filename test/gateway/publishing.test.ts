@@ -238,3 +238,16 @@ describe('a CloudEvent', () => {
     await refused({}, { 'ce-specversion': '1.0', 'ce-id': '1' });
   });
 });
+
+test('what is asked, how it is answered, and each message that is taken is counted', async () => {
+  const before = server.gateway.metrics();
+  await post('/v1/topics/t/one', 'x');
+  await post('/v1/topics/t/zip', 'x', { 'content-encoding': 'gzip' });
+  const items = [{ topic: 't/a' }, { topic: '' }, { topic: 't/c' }];
+  const { status } = await post('/v1/bulk', JSON.stringify(items), { 'content-type': 'application/json' });
+  for (let i = 0; i < 3; i++) await next();
+  const { requests, published, byStatus } = server.gateway.metrics();
+  expect([requests - before.requests, published - before.published]).toEqual([3, 3]);
+  const more = (digit: string) => (byStatus[digit] ?? 0) - (before.byStatus[digit] ?? 0);
+  expect([status, more('2xx'), more('4xx'), more('5xx')]).toEqual([207, 2, 1, 0]);
+});
