@@ -171,12 +171,10 @@ export class Backlog {
   /** Nothing will be sent any more. */
   failAll(error: JspError): void {
     this.stopTimer();
-    for (const { first } of this.lanes) {
-      for (let message = first; message !== null; ) {
-        const { next } = message;
+    for (const lane of this.lanes) {
+      for (let message = lane.first; message !== null; message = lane.first) {
         this.release(message);
         message.fail(error);
-        message = next;
       }
     }
   }
@@ -209,17 +207,21 @@ export class Backlog {
   private expire(): void {
     this.stopTimer();
     const now = this.clock.now();
+    const late: Outgoing[] = [];
+    for (const { first } of this.lanes) {
+      for (let message = first; message !== null; message = message.next)
+        if (message.waitsUntil <= now) late.push(message);
+    }
+    for (const message of late) {
+      if (message.lane === null) continue; // who heard of one before it has taken it back, or out for another
+      this.expired++;
+      this.release(message);
+      message.fail(expiredError());
+    }
     let nextAt = NEVER;
     for (const { first } of this.lanes) {
-      for (let message = first; message !== null; ) {
-        const { next } = message;
-        if (message.waitsUntil <= now) {
-          this.expired++;
-          this.release(message);
-          message.fail(expiredError());
-        } else if (message.waitsUntil < nextAt) nextAt = message.waitsUntil;
-        message = next;
-      }
+      for (let message = first; message !== null; message = message.next)
+        if (message.waitsUntil < nextAt) nextAt = message.waitsUntil;
     }
     if (nextAt !== NEVER) this.expireAt(Math.max(nextAt, now + LOOK_EVERY));
   }

@@ -201,6 +201,30 @@ test('a circuit breaker spares a broker that refuses one message after the other
   expect(states).toEqual(['open', 'halfOpen', 'closed']);
 });
 
+test.each([
+  ['gives all others up', ['a ERR_JSP_EXPIRED', 'b ERR_JSP_ABORTED', 'c ERR_JSP_ABORTED'], 0],
+  ['publishes two more', ['a ERR_JSP_EXPIRED', 'b ERR_JSP_BUFFER_FULL', 'c ERR_JSP_EXPIRED'], 2],
+] as const)(
+  'whoever %s when he hears of a message that is too late hears of each once, and the buffer counts what it holds',
+  async (what, all, held) => {
+    const gateway = new PlayedGateway();
+    const client = await gateway.connected({ buffer: { messages: 3, policy: 'dropOldest', ageMs: 1_000 } });
+    gateway.socket.break();
+    await gateway.pass();
+    const abort = new AbortController();
+    const told: string[] = [];
+    client.on('unpublished', ({ topic }, { code }) => {
+      told.push(`${topic} ${code}`);
+      if (what === 'gives all others up') abort.abort();
+      else if (told.length === 1) for (const topic of ['d', 'e']) client.publish(topic, '');
+    });
+    for (const topic of ['a', 'b', 'c']) void client.publish(topic, '', { qos: 1, signal: abort.signal });
+    await gateway.pass(1_000);
+    const { buffered, unconfirmed } = client.metrics();
+    expect([told, buffered.messages, buffered.waiting, unconfirmed]).toEqual([all, held, held, held]);
+  },
+);
+
 test('close waits for what was published, and says what it could not wait for', async () => {
   const gateway = new PlayedGateway();
   const client = await gateway.connected();
