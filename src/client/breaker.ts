@@ -92,6 +92,11 @@ export class Breaker {
     if (this.failures.length === this.failuresMax && now - this.failures[0] <= this.within) this.open(error);
   }
 
+  /** The connection of attempts under way is over, and they are made again: the trial among them has told nothing. */
+  forgetTrial(): void {
+    this.isTrying = false;
+  }
+
   end(): void {
     if (this.timer !== null) this.clock.clearTimer(this.timer);
     this.timer = null;

@@ -367,7 +367,9 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       this.assertOpen();
       const { breaker } = this;
       if (breaker === null) return this.requests.request(topic, payload, options);
-      if (!breaker.admits()) throw circuitOpenError();
+      // With QoS 1 it is its publish that may be the trial.
+      const isSpared = options.qos === 1 ? breaker.state === 'open' : !breaker.admits();
+      if (isSpared) throw circuitOpenError();
       const answered = this.requests.request(topic, payload, options);
       answered.then(
         () => breaker.settled(null),

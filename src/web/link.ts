@@ -39,6 +39,8 @@ export class WebLink implements Lifeline {
   private watch: TimerHandle | null = null;
   private onWelcome: (error: JspError | null) => void = () => {};
   private whenLeft: (() => void) | null = null;
+  /** Resolves when it is over; null: nobody wants it to be. */
+  private left: Promise<void> | null = null;
 
   /** Takes over a socket that was just made. */
   constructor(socket: Socket, around: Surroundings, listener: LinkListener) {
@@ -130,12 +132,12 @@ export class WebLink implements Lifeline {
   /** Closes the connection. What was said before arrives, unless the connection is lost meanwhile or nothing gets on for so long. */
   async leave(stallMs: number): Promise<void> {
     if (this.failure !== null) return;
-    const left = new Promise<void>((resolve) => {
+    this.left ??= new Promise<void>((resolve) => {
       this.whenLeft = resolve;
     });
     this.socket.close(1000);
     const timer = this.after(Math.min(stallMs, LEAVE_MS_MAX), () => this.end(closedHere()));
-    await left;
+    await this.left;
     this.around.clock.clearTimer(timer);
   }
 

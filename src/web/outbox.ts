@@ -188,6 +188,7 @@ export class Outbox implements LinkUser<WebLink> {
 
   online(link: WebLink): void {
     this.link = link;
+    if (this.again.length > 0) this.breaker?.forgetTrial();
     this.pump();
   }
 
@@ -265,10 +266,13 @@ export class Outbox implements LinkUser<WebLink> {
     const { link } = this;
     while (link !== null && this.link === link && link.bufferedBytes <= HIGH_BYTES) {
       const message = this.next;
-      if (message === null || (message.qos === 1 && this.breaker?.admits() === false)) break;
+      if (message === null) break;
+      const isLate = message.expiresAt <= this.clock.now();
+      if (!isLate && message.qos === 1 && this.breaker?.admits() === false) break;
       if (message === this.again[0]) this.again.shift();
       else this.backlog.dequeue(message);
-      this.sendMessage(link, message);
+      if (isLate) this.expire(message);
+      else this.sendMessage(link, message);
     }
     if (link !== null && this.isWaiting) this.lookLater();
     this.tellWaits();
@@ -294,14 +298,7 @@ export class Outbox implements LinkUser<WebLink> {
   }
 
   private sendMessage(link: WebLink, message: WebOutgoing): void {
-    const ttlMs = this.leftMs(message);
-    if (ttlMs !== undefined && ttlMs <= 0) {
-      this.backlog.release(message);
-      this.backlog.expired++;
-      message.fail(expiredError());
-      return;
-    }
-    const saying: Saying = { type: 'publish', ...message.members, ttlMs };
+    const saying: Saying = { type: 'publish', ...message.members, ttlMs: this.leftMs(message) };
     if (message.receipt === null) {
       link.send(saying);
       this.backlog.release(message);
@@ -311,6 +308,13 @@ export class Outbox implements LinkUser<WebLink> {
     }
     this.sent.add(message);
     link.ask(saying, (answer, error) => this.onAnswered(message, answer, error));
+  }
+
+  /** Its time to live was over before it could go, and it is nobody's trial. */
+  private expire(message: WebOutgoing): void {
+    this.backlog.release(message);
+    this.backlog.expired++;
+    message.fail(expiredError());
   }
 
   private leftMs({ expiresAt }: WebOutgoing): number | undefined {

@@ -49,7 +49,7 @@ export class Requests implements LinkUser<WebLink> {
   }
 
   /** Rejects with ERR_JSP_OFFLINE when the connection is lost meanwhile: nobody knows whether it was handled. One that is made without a connection waits for it. */
-  request(topic: string, value: unknown, options: RequestOptions): Promise<Message> {
+  async request(topic: string, value: unknown, options: RequestOptions): Promise<Message> {
     const { timeoutMs = TIMEOUT_MS, signal, codec: own, ...said } = options;
     const codec = (own ?? this.usual) as Codec<unknown> | null;
     const payload = payloadOf(value, codec);

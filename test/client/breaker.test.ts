@@ -145,4 +145,23 @@ describe('a circuit breaker', () => {
     expect(client.publish('t', '')).toBe(true); // QoS 0 has no answer that could tell
     client.destroy();
   });
+
+  test.each([0, 1] as const)(
+    'lets a request with QoS %d be the trial, which closes it when it is answered [CLT-14]',
+    async (qos) => {
+      const broker = new FakeBroker();
+      const client = await broker.client({ breaker: { failures: 2, openMs: 1 } });
+      const other = await broker.client();
+      await other.subscribe('silent', () => {});
+      await other.reply('echo', (message) => message.text());
+      const isHalfOpen = new Promise<void>((resolve) =>
+        client.on('breaker', (state) => (state === 'halfOpen' ? resolve() : undefined)),
+      );
+      for (let i = 0; i < 2; i++) await client.request('silent', '', { timeoutMs: 1 }).catch(() => {});
+      await isHalfOpen;
+      const answer = await client.request('echo', 'there', { qos, timeoutMs: 1_000 });
+      expect([answer.text(), client.metrics().breaker]).toEqual(['there', 'closed']);
+      client.destroy();
+    },
+  );
 });

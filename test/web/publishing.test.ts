@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { WebClient } from '../../src/web/client.ts';
 import { jsonCodec } from '../../src/web/payload.ts';
 import { PlayedGateway } from './played-gateway.ts';
 
@@ -201,6 +202,54 @@ test('a circuit breaker spares a broker that refuses one message after the other
   expect(states).toEqual(['open', 'halfOpen', 'closed']);
 });
 
+/** A client whose breaker lets one message through, and no other before that has told how things are. */
+async function halfOpen(): Promise<{ gateway: PlayedGateway; client: WebClient }> {
+  const gateway = new PlayedGateway();
+  const breaker = { failures: 1, openMs: 1_000, whileOpen: 'buffer' } as const;
+  const client = await gateway.connected({ breaker, codec: jsonCodec() });
+  const refused = client.publish('t', 'refused', { qos: 1 });
+  gateway.socket.tell({ type: 'error', id: gateway.socket.said[0].id, code: 'STORE_FULL', message: '' });
+  await expect(refused).rejects.toMatchObject({ code: 'ERR_JSP_STORE_FULL' });
+  await gateway.pass(1_000);
+  expect(client.metrics().breaker).toBe('halfOpen');
+  gateway.socket.said.length = 0;
+  return { gateway, client };
+}
+
+test('a request that cannot be encoded is no trial of the circuit breaker', async () => {
+  const { gateway, client } = await halfOpen();
+  await expect(client.request('t', 1n)).rejects.toMatchObject({ code: 'ERR_JSP_PAYLOAD_INVALID' });
+  await gateway.pass();
+  void client.publish('t', 'trial', { qos: 1 });
+  gateway.socket.answer('publish', { result: 'stored' });
+  expect(client.metrics().breaker).toBe('closed');
+});
+
+test('a trial of the circuit breaker that was lost with its connection goes again on the next, and what waits behind it', async () => {
+  const { gateway, client } = await halfOpen();
+  const published = ['trial', 'next'].map((text) => client.publish('t', text, { qos: 1 }));
+  expect(gateway.socket.saidOf('publish').map(({ text }) => text)).toEqual(['"trial"']);
+  await gateway.reconnected();
+  expect(gateway.socket.saidOf('publish').map(({ text }) => text)).toEqual(['"trial"']);
+  gateway.socket.answer('publish', { result: 'stored' });
+  gateway.socket.answer('publish', { result: 'stored' });
+  await Promise.all(published);
+  expect(client.metrics().breaker).toBe('closed');
+});
+
+test('a trial of the circuit breaker whose time to live is over before it goes again leaves it to the next', async () => {
+  const { gateway, client } = await halfOpen();
+  const late = expect(client.publish('t', 'trial', { qos: 1, ttlMs: 100 })).rejects.toMatchObject({
+    code: 'ERR_JSP_EXPIRED',
+  });
+  const next = client.publish('t', 'next', { qos: 1 });
+  await gateway.reconnected();
+  await late;
+  expect(gateway.socket.saidOf('publish').map(({ text }) => text)).toEqual(['"next"']);
+  gateway.socket.answer('publish', { result: 'stored' });
+  await next;
+});
+
 test.each([
   ['gives all others up', ['a ERR_JSP_EXPIRED', 'b ERR_JSP_ABORTED', 'c ERR_JSP_ABORTED'], 0],
   ['publishes two more', ['a ERR_JSP_EXPIRED', 'b ERR_JSP_BUFFER_FULL', 'c ERR_JSP_EXPIRED'], 2],
@@ -224,6 +273,19 @@ test.each([
     expect([told, buffered.messages, buffered.waiting, unconfirmed]).toEqual([all, held, held, held]);
   },
 );
+
+test('close() beside drain() settles both, however long the farewell of the socket takes', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  gateway.socket.close = () => {};
+  const drained = client.drain();
+  await gateway.pass();
+  const closed = client.close();
+  await gateway.pass();
+  gateway.socket.break(1000);
+  await Promise.all([drained, closed]);
+  expect(client.state).toBe('closed');
+});
 
 test('close waits for what was published, and says what it could not wait for', async () => {
   const gateway = new PlayedGateway();
