@@ -162,10 +162,13 @@ describe('what last values may take is bounded [BRK-105]', () => {
     retain(publisher, 't/99', 'x'.repeat(1_000));
     expect(taken(listener).length).toBe(1);
     expect(guest.answers).toEqual(['WELCOME 1', 'NOTICE 0']);
-    retain(publisher, 't/1', 'y', {}, 31); // less than what it replaces
-    retain(publisher, 't/2', '', {}, 32);
+    // What is not to be kept needs no room.
+    publisher.send(Buffer.concat([publishPrefix('t/98', PublishFlag.QOS1, 31), Buffer.alloc(1_000)]));
+    expect(taken(listener).length).toBe(1);
+    retain(publisher, 't/1', 'y', {}, 32); // less than what it replaces
+    retain(publisher, 't/2', '', {}, 33);
     publisher.carry();
-    expect(publisher.link.lines.slice(-1)[0]).toMatch(/^PUBLISHED 32/);
+    expect(publisher.link.lines.slice(-1)[0]).toMatch(/^PUBLISHED 33/);
     expect(world.core.metrics()).toMatchObject({
       retainedMessages: retainedMessages - 1,
       retainedRefused: 31 - retainedMessages,
