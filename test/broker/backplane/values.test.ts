@@ -172,6 +172,22 @@ describe('last values in a cluster', () => {
     expect(given(muchLater)).toEqual(['SUBSCRIBED 1']);
   });
 
+  test('that come late are the newest of their topics, and those that a subscriber does not take are told as missing [CLU-42] [BRK-43]', () => {
+    const cluster = new FakeCluster({}, 'a', 'b');
+    const b = cluster.node('b');
+    b.backplane.values.isSlow = true;
+    const publisher = cluster.node('a').connect().open();
+    for (const payload of ['1', '2']) retain(publisher, 'x', payload);
+    retain(publisher, 'y', 'y'.repeat(500));
+    cluster.settle();
+    const small = b.connect().open(undefined, { messageBytesMax: 100 });
+    small.subscribe(1, '#');
+    cluster.pass(10);
+    b.backplane.values.listen();
+    cluster.pass(10);
+    expect(given(small)).toEqual(['SUBSCRIBED 1', 'x!2', 'DROPPED 1 4']);
+  });
+
   test('come to who has subscribed while the node was cut off from what others had kept, however late, but not to who has left [CLU-42]', () => {
     const cluster = new FakeCluster({}, 'a', 'b');
     const b = cluster.node('b');

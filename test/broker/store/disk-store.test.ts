@@ -115,6 +115,27 @@ describe('what was stored', () => {
     expect(wanted.size).toBe(0);
   });
 
+  test('keeps a few of the stretches that were read last, and no more however much is read [STO-14]', async () => {
+    const bench = new Bench();
+    bench.settings = { segmentBytes: 1_024, cacheBytes: 100 };
+    const { store } = await bench.open();
+    const [log] = store.logs;
+    for (let i = 0; i < 30; i++) await stored(store, log, payloads(50, 50 * i + 1));
+    expect(store.metrics().logs[0].segments).toBeGreaterThanOrEqual(30);
+    expect((await allOf(log)).length).toBe(1_500);
+    await settled();
+    const { counts } = bench.files;
+    const before = counts.reads;
+    for (let i = 20; i < 30; i++) {
+      const offset = 50 * i + 1;
+      expect(log.read(offset, offset + 1, 100)?.map(payloadOf)).toEqual([`p${offset}`]);
+    }
+    expect(counts.reads).toBe(before);
+    expect(log.read(1, 2, 100)).toBeNull(); // it is read again
+    await settled();
+    expect(log.read(1, 2, 100)?.map(payloadOf)).toEqual(['p1']);
+  });
+
   test('is found by time, in memory and on the disk', async () => {
     const bench = new Bench();
     bench.settings = { segmentBytes: 2_048, cacheBytes: 500 };
