@@ -155,6 +155,18 @@ describe('a version packet [INV-5]', () => {
     expect(firsts).toEqual(new Set([0, 1]));
   });
 
+  test('has ids of up to 20 bytes', () => {
+    for (const length of [0, 8, 20]) {
+      const [to, from] = [dcid, scid].map((id) => Buffer.alloc(length, id));
+      expect(offeredVersions(versionPacket(to, from, new Uint8Array(5)), to, from), `${length}`).toHaveLength(
+        2,
+      );
+    }
+    const long = Buffer.alloc(21, dcid);
+    expect(offeredVersions(versionPacket(long, scid, new Uint8Array(5)), long, scid)).toBeNull();
+    expect(offeredVersions(versionPacket(dcid, long, new Uint8Array(5)), dcid, long)).toBeNull();
+  });
+
   test('says nothing to whoever sent no packet with these ids, or when it is malformed', () => {
     const packet = versionPacket(dcid, scid, new Uint8Array(5));
     expect(offeredVersions(packet, scid, dcid)).toBeNull();
