@@ -418,3 +418,21 @@ describe('sessions', () => {
     await peer.disconnect();
   });
 });
+
+test('what clients publish, what of it is not taken, and what they are sent is counted [MQT-24]', async () => {
+  const reader = await server.welcomed({ properties: { maximumPacketSize: 200 } });
+  const publisher = await server.welcomed();
+  await reader.subscribe('counted/#', 1);
+  const before = server.mqtt.metrics();
+  await publisher.publish('counted/0', 'x');
+  await publisher.publish('$sys/x', 'x'); // nobody is told of that at QoS 0
+  for (const topic of ['counted/1', 'counted/2', '$sys/x']) await publisher.publish(topic, 'x', { qos: 1 });
+  await publisher.publish('counted/large', Buffer.alloc(500));
+  await publisher.publish('counted/last', 'x');
+  expect(await reader.texts(4)).toEqual(['x', 'x', 'x', 'x']);
+  const after = server.mqtt.metrics();
+  const grown = (name: keyof typeof before) => after[name] - before[name];
+  const NAMES = ['published', 'refused', 'delivered', 'deliveredQos1', 'tooLarge'] as const;
+  expect(NAMES.map(grown)).toEqual([7, 2, 4, 2, 1]);
+  for (const peer of [reader, publisher]) await peer.disconnect();
+});
