@@ -196,9 +196,19 @@ function identityOf(
   servers: readonly URL[],
 ): { authenticator?: Authenticator; user?: string; pass?: string; token?: string } {
   if (credentials !== undefined) {
-    readFileSync(credentials); // or it is told at once
-    // Read again at each attempt, for they are renewed.
-    return { authenticator: (nonce) => transport.credsAuthenticator(readFileSync(credentials))(nonce) };
+    let known = transport.credsAuthenticator(readFileSync(credentials)); // or it is told at once
+    // Read again at each attempt, for they are renewed. While they are being written, or cannot be read, those of before count: the library closes the connection for good when this throws.
+    const authenticator: Authenticator = (nonce) => {
+      try {
+        const renewed = transport.credsAuthenticator(readFileSync(credentials));
+        const proof = renewed(nonce);
+        known = renewed;
+        return proof;
+      } catch {
+        return known(nonce);
+      }
+    };
+    return { authenticator };
   }
   if (token !== undefined) return { token };
   if (user !== undefined && password !== undefined) return { user, pass: password };

@@ -133,6 +133,30 @@ describe.skipIf(program === null)('a line to NATS', () => {
     }
   });
 
+  test('comes up again while its credentials are written anew, with those that it had [CLU-14]', async () => {
+    const credentials = file('renewed.creds');
+    writeFileSync(credentials, credentialsOf(modules));
+    const server = await NatsServer.start(program as string);
+    servers.push(server);
+    const line = await open({ urls: [server.url], credentials });
+    const told: string[] = [];
+    line.listener = {
+      up: () => told.push('up'),
+      down: () => told.push('down'),
+      refused: () => {},
+      fault: () => {},
+    };
+    for (const content of ['', null, credentialsOf(modules)]) {
+      if (content === null) rmSync(credentials);
+      else writeFileSync(credentials, content);
+      told.length = 0;
+      await server.stop();
+      await server.start();
+      await until(() => told.length === 2, 'it is up again');
+      expect([told, await line.settled()]).toEqual([['down', 'up'], true]);
+    }
+  });
+
   test('has no room when the server takes nothing, so that nobody fills memory [CLU-5]', async () => {
     const line = await open({ urls: [guarded.url], user: 'jsp', password: 's3cret@' });
     process.kill(guarded.pid, 'SIGSTOP');
@@ -151,3 +175,11 @@ describe.skipIf(program === null)('a line to NATS', () => {
     await until(() => line.hasRoom, 'it has taken what was sent');
   });
 });
+
+/** As `nsc` writes them, for a server that lets everybody in. */
+function credentialsOf({ transport }: NatsModules): string {
+  const seed = Buffer.from(transport.nkeys.createUser().getSeed()).toString();
+  const part = (what: string, text: string) =>
+    `-----BEGIN ${what}-----\n${text}\n------END ${what}------\n\n`;
+  return part('NATS USER JWT', 'e30.e30.e30') + part('USER NKEY SEED', seed);
+}
