@@ -122,6 +122,8 @@ export class PacketReceiver {
   private waited: Micros = 0;
   /** Which of the socket's own addresses the latest datagram came to, opened or not. */
   private latestLocal = 0;
+  /** The last ack-eliciting 1-RTT packet was refused. [CON-53] */
+  private isRefusing = false;
   /** The packet that is being read came another way than packets go. */
   private isElsewhere = false;
   /** What it says of that way. */
@@ -287,6 +289,7 @@ export class PacketReceiver {
     reader.shared = scratch.shared;
     let ackEliciting = false;
     let isPrompt = false;
+    let isProbe = true;
     const incoming = this.spaces[space]?.incoming ?? null;
     const handshakeBytes = incoming === null ? 0 : incoming.bytesReceived;
     while (nextFrame(reader)) {
@@ -296,15 +299,24 @@ export class PacketReceiver {
         : CloseCode.PROTOCOL_VIOLATION; // [FRM-4] not in this kind of packet
       if (code !== 0) return host.fail(code, frameType, '', now);
       if (!lifecycle.isOpen) return;
-      if (isPrompt || !isAckEliciting(frameType)) continue;
+      if (!isAckEliciting(frameType)) continue;
+      if (frameType !== FrameType.PING) isProbe = false;
+      if (isPrompt) continue;
       ackEliciting = true;
       isPrompt = !isBestEffortMessage(frameType); // [REC-97] of those alone the sender hears later
     }
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
-    this.parts.flow?.onReceived(ackEliciting, opened.payloadEnd - opened.packetStart, now);
-    const isRefused = space === PacketSpace.APPLICATION && streams.isRefusing;
-    if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
+    const size = opened.payloadEnd - opened.packetStart;
+    this.parts.flow?.onReceived(ackEliciting, size, now);
+    const isPing = ackEliciting && isProbe && size <= PING_BYTES_MAX;
+    const isRefused =
+      space === PacketSpace.APPLICATION && (streams.isRefusing || (this.isRefusing && isPing));
+    if (space === PacketSpace.APPLICATION) {
+      if (ackEliciting) this.isRefusing = isRefused;
+      streams.onPacketEnd();
+      this.parts.recovery.onHeard();
+    }
     if (this.isElsewhere) this.onElsewhere(data, scratch, now);
     if (isRefused) this.refuse();
     else this.noteArrival(space, ackEliciting, scratch, now, arrivedAt, isPrompt);
@@ -318,7 +330,10 @@ export class PacketReceiver {
     else this.advanceHandshake(scratch, now);
   }
 
-  /** The packet counts as one that did not come; but its sender hears that somebody is there. [CON-53] */
+  /**
+   * The packet counts as one that did not come; but its sender hears that somebody is there. So do the PINGs behind it, until something else
+   * of the sender is taken: one that is acknowledged would show that what went before it is lost, and have it sent again at once, for ever. [CON-53]
+   */
   private refuse(): void {
     this.counters.packetsRefused++;
     const acks = this.spaces[PacketSpace.APPLICATION]?.acks;
@@ -705,3 +720,5 @@ export class PacketReceiver {
 }
 
 const MEANINGFUL_BITS = SYMBOL_BIT | OLD_KEYS;
+/** Size of a packet that is a PING and nothing more; larger ones ask whether their size arrives. */
+const PING_BYTES_MAX = 100;

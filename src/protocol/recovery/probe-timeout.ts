@@ -24,8 +24,9 @@ export class ProbeTimeout {
   /** The space that {@link deadline} was last computed from. */
   private space: PacketSpace = PacketSpace.INITIAL;
   private probes = PROBES;
-  /** When the application space was probed last. */
+  /** When the application space was probed last, and whether a packet of the peer has come since. */
   private probedAt: Micros = 0;
+  private isHeard = false;
 
   constructor(isServer: boolean) {
     this.isPeerValidated = isServer;
@@ -55,7 +56,7 @@ export class ProbeTimeout {
       if (sent === null || sent.flight.ackEliciting === 0) continue;
       // [REC-15] Before confirmation the peer may be unable to read application packets.
       if (space === PacketSpace.APPLICATION && !this.isHandshakeConfirmed) continue;
-      const timeout = this.backedOff(this.duration(space as PacketSpace, rtt));
+      const timeout = this.backedOff(this.duration(space as PacketSpace, rtt), space as PacketSpace);
       if (sent.flight.lastAckElicitingTime + timeout >= earliest) continue;
       earliest = sent.flight.lastAckElicitingTime + timeout;
       this.space = space as PacketSpace;
@@ -68,7 +69,7 @@ export class ProbeTimeout {
     if (this.isPeerValidated && !this.isHeldUp(spaces)) return NEVER;
     this.space = this.hasHandshakeKeys || this.isPeerValidated ? PacketSpace.HANDSHAKE : PacketSpace.INITIAL;
     this.probes = 1;
-    return this.lastEventTime + this.backedOff(rtt.probeTimeout);
+    return this.lastEventTime + this.backedOff(rtt.probeTimeout, this.space);
   }
 
   /** The last computed {@link deadline} passed. Returns the space to probe. */
@@ -77,7 +78,10 @@ export class ProbeTimeout {
     this.count++;
     this.lastEventTime = now;
     this.pending[this.space] = this.probes;
-    if (this.space === PacketSpace.APPLICATION) this.probedAt = now;
+    if (this.space === PacketSpace.APPLICATION) {
+      this.probedAt = now;
+      this.isHeard = false;
+    }
     return this.space;
   }
 
@@ -93,6 +97,11 @@ export class ProbeTimeout {
   onAckElicitingSent(space: PacketSpace, now: Micros): void {
     this.lastEventTime = now;
     if (this.pending[space] > 0) this.pending[space]--;
+  }
+
+  /** A 1-RTT packet of the peer came. */
+  onHeard(): void {
+    this.isHeard = true;
   }
 
   onAck(space: PacketSpace, now: Micros): void {
@@ -136,16 +145,17 @@ export class ProbeTimeout {
     const follower = newestInFlight(sent, sent.reportOf(oldest).sentTime + rtt.smoothed / 4);
     const last = Math.max(follower, newestCopyOf(sent, oldest));
     const from = Math.max(sent.reportOf(last).sentTime, this.probedAt);
-    const deadline = from + this.backedOff(rtt.probeTimeout + thin.acks.peerDelay);
+    const deadline = from + this.backedOff(rtt.probeTimeout + thin.acks.peerDelay, PacketSpace.APPLICATION);
     if (deadline >= otherwise) return otherwise;
     this.space = PacketSpace.APPLICATION;
     this.probes = 1;
     return deadline;
   }
 
-  private backedOff(timeout: Micros): Micros {
+  private backedOff(timeout: Micros, space: PacketSpace): Micros {
     if (this.count === 0) return Math.min(timeout, PTO_MAX); // asked for each batch, and a power takes a while
-    return Math.min(timeout * 2 ** Math.min(this.count, BACKOFF_EXPONENT_MAX), PTO_MAX);
+    const most = this.isHeard && space === PacketSpace.APPLICATION ? Math.max(timeout, HEARD_MAX) : PTO_MAX;
+    return Math.min(timeout * 2 ** Math.min(this.count, BACKOFF_EXPONENT_MAX), most, PTO_MAX);
   }
 }
 
@@ -155,3 +165,5 @@ const BACKOFF_EXPONENT_MAX = 16;
 /** Numbers that are looked through for what a thin sender has in flight. */
 const NUMBERS_MAX = 128;
 const PTO_MAX: Micros = 60 * SECOND;
+/** [REC-99] A peer that is heard takes packets, or will: it has no memory for what they bring, or the way to it is bad for a while. */
+const HEARD_MAX: Micros = SECOND;

@@ -183,6 +183,11 @@ export class Recovery {
     return TimeoutResult.PROBE;
   }
 
+  /** A 1-RTT packet of the peer came, whatever is in it. [REC-99] */
+  onHeard(): void {
+    this.pto.onHeard();
+  }
+
   /** Something of the space is to be acknowledged yet. */
   awaits(space: PacketSpace): boolean {
     return (this.spaces[space]?.flight.ackEliciting ?? 0) > 0;

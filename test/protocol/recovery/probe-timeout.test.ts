@@ -52,6 +52,30 @@ describe('the probe timeout', () => {
     expect(sender.recovery.ptoCount).toBe(14);
   });
 
+  test('of a peer that was heard since the last probe is a second at most, or as long as the first where that is longer [REC-99]', () => {
+    const sender = new Sender();
+    sender.sampleRtt(40_000);
+    sender.send();
+    const sentAt = sender.now;
+    const wait = () => sender.recovery.nextTimeout() - sentAt;
+    sender.recovery.onHeard();
+    expect(wait()).toBe(145_000);
+    for (let i = 0; i < 8; i++) sender.fireTimeout();
+    expect(wait()).toBe(256 * 145_000); // nothing was heard
+    sender.recovery.onHeard();
+    expect(wait()).toBe(1_000_000);
+    sender.fireTimeout();
+    expect(wait()).toBe(60_000_000);
+
+    const far = new Sender();
+    far.sampleRtt(600_000);
+    far.send();
+    const first = far.recovery.nextTimeout();
+    for (let i = 0; i < 3; i++) far.fireTimeout();
+    far.recovery.onHeard();
+    expect(far.recovery.nextTimeout()).toBe(first);
+  });
+
   test('of a thin sender over a lossy path counts from its oldest packet, and asks for one probe [REC-58]', () => {
     const sender = thin();
     const sentAt = sender.now;
