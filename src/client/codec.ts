@@ -112,7 +112,7 @@ function payloadInvalid(message: string, cause?: unknown): JspError {
 /** What can be said of something thrown, which may be anything. */
 export function textOfThrown(error: unknown): string {
   try {
-    return error instanceof Error ? error.message : String(error);
+    return String(error instanceof Error ? error.message : error); // which need not be a text either
   } catch {
     return 'something that cannot be printed';
   }

@@ -13,6 +13,7 @@ import { ReasonCode } from '../pubsub/command.ts';
 import { abortError, onAbort } from '../transport/abort.ts';
 import type { Backoff } from '../transport/backoff.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
+import { textOfThrown } from './codec.ts';
 import { closedError } from './command-stream.ts';
 import type { Link, LinkUser } from './link.ts';
 import { endError } from './refusal.ts';
@@ -332,8 +333,7 @@ function isOfBroker(code: string): boolean {
 /** A connection of somebody else's may tell of its end in its own way. */
 function asJspError(error: unknown): JspError {
   if (error instanceof JspError) return endError(error);
-  const message = error instanceof Error ? error.message : String(error);
-  return new JspError('ERR_JSP_CLOSED', message, { cause: error });
+  return new JspError('ERR_JSP_CLOSED', textOfThrown(error), { cause: error });
 }
 
 function lost(reason: JspError | null): JspError {

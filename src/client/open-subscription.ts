@@ -18,7 +18,7 @@ import { STATUS_NO_RESPONDERS } from '../pubsub/properties.ts';
 import { isShared } from '../pubsub/topic.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { CommandAcknowledger } from './acknowledging.ts';
-import { encodeWith } from './codec.ts';
+import { encodeWith, textOfThrown } from './codec.ts';
 import { closedError } from './command-stream.ts';
 import type { UnopenedMessage } from './compression.ts';
 import { type ConsumedSubscription, Consuming } from './consuming.ts';
@@ -202,7 +202,7 @@ export class OpenSubscription
 
   /** For whoever looks at the dead letter. */
   reasonOf(error: unknown): string {
-    if (error instanceof Error) return error.message;
+    if (error instanceof Error) return textOfThrown(error);
     return typeof error === 'string' ? error : '';
   }
 

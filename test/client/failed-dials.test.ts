@@ -39,6 +39,11 @@ async function heapLeftBy(
   return (await after(warmUp + dials)) - before;
 }
 
+test('an attempt that fails with something that cannot be printed is an attempt that failed', async () => {
+  const connectBy = (): Promise<never> => Promise.reject(Object.create(null));
+  await expect(connectClientBy(connectBy, 'jsp://broker')).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+});
+
 test('5,000 attempts in vain leave the heap within 2 MB: refused, cut in the handshake, and left without an answer to HELLO [CLT-6]', async () => {
   const network = new FakeNetwork();
   const clock = new ManualClock();

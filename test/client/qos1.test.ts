@@ -96,6 +96,27 @@ describe('a message of QoS 1', () => {
     expect(told.map((each) => (each as unknown[])[0])).toEqual(Array(3).fill('handlerError'));
   });
 
+  test('whose handler fails with an error that has no text is nacked, and what waits behind it is handled [CLT-24]', async () => {
+    const thrown = [
+      Object.assign(new Error(), { message: { code: 7 } }),
+      Object.defineProperty(new Error(), 'message', {
+        get: () => {
+          throw new Error('no message');
+        },
+      }),
+    ];
+    const { log, told, goOnline, settle } = subscribed({ concurrency: 1 }, ({ offset = 0 }) =>
+      offset > 4 ? undefined : offset > 2 ? Promise.reject(thrown[offset - 3]) : raise(thrown[offset - 1]),
+    );
+    await goOnline();
+    for (let i = 1; i <= 5; i++) log.deliver(i);
+    await settle();
+    const reasons = ['[object Object]', 'something that cannot be printed'];
+    expect(log.nacks.map(({ reason }) => reason)).toEqual([...reasons, ...reasons]);
+    expect(log.acks).toEqual([[5]]);
+    expect(told).toHaveLength(4);
+  });
+
   test('is settled by the application alone, once, where it asked for that [CLT-22]', async () => {
     const got: Message[] = [];
     const { log, goOnline, settle } = subscribed({ ack: 'manual' }, (message) => got.push(message));
@@ -356,3 +377,7 @@ describe('a slow handler', () => {
     expect(subscription.unsettled).toBe(5);
   });
 });
+
+function raise(error: unknown): never {
+  throw error;
+}
