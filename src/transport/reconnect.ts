@@ -13,6 +13,7 @@ import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { LocalAddress } from '../protocol/endpoint/index.ts';
 import type { Clock } from '../udp/clock.ts';
 import type { InterfaceWatch } from '../udp/interfaces.ts';
+import { abortError } from './abort.ts';
 import { Backoff } from './backoff.ts';
 import { incompleteError } from './close-error.ts';
 import {
@@ -567,6 +568,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   private async finish(options: CloseOptions): Promise<void> {
     checkOptions('close', options, CLOSE_OPTIONS);
     if (this.phase === 'closed') return;
+    if (options.signal?.aborted) throw abortError(options.signal); // it stays as it is, as a `Connection` does
     this.isLeaving = true;
     this.redial.end();
     const { current } = this;

@@ -97,6 +97,22 @@ describe('a connection that comes back, whose application', () => {
     expect([connection.state, dialed]).toEqual(['closed', 0]);
   });
 
+  test('closes it with a signal that has fired before, has it as it was', async () => {
+    const { world, connection, stream } = await joined();
+    const refused = expect(connection.close({ signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'ERR_JSP_ABORTED',
+    });
+    await world.lab.settle(refused);
+    expect(connection.isOpen).toBe(true);
+    const reconnected = next(connection as never, 'reconnected');
+    world.accepted[0].destroy(1);
+    await world.lab.settle(reconnected);
+    stream.send('second');
+    await world.lab.settle(stream.flush());
+    expect(world.texts('x')).toEqual(['first', 'second']);
+    await world.lab.settle(connection.close());
+  });
+
   test('closes it when it hears of the connection, has sent what waited [CON-105]', async () => {
     const at = await offline();
     const { world, connection, stream } = at;
