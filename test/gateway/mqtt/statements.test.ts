@@ -436,3 +436,13 @@ test('what clients publish, what of it is not taken, and what they are sent is c
   expect(NAMES.map(grown)).toEqual([7, 2, 4, 2, 1]);
   for (const peer of [reader, publisher]) await peer.disconnect();
 });
+
+test('a goodbye may say that a session which ends with its connection does [MQT-10]', async () => {
+  const { protocolErrors } = server.mqtt.metrics();
+  const peer = await server.welcomed();
+  await peer.disconnect({ sessionExpiryInterval: 0 });
+  expect(server.mqtt.metrics().protocolErrors).toBe(protocolErrors);
+  const wrong = await server.welcomed();
+  await wrong.disconnect({ sessionExpiryInterval: 1 });
+  expect(server.mqtt.metrics().protocolErrors).toBe(protocolErrors + 1);
+});
