@@ -142,8 +142,11 @@ class SystemFile implements StoreFile {
 
   async close(): Promise<void> {
     const synced = await this.syncedDescriptor;
-    if (synced !== null) await close(synced);
-    await close(this.descriptor);
+    try {
+      if (synced !== null) await close(synced);
+    } finally {
+      await close(this.descriptor);
+    }
   }
 }
 

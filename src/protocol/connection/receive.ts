@@ -123,7 +123,7 @@ export class PacketReceiver {
   /** Which of the socket's own addresses the latest datagram came to, opened or not. */
   private latestLocal = 0;
   /** The last ack-eliciting 1-RTT packet was refused. [CON-53] */
-  private isRefusing = false;
+  private wasRefused = false;
   /** The packet that is being read came another way than packets go. */
   private isElsewhere = false;
   /** What it says of that way. */
@@ -289,7 +289,7 @@ export class PacketReceiver {
     reader.shared = scratch.shared;
     let ackEliciting = false;
     let isPrompt = false;
-    let isProbe = true;
+    let arePings = true;
     const incoming = this.spaces[space]?.incoming ?? null;
     const handshakeBytes = incoming === null ? 0 : incoming.bytesReceived;
     while (nextFrame(reader)) {
@@ -300,7 +300,7 @@ export class PacketReceiver {
       if (code !== 0) return host.fail(code, frameType, '', now);
       if (!lifecycle.isOpen) return;
       if (!isAckEliciting(frameType)) continue;
-      if (frameType !== FrameType.PING) isProbe = false;
+      if (frameType !== FrameType.PING) arePings = false;
       if (isPrompt) continue;
       ackEliciting = true;
       isPrompt = !isBestEffortMessage(frameType); // [REC-97] of those alone the sender hears later
@@ -309,11 +309,11 @@ export class PacketReceiver {
     opened.isSpent = !reader.isKept;
     const size = opened.payloadEnd - opened.packetStart;
     this.parts.flow?.onReceived(ackEliciting, size, now);
-    const isPing = ackEliciting && isProbe && size <= PING_BYTES_MAX;
+    const isPing = ackEliciting && arePings && size <= PING_BYTES_MAX;
     const isRefused =
-      space === PacketSpace.APPLICATION && (streams.isRefusing || (this.isRefusing && isPing));
+      space === PacketSpace.APPLICATION && (streams.isRefusing || (this.wasRefused && isPing));
     if (space === PacketSpace.APPLICATION) {
-      if (ackEliciting) this.isRefusing = isRefused;
+      if (ackEliciting) this.wasRefused = isRefused;
       streams.onPacketEnd();
       this.parts.recovery.onHeard();
     }

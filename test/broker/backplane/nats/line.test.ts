@@ -115,13 +115,7 @@ describe.skipIf(program === null)('a line to NATS', () => {
     const way = await TcpWay.to(guarded.port);
     try {
       const line = await open({ urls: [`nats://jsp:s3cret%40@127.0.0.1:${way.port}`] });
-      const told: string[] = [];
-      line.listener = {
-        up: () => told.push('up'),
-        down: () => told.push('down'),
-        refused: () => {},
-        fault: () => {},
-      };
+      const told = upsAndDowns(line);
       await guarded.stop();
       await until(() => told.length === 1, 'it is down');
       expect([line.isUp, await line.settled()]).toEqual([false, false]);
@@ -139,13 +133,7 @@ describe.skipIf(program === null)('a line to NATS', () => {
     const server = await NatsServer.start(program as string);
     servers.push(server);
     const line = await open({ urls: [server.url], credentials });
-    const told: string[] = [];
-    line.listener = {
-      up: () => told.push('up'),
-      down: () => told.push('down'),
-      refused: () => {},
-      fault: () => {},
-    };
+    const told = upsAndDowns(line);
     for (const content of ['', null, credentialsOf(modules)]) {
       if (content === null) rmSync(credentials);
       else writeFileSync(credentials, content);
@@ -182,4 +170,16 @@ function credentialsOf({ transport }: NatsModules): string {
   const part = (what: string, text: string) =>
     `-----BEGIN ${what}-----\n${text}\n------END ${what}------\n\n`;
   return part('NATS USER JWT', 'e30.e30.e30') + part('USER NKEY SEED', seed);
+}
+
+/** What its listener is told, as it comes. */
+function upsAndDowns(line: NatsLine): string[] {
+  const told: string[] = [];
+  line.listener = {
+    up: () => told.push('up'),
+    down: () => told.push('down'),
+    refused: () => {},
+    fault: () => {},
+  };
+  return told;
 }
