@@ -541,6 +541,33 @@ describe('ids of publishers', () => {
     const { store: again } = await bench.open();
     expect([1, 2, 3].map((id) => again.isMissing(7, 2, id))).toEqual([false, true, false]);
   });
+
+  test('are in the next checkpoint when a log has failed under one [STO-21]', async () => {
+    const bench = new Bench();
+    bench.settings = { checkpointBytes: 100 };
+    bench.logs = [{ name: 'default' }, { name: 'a', filters: ['a/#'] }];
+    const { store } = await bench.open();
+    const [log, other] = store.logs;
+    bench.files.faults.room = bench.files.usedBytes + 1_000;
+    other.append(recordOf({ payload: 'stored, which begins a checkpoint' }));
+    await settled(1);
+    ids(log, 5);
+    other.append(recordOf({ session: 8, id: 1, payload: 'x'.repeat(2_000) }));
+    await store.idle();
+    expect(store.metrics().logs.map(({ life }) => life)).toEqual(['open', 'full']);
+    bench.files.faults.room = Number.POSITIVE_INFINITY;
+    await bench.clock.pass(2_000);
+    await settled(200);
+    expect(other.append(recordOf({ session: 8, id: 2, payload: 'x'.repeat(2_000) }))).toBe(2);
+    await store.idle();
+    bench.files.operationsLeft = 0;
+    bench.files = bench.files.afterKill();
+    const { store: again } = await bench.open();
+    expect([again.lastIds(7), again.lastIds(8)]).toEqual([
+      [0, 0, 5, 0],
+      [2, 0, 0, 0],
+    ]);
+  });
 });
 
 test('a store on a real disk is had by one at a time, and goes to the next when it is closed [STO-1]', async () => {
