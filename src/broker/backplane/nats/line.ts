@@ -169,6 +169,15 @@ export class NatsLine {
         else if (status.type === 'error') this.listener?.refused(status.error);
       });
     }
+    if (this.state !== 'closed') this.attempt(() => this.givenUp());
+  }
+
+  /** The library has closed the connection by itself, which it does not do for any reason known here, and never opens it again. */
+  private givenUp(): void {
+    this.go('down');
+    this.listener?.refused(
+      new Error('its client has given a connection up for good, start this broker anew'),
+    );
   }
 
   private go(state: 'up' | 'down'): void {

@@ -145,6 +145,14 @@ describe.skipIf(program === null)('a line to NATS', () => {
     }
   });
 
+  test('that the client library closes by itself is told, for it does not come back [CLU-14]', async () => {
+    const line = await open({ urls: [encrypted.url], token: 't0ken', tls: { ca: file('one.pem') } });
+    const told = upsAndDowns(line);
+    await line.nats.close();
+    await until(() => told.length === 2, 'both are told');
+    expect([told, line.isUp]).toEqual([['down', expect.stringMatching(/for good, start/)], false]);
+  });
+
   test('has no room when the server takes nothing, so that nobody fills memory [CLU-5]', async () => {
     const line = await open({ urls: [guarded.url], user: 'jsp', password: 's3cret@' });
     process.kill(guarded.pid, 'SIGSTOP');
@@ -178,7 +186,7 @@ function upsAndDowns(line: NatsLine): string[] {
   line.listener = {
     up: () => told.push('up'),
     down: () => told.push('down'),
-    refused: () => {},
+    refused: ({ message }) => told.push(message),
     fault: () => {},
   };
   return told;
