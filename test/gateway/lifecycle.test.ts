@@ -1,8 +1,9 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { createConnection, type Socket } from 'node:net';
+import { createConnection, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
@@ -104,6 +105,27 @@ describe('a gateway that closes', () => {
       await client.close();
       await server.close();
     }
+  });
+
+  test('does so when its listener fails, and says why', async () => {
+    let listener: Server | undefined;
+    const taken = (message: unknown): void => {
+      listener = (message as { socket: Socket & { server: Server } }).socket.server;
+    };
+    subscribe('net.server.socket', taken);
+    const server = await gatewayInMemory();
+    try {
+      await server.raw('GET', '/healthz');
+    } finally {
+      unsubscribe('net.server.socket', taken);
+    }
+    const told: unknown[] = [];
+    server.gateway.on('error', ({ code, message }) => told.push([code, message]));
+    const closed = new Promise<void>((resolve) => server.gateway.once('close', resolve));
+    listener?.emit('error', new Error('accept EMFILE'));
+    await closed;
+    expect(told).toEqual([['ERR_JSP_SOCKET', 'accept EMFILE']]);
+    await server.close();
   });
 
   test('that is the broker itself lets callers know, and they are told when to come back [GW-22]', async () => {

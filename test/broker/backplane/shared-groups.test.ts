@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NodeMessage } from '../../../src/broker/core/backplane/node-message.ts';
+import { endFor } from '../../../src/broker/core/backplane/relay.ts';
 import {
   decodeRelayRequest,
   encodeRelayRequest,
@@ -13,11 +14,16 @@ import {
   encodeUnsubscribe,
   PublishFlag,
   publishPrefix,
+  ReasonCode,
   SubscribeFlag,
   uint32,
 } from '../../../src/pubsub/command.ts';
 import { encodeProperties } from '../../../src/pubsub/properties.ts';
-import { encodeSubscribeOptions, type SubscribeOptionValues } from '../../../src/pubsub/subscribe-options.ts';
+import {
+  encodeSubscribeOptions,
+  StartKind,
+  type SubscribeOptionValues,
+} from '../../../src/pubsub/subscribe-options.ts';
 import type { FakeStream } from '../core/fake-client.ts';
 import { FakeCluster, type FakeNode, given } from './fake-cluster.ts';
 
@@ -406,6 +412,36 @@ describe('a shared group of QoS 1 in a cluster', () => {
     expect(member.link.lines[0]).toBe('SUBSCRIBED 1');
     expect(payloads(jobsOf(member))).toEqual(['1+']);
     expect(cluster.node('b').core.durables()).toMatchObject([{ name: GROUP, subscribers: 1 }]);
+    expect(cluster.faults).toEqual([]);
+  });
+
+  test('turns a member away that came while it was asked where the log ends, when it cannot begin there [CLU-33] [CLU-51]', () => {
+    const ofAnotherLog = { start: StartKind.OFFSET, startValue: 1, epoch: 99 };
+    const before = new FakeCluster({}, 'a', 'b');
+    join(before.node('a'));
+    before.pass(1);
+    const requests: Buffer[] = [];
+    before.carries = (_, to, bytes) => to !== 'a' || requests.push(bytes) < 0;
+    join(before.node('b'), ofAnotherLog);
+    before.pass(1);
+    const request = requests.filter(([kind]) => kind === NodeMessage.STREAM);
+    expect(request.length).toBe(1);
+    // It comes late: nobody has the group any more, and one of `a` is about to begin it anew.
+    const cluster = new FakeCluster({}, 'a', 'b');
+    const { store, backplane } = cluster.node('a');
+    store.lags = true;
+    store.isDeaf = true;
+    const owner = join(cluster.node('a'), ofAnotherLog);
+    cluster.pass(1);
+    const answers: Buffer[] = [];
+    cluster.carries = (_, to, bytes) => to !== 'b' || answers.push(bytes) < 0;
+    backplane.push((events) => events.received('b', request[0]));
+    cluster.pass(100);
+    expect([given(owner), answers]).toEqual([[], []]);
+    store.isDeaf = false;
+    cluster.pass(1);
+    expect(given(owner)).toEqual([`REFUSED 1 ${ReasonCode.EPOCH_MISMATCH}`]);
+    expect(answers.map((bytes) => bytes.at(-1))).toEqual([endFor(ReasonCode.EPOCH_MISMATCH)]);
     expect(cluster.faults).toEqual([]);
   });
 

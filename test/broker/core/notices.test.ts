@@ -68,4 +68,5 @@ test('of one kind a client is told once a second, with the sum [BRK-95]', () => 
   core.goOn(10_000);
   publisher.send(large);
   expect(notices(control).slice(2)).toEqual([[NoticeCode.LIMITED, 1, 'message bytes']]);
+  expect(core.metrics().droppedTooLarge).toBe(4);
 });

@@ -82,6 +82,14 @@ describe('NewReno', () => {
     expect(reno.onLost(MTU, 150, 400)).toBe(true);
   });
 
+  test('grows by an acknowledgement that was read with those by which it lost something and had it back [REC-23]', () => {
+    const reno = newReno();
+    reno.onLost(MTU, 100, 200);
+    reno.onAllSpurious();
+    reno.onAcked(MTU, 150, 200, rttOf(40_000), false);
+    expect(reno.window).toBe(12_000 + MTU);
+  });
+
   test('has packets leave at 1.25 windows a round trip, in slow start at 2, and at once before there is an RTT sample [REC-30]', () => {
     const reno = newReno();
     expect(reno.pacingRate).toBe(Infinity);
