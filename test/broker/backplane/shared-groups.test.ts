@@ -445,6 +445,26 @@ describe('a shared group of QoS 1 in a cluster', () => {
     expect(cluster.faults).toEqual([]);
   });
 
+  test('gives a member nothing before it is told where it begins, also when its node takes the group meanwhile [CLU-52] [BRK-55]', () => {
+    const cluster = new FakeCluster({}, 'a', 'b', 'c');
+    const owner = join(cluster.node('a'));
+    cluster.pass(1);
+    cluster.node('b').backplane.takesLong = true; // so its SUBSCRIBED is held up for a second [CLU-4]
+    const member = join(cluster.node('b'));
+    cluster.pass(100);
+    const publisher = cluster.node('c').connect().open();
+    for (let i = 0; i < 4; i++) publish(publisher, `${i}`);
+    cluster.pass(100);
+    finish(owner, jobsOf(owner));
+    cluster.pass(100);
+    cluster.kill('a');
+    cluster.tellGone('a');
+    cluster.pass(5_000);
+    expect(given(member)).toEqual(['SUBSCRIBED 1', 'POSITION 0', 'jobs/1=1', 'jobs/1=3']);
+    expect(cluster.node('b').core.durables()).toMatchObject([{ name: GROUP, subscribers: 1 }]);
+    expect(cluster.faults).toEqual([]);
+  });
+
   test('is not asked for any more by a member that is gone while it was sought [CLU-52] [CLU-22]', () => {
     const { cluster, guest } = worldOf();
     const asked: string[] = [];
