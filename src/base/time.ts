@@ -176,13 +176,13 @@ export class RateLimit {
     this.tokens = burst;
   }
 
-  /** True when one more is allowed now, which is counted. */
-  take(now: Micros): boolean {
+  /** True when `count` more are allowed now, which are counted. */
+  take(now: Micros, count = 1): boolean {
     const passed = Math.max(0, now - this.countedAt);
     this.countedAt = now;
     this.tokens = Math.min(this.burst, this.tokens + (passed * this.perSecond) / SECOND);
-    if (this.tokens < 1) return false;
-    this.tokens--;
+    if (this.tokens < count) return false;
+    this.tokens -= count;
     return true;
   }
 }

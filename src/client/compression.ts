@@ -75,7 +75,7 @@ class PayloadDeflater {
     this.shared = new ConnectionCompression(options, UNKNOWN_PATH);
     // Whoever subscribes opens envelopes, or is not sent any; whether he has a dictionary nobody knows here. [BRK-43]
     this.shared.isAgreed = true;
-    this.shared.method = options.method;
+    if (options.method !== null) this.shared.method = options.method;
     this.shared.agreed = options.dictionaries.all.map((dictionary) => ({ dictionary, number: BY_HASH }));
   }
 

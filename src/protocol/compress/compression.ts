@@ -2,7 +2,7 @@
 
 import type { Buffer } from 'node:buffer';
 import { assert } from '../../base/errors.ts';
-import type { Micros } from '../../base/time.ts';
+import type { Micros, RateLimit } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { readVarint, varintLength, varintSize, writeVarint } from '../wire/varint.ts';
 import { chooseLz4, type Lz4Preference } from './codec.ts';
@@ -29,8 +29,10 @@ export interface CompressionOptions {
   readonly dictionaries: DictionarySet;
   /** Shorter messages are sent as they are; 0 for what was found to pay. */
   readonly bytesMin: number;
-  /** How messages are compressed, where the peer opens that. */
-  readonly method: CompressionMethod;
+  /** How messages are compressed, where the peer opens that; null: by LZ4, or where that is weighed by DEFLATE, if they arrive earlier by it. */
+  readonly method: CompressionMethod | null;
+  /** Microseconds that all connections of an endpoint may spend on DEFLATE that nobody asked for; null for none. */
+  readonly spareTime: RateLimit | null;
   readonly lz4: Lz4Preference;
   /** What time it is, to measure what compression costs; null when that does not count. */
   readonly clock: (() => Micros) | null;
@@ -41,7 +43,8 @@ export const COMPRESSION_OFF: CompressionOptions = {
   inflates: false,
   dictionaries: new DictionarySet([]),
   bytesMin: 0,
-  method: CompressionMethod.LZ4,
+  method: null,
+  spareTime: null,
   lz4: 'auto',
   clock: null,
 };
@@ -98,10 +101,15 @@ export class ConnectionCompression {
   isAgreed = false;
   /** With these, too. */
   agreed: readonly AgreedDictionary[] = [];
-  /** How messages are compressed. [CMP-12] */
+  /** How messages are compressed, but for those that {@link weighsMethods} is about. [CMP-12] */
   method: CompressionMethod = CompressionMethod.LZ4;
-  /** What compressing, and opening at the other side, a byte takes, as measured here. */
-  costPerByte: Micros = COST_AT_FIRST;
+  /** Of messages for which it is weighed whether compressing pays, it is weighed by which method, too. [CMP-10] */
+  weighsMethods = false;
+  /** What compressing, and opening at the other side, a byte takes by each method, as measured here. */
+  readonly costPerByte: Record<CompressionMethod, Micros> = {
+    [CompressionMethod.LZ4]: COSTS_AT_FIRST[CompressionMethod.LZ4],
+    [CompressionMethod.DEFLATE]: COSTS_AT_FIRST[CompressionMethod.DEFLATE],
+  };
   /** Why {@link inflate} gave nothing: the code to close with. */
   fault = 0;
 
@@ -127,9 +135,10 @@ export class ConnectionCompression {
     const methods = readVarint(value, 0, value.length);
     if (methods % 2 === 0) return;
     this.isAgreed = true;
-    if (Math.floor(methods / DEFLATE_DATA) % 2 === 1 && this.options.method === CompressionMethod.DEFLATE) {
-      this.method = CompressionMethod.DEFLATE;
-      this.costPerByte = DEFLATE_COST_AT_FIRST;
+    if (Math.floor(methods / DEFLATE_DATA) % 2 === 1) {
+      const { method, spareTime, clock } = this.options;
+      this.method = method ?? CompressionMethod.LZ4;
+      this.weighsMethods = method === null && spareTime !== null && clock !== null;
     }
     const agreed: AgreedDictionary[] = [];
     const first = varintLength(value[0]);
@@ -142,23 +151,36 @@ export class ConnectionCompression {
     this.agreed = agreed;
   }
 
+  /** Whether there is time to compress a message by DEFLATE although nobody asked for that; if so, it is spent. [CMP-10] */
+  spendOnDeflate(length: number): boolean {
+    const { spareTime, clock } = this.options;
+    const cost = (this.costPerByte[CompressionMethod.DEFLATE] * length) / ROUND_TRIP_COST;
+    return spareTime!.take(clock!(), cost);
+  }
+
   /** A message in its envelope, in at most `bytesMax` bytes, which are good until the next one; null when it takes more. */
-  deflate(data: Uint8Array, bytesMax: number, agreed: AgreedDictionary | null): Uint8Array | null {
+  deflate(
+    data: Uint8Array,
+    bytesMax: number,
+    agreed: AgreedDictionary | null,
+    method: CompressionMethod = this.method,
+  ): Uint8Array | null {
     this.writer ??= writerOf(this.options.lz4);
     const { length } = data;
     const weight = this.options.clock === null ? 0 : this.deflateTimes.weightOf(length);
     const start = weight === 0 ? 0 : this.options.clock!();
     const made =
       agreed === null
-        ? this.writer.deflate(data, bytesMax, null, -1, this.method)
-        : this.writer.deflate(data, bytesMax, agreed.dictionary, agreed.number, this.method);
+        ? this.writer.deflate(data, bytesMax, null, -1, method)
+        : this.writer.deflate(data, bytesMax, agreed.dictionary, agreed.number, method);
     if (weight > 0) {
       const time = this.options.clock!() - start;
       this.counts.deflateTime += time * weight;
       // One that was measured while the machine did something else is no reason to stop.
-      const costMax = Math.max(COST_AT_FIRST, this.costPerByte) * COST_JUMP_MAX;
+      const known = this.costPerByte[method];
+      const costMax = Math.max(COSTS_AT_FIRST[method], known) * COST_JUMP_MAX;
       const cost = Math.min(costMax, (time * ROUND_TRIP_COST) / Math.max(1, length));
-      this.costPerByte += (cost - this.costPerByte) * COST_GAIN;
+      this.costPerByte[method] = known + (cost - known) * COST_GAIN;
     }
     return made;
   }
@@ -251,10 +273,11 @@ const writers = new Map<Lz4Preference, EnvelopeWriter>();
 const LZ4_BLOCKS = 1;
 const DEFLATE_DATA = 2;
 const METHODS = LZ4_BLOCKS | DEFLATE_DATA;
-/** Before anything was measured: three nanoseconds to compress a byte, and half as much to open it. */
-const COST_AT_FIRST = 0.0045;
-/** The same by DEFLATE. */
-const DEFLATE_COST_AT_FIRST = 0.03;
+/** Before anything was measured: by LZ4 three nanoseconds to compress a byte, and half as much to open it. */
+const COSTS_AT_FIRST: Readonly<Record<CompressionMethod, Micros>> = {
+  [CompressionMethod.LZ4]: 0.0045,
+  [CompressionMethod.DEFLATE]: 0.03,
+};
 /** What compressing and opening take, as a multiple of compressing. */
 const ROUND_TRIP_COST = 1.5;
 const COST_GAIN = 1 / 8;

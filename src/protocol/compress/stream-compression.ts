@@ -1,7 +1,9 @@
 import { type AgreedDictionary, CompressionMode, type ConnectionCompression } from './compression.ts';
+import { DEFLATE_BYTES_MAX } from './deflate.ts';
+import { CompressionMethod } from './envelope.ts';
 
 /**
- * Which messages of a stream are compressed, of those that are to be. Skipped is, in this order, what
+ * Which messages of a stream are compressed, of those that are to be, and by which method. Skipped is, in this order, what
  *
  *  1. comes soon after messages that proved incompressible: a stream of those is looked at ever more rarely; [CMP-9]
  *  2. the peer has not said it opens;
@@ -15,8 +17,13 @@ export class StreamCompression {
   /** Messages that are not looked at, and how often in a row one was looked at in vain. */
   private skips = 0;
   private failures = 0;
-  /** What messages are left with, as a share of their bytes. */
-  private share = SHARE_AT_FIRST;
+  /** What messages are left with by each method, as a share of their bytes. */
+  private readonly shares: Record<CompressionMethod, number> = {
+    [CompressionMethod.LZ4]: LZ4_SHARE_AT_FIRST,
+    [CompressionMethod.DEFLATE]: DEFLATE_SHARE_AT_FIRST,
+  };
+  /** Messages until the method is tried that does not seem to be the better one. */
+  private untilOther = OTHER_EVERY;
   /** Messages skipped in a row because compressing them cost too much. */
   private costly = 0;
   /** Which of the dictionaries is best; `agreed.length` stands for none. */
@@ -46,12 +53,13 @@ export class StreamCompression {
       counts.skippedSmall++;
       return null;
     }
-    if (mode === CompressionMode.AUTO && !this.pays(length)) {
+    const method = mode === CompressionMode.AUTO ? this.weigh(length) : connection.method;
+    if (method === NEITHER) {
       counts.skippedCostly++;
       return null;
     }
     const bytesMax = length - Math.max(GAIN_BYTES_MIN, Math.floor(length * GAIN_SHARE_MIN));
-    const made = this.looksCompressible(data) ? this.deflateBest(data, bytesMax) : null;
+    const made = this.looksCompressible(data, method) ? this.deflateBest(data, bytesMax, method) : null;
     if (made === null) {
       this.failures = Math.min(this.failures + 1, FAILURES_MAX);
       this.skips = 2 ** this.failures - 2;
@@ -60,55 +68,77 @@ export class StreamCompression {
       return null;
     }
     this.failures = 0;
-    this.share += (made.length / length - this.share) * SHARE_GAIN;
+    this.shares[method] += (made.length / length - this.shares[method]) * SHARE_GAIN;
     return made;
   }
 
   /**
-   * Whether the bytes saved would have taken longer on the way than compressing takes: by the rate of the path, and by the round trips that
-   * those of their packets cost which would be lost. Bytes count for more where they are paid for. [CMP-10]
+   * By which method a message arrives earliest; {@link NEITHER} where that is as it is. What a byte saved is worth is the time that it would take on the way: by
+   * the rate of the path, and by the round trips that those of their packets cost which would be lost. Bytes count for more where they are paid for. [CMP-10]
    */
-  private pays(length: number): boolean {
+  private weigh(length: number): CompressionMethod | typeof NEITHER {
     const { connection } = this;
     const { congestion, loss, mtu, rtt } = connection.path;
-    const saved = length * (1 - this.share);
-    const onTheWay = rtt.hasSample ? saved / congestion.pacingRate : Number.POSITIVE_INFINITY;
-    const again = (saved / mtu) * loss.rate * rtt.smoothed;
-    const weight = WEIGHTS[connection.networkType];
-    const isWorth = (onTheWay + again) * weight > connection.costPerByte * length;
+    const onTheWay = rtt.hasSample ? 1 / congestion.pacingRate : Number.POSITIVE_INFINITY;
+    const again = (loss.rate * rtt.smoothed) / mtu;
+    const worth = (onTheWay + again) * WEIGHTS[connection.networkType];
+    const { method } = connection;
+    const gain = this.gainOf(method, worth);
+    const better = connection.weighsMethods ? this.better(length, worth, gain) : method;
+    if (better !== method) {
+      this.costly = 0;
+      return better;
+    }
     // Now and then one is compressed all the same, so that what is known of messages and cost stays true.
-    this.costly = isWorth || this.costly === COSTLY_MAX ? 0 : this.costly + 1;
-    return this.costly === 0;
+    this.costly = gain > 0 || this.costly === COSTLY_MAX ? 0 : this.costly + 1;
+    return this.costly === 0 ? method : NEITHER;
+  }
+
+  /** DEFLATE, where more is gained by it than by LZ4, and there is time for it; the other one for one message in so many. */
+  private better(length: number, worth: number, gain: number): CompressionMethod {
+    if (length > DEFLATE_BYTES_MAX) return CompressionMethod.LZ4;
+    const more = this.gainOf(CompressionMethod.DEFLATE, worth);
+    if (more <= 0 && gain <= 0) return CompressionMethod.LZ4;
+    const isBetter = more > gain;
+    const isOther = --this.untilOther === 0;
+    if (isOther) this.untilOther = OTHER_EVERY;
+    if (isBetter === isOther || !this.connection.spendOnDeflate(length)) return CompressionMethod.LZ4;
+    return CompressionMethod.DEFLATE;
+  }
+
+  /** Microseconds a byte of message by which it arrives earlier, where a byte saved is worth so many. */
+  private gainOf(method: CompressionMethod, worth: number): number {
+    return worth * (1 - this.shares[method]) - this.connection.costPerByte[method];
   }
 
   /** The middle of a long message, compressed by itself: it becomes smaller by less than the whole would. */
-  private looksCompressible(data: Uint8Array): boolean {
+  private looksCompressible(data: Uint8Array, method: CompressionMethod): boolean {
     const { length } = data;
     if (length < SAMPLED_BYTES_MIN) return true;
     const middle = (length - SAMPLE_BYTES) >>> 1;
     const sample = data.subarray(middle, middle + SAMPLE_BYTES);
-    return this.connection.deflate(sample, SAMPLE_BYTES - SAMPLE_GAIN_MIN, null) !== null;
+    return this.connection.deflate(sample, SAMPLE_BYTES - SAMPLE_GAIN_MIN, null, method) !== null;
   }
 
   /** With the dictionary that did best when all of them were tried, which is done at first and now and then. [CMP-11] */
-  private deflateBest(data: Uint8Array, bytesMax: number): Uint8Array | null {
+  private deflateBest(data: Uint8Array, bytesMax: number, method: CompressionMethod): Uint8Array | null {
     const { connection } = this;
     const { agreed } = connection;
     if (agreed.length === 0 || data.length > DICTIONARY_USED_MAX)
-      return connection.deflate(data, bytesMax, null);
-    if (this.untilTrial === 0) this.tryAll(data, bytesMax);
+      return connection.deflate(data, bytesMax, null, method);
+    if (this.untilTrial === 0) this.tryAll(data, bytesMax, method);
     else this.untilTrial--;
     const best: AgreedDictionary | null = this.best < agreed.length ? agreed[this.best] : null;
-    return connection.deflate(data, bytesMax, best);
+    return connection.deflate(data, bytesMax, best, method);
   }
 
-  private tryAll(data: Uint8Array, bytesMax: number): void {
+  private tryAll(data: Uint8Array, bytesMax: number, method: CompressionMethod): void {
     const { agreed } = this.connection;
     this.untilTrial = TRIAL_EVERY;
     if (agreed.length === 1) return;
     let least = bytesMax + 1;
     for (const [i, candidate] of agreed.entries()) {
-      const made = this.connection.deflate(data, least - 1, candidate);
+      const made = this.connection.deflate(data, least - 1, candidate, method);
       if (made === null) continue;
       least = made.length;
       this.best = i;
@@ -126,7 +156,8 @@ const GAIN_BYTES_MIN = 6;
 const GAIN_SHARE_MIN = 1 / 16;
 /** After eight messages in a row in vain, one of 255 is looked at. */
 const FAILURES_MAX = 8;
-const SHARE_AT_FIRST = 0.5;
+const LZ4_SHARE_AT_FIRST = 0.5;
+const DEFLATE_SHARE_AT_FIRST = 0.4;
 const SHARE_GAIN = 1 / 8;
 const COSTLY_MAX = 63;
 /** From so many bytes on so many of the middle are tried first, and must become smaller by so many. */
@@ -135,5 +166,9 @@ const SAMPLE_BYTES = 4_096;
 const SAMPLE_GAIN_MIN = 192;
 /** To a longer message a dictionary gives little. */
 const DICTIONARY_USED_MAX = 32_768;
+/** The method that does not seem to be the better one is tried for one message in so many. */
+const OTHER_EVERY = 256;
+/** No method. */
+const NEITHER = -1;
 /** All dictionaries are tried once in so many messages. */
 const TRIAL_EVERY = 256;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
+import { MILLISECOND, RateLimit } from '../../../src/base/time.ts';
 import {
   COMPRESSION_OFF,
   CompressionMode,
@@ -29,10 +30,9 @@ class Sender {
   pace = 0;
   readonly connection: ConnectionCompression;
   private readonly stream: StreamCompression;
-  private time = 0;
 
-  constructor(options: Partial<CompressionOptions> = {}) {
-    const all = { ...COMPRESSION_OFF, inflates: true, clock: () => (this.time += this.pace), ...options };
+  constructor(options: Partial<CompressionOptions> = {}, time = { now: 0 }) {
+    const all = { ...COMPRESSION_OFF, inflates: true, clock: () => (time.now += this.pace), ...options };
     this.connection = new ConnectionCompression(all, this.path);
     this.connection.onPeerParameter(compressionParameter(all));
     this.stream = new StreamCompression(this.connection);
@@ -177,6 +177,92 @@ describe('with auto', () => {
     expect(sender.connection.counts.skippedCostly).toBeGreaterThan(600);
     sender.path.congestion.pacingRate = 500 * KILOBIT;
     expect(sender.send(page, 100, AUTO)).toBe(100);
+  });
+});
+
+describe('with auto, and no method said', () => {
+  const { LZ4, DEFLATE } = CompressionMethod;
+
+  /** A sender on such a path whose methods take so many microseconds a page; what it has made by each, and when. */
+  class Weighing extends Sender {
+    readonly made = [0, 0];
+    readonly time: { now: number };
+    /** Microseconds a message, by method. */
+    readonly costs = [5, 25];
+
+    constructor(
+      kbit: number,
+      time = { now: 0 },
+      spareTime = new RateLimit(100_000, 20 * MILLISECOND), // a tenth of the time, and so much at once
+    ) {
+      super({ spareTime }, time);
+      this.time = time;
+      this.path.rtt.hasSample = kbit > 0;
+      this.path.congestion.pacingRate = kbit * KILOBIT;
+      const { deflate } = this.connection;
+      this.connection.deflate = (data, bytesMax, agreed, method = LZ4) => {
+        this.made[method]++;
+        this.pace = this.costs[method];
+        const made = deflate.call(this.connection, data, bytesMax, agreed, method);
+        this.pace = 0;
+        return made;
+      };
+    }
+
+    /** Of so many pages, those that were tried by LZ4 and by DEFLATE. */
+    tried(count: number, message: Uint8Array = page): number[] {
+      const [lz4, deflate] = this.made;
+      for (let i = 0; i < count; i++) {
+        this.time.now += 10 * MILLISECOND;
+        this.send(message, 1, AUTO);
+      }
+      return [this.made[LZ4] - lz4, this.made[DEFLATE] - deflate];
+    }
+  }
+
+  test('a message goes by DEFLATE where the bytes that it saves beside LZ4 take longer than it does, and one in 256 by the other [CMP-10]', () => {
+    expect(new Weighing(1_000).tried(2_560)).toEqual([10, 2_550]);
+    expect(new Weighing(100_000).tried(2_560)).toEqual([2_550, 10]);
+    const [lz4, deflate] = new Weighing(10_000_000).tried(2_560);
+    expect(lz4).toBeLessThan(50);
+    expect(deflate).toBe(0);
+  });
+
+  test('the other is found when the path changes [CMP-10]', () => {
+    const sender = new Weighing(100_000);
+    sender.tried(100);
+    sender.path.congestion.pacingRate = 1_000 * KILOBIT;
+    expect(sender.tried(100)).toEqual([0, 100]);
+  });
+
+  test('while nobody knows the path it is LZ4 [CMP-10]', () => {
+    expect(new Weighing(0).tried(200)).toEqual([200, 0]);
+  });
+
+  test('what is too long for DEFLATE goes by LZ4, and so does all towards who does not open it [CMP-12]', () => {
+    const long = Buffer.alloc(70_000, page);
+    expect(new Weighing(100).tried(10, long)).toEqual([20, 0]); // a sample of each, too
+    const towards = new Weighing(100);
+    const { connection } = towards;
+    connection.weighsMethods = false;
+    connection.onPeerParameter(Uint8Array.of(1));
+    expect(towards.tried(10)).toEqual([10, 0]);
+  });
+
+  test('DEFLATE takes at most a tenth of the time of all connections of an endpoint [CMP-10]', () => {
+    const time = { now: 0 };
+    const spareTime = new RateLimit(100_000, 20 * MILLISECOND);
+    const [one, another] = [1, 2].map(() => new Weighing(1_000, time, spareTime));
+    for (const sender of [one, another]) sender.costs[DEFLATE] = 200;
+    for (let i = 0; i < 4_000; i++) {
+      time.now += 500;
+      for (const sender of [one, another]) sender.send(page, 1, AUTO);
+    }
+    const elapsed = time.now;
+    const spent = 200 * (one.made[DEFLATE] + another.made[DEFLATE]);
+    expect(spent).toBeLessThan(1.2 * (0.1 * elapsed + 20 * MILLISECOND));
+    expect(spent).toBeGreaterThan(0.08 * elapsed);
+    expect(one.made[LZ4] + one.made[DEFLATE]).toBe(4_000);
   });
 });
 

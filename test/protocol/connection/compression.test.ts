@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
+import { RateLimit } from '../../../src/base/time.ts';
 import {
   COMPRESSION_OFF,
+  CompressionMethod,
   CompressionMode,
   type CompressionOptions,
   chooseLz4,
@@ -68,6 +70,23 @@ describe('a connection whose sides have agreed to compression', () => {
       expect(ours.compressionSkippedIncompressible).toBe(1);
       expect(ours.compressionSkippedSmall).toBe(1);
     }
+  });
+
+  test('weighs by which method, where nobody has said that and the path is slow [CMP-10]', () => {
+    const bytesOf = (changes: Partial<CompressionOptions>) => {
+      const clock = () => 0; // compressing takes no time
+      const pair = both(on({ mode: CompressionMode.AUTO, clock, ...changes }));
+      const stream = pair.client.open();
+      for (let i = 0; i < 20; i++) pair.client.send(stream, page);
+      pair.run(500);
+      expect(received(pair.server, stream)).toEqual(Array(20).fill(hexOf(page)));
+      return pair.client.core.metrics().bytesAfterCompression;
+    };
+    const byLz4 = bytesOf({});
+    expect(bytesOf({ method: CompressionMethod.LZ4, spareTime: new RateLimit(1, 1) })).toBe(byLz4);
+    const byDeflate = bytesOf({ method: CompressionMethod.DEFLATE });
+    expect(byDeflate).toBeLessThan(0.75 * byLz4);
+    expect(bytesOf({ spareTime: new RateLimit(100_000, 20_000) })).toBe(byDeflate);
   });
 
   test('packs many small compressed messages into one frame, with one byte of envelope each [CMP-2]', () => {

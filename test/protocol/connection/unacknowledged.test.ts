@@ -67,6 +67,7 @@ describe('what nobody has acknowledged when a connection is over [CON-104]', () 
         dictionaries,
         bytesMin: 0,
         method: CompressionMethod[name],
+        spareTime: null,
         lz4: 'js',
         clock: null,
       } as const;
