@@ -90,5 +90,7 @@ describe('a broker that closes and hands its clients over [CFG-6]', () => {
   test('takes nothing for a URL that proves nothing', async () => {
     const broker = await listen();
     expect(() => broker.close({ handOverTo: ['jsp://127.0.0.1:4577'] })).toThrow('handOverTo must be');
+    const many = Array.from({ length: 17 }, () => broker.url);
+    expect(() => broker.close({ handOverTo: many })).toThrow('handOverTo must be a list of at most 16');
   });
 });

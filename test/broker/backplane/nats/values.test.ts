@@ -201,6 +201,8 @@ test('a change has one form, and what is cut or of another version is none [CLU-
   for (let length = 0; length < 39; length++) expect(decodeChange(placed.subarray(0, length))).toBeNull();
   const none = { ...change, isConditional: false, record: null };
   expect(decodeChange(encodeChange(none))).toEqual(none);
+  const noneYet = { ...none, isConditional: true };
+  expect(decodeChange(encodeChange(noneYet))).toEqual(noneYet);
   for (let length = 0; length < 19; length++) expect(decodeChange(bytes.subarray(0, length))).toBeNull();
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), (any) => {

@@ -75,6 +75,22 @@ describe('when a principal is none any more', () => {
     expect(world.core.metrics().durables).toBe(1);
   });
 
+  test('what somebody else left to be published, or may publish still, is published [BRK-119]', () => {
+    const world = new Guarded();
+    const anna = somebody('anna', ['allow publish #']);
+    const heard = reader(world.enter(somebody('otto', ['allow subscribe #'])), '#');
+    const guest = world.enter(anna, 'here');
+    guest.will('will/here', 'x');
+    const away = world.enter(anna, 'away');
+    away.will('will/away', 'x', 30_000);
+    away.leave();
+    const less = somebody('anna', ['allow publish will/#']);
+    world.core.reauthorize((principal) => (principal.id === anna.id ? less : principal));
+    guest.leave();
+    world.pass(40_000);
+    expect(taken(heard)).toEqual(['SUBSCRIBED 1', 'will/here=x', 'will/away=x']);
+  });
+
   test('it is too late for credentials that were being looked at meanwhile [BRK-119]', () => {
     const world = new Guarded();
     const anna = somebody('anna', ['allow publish #']);
