@@ -124,6 +124,18 @@ describe('the way in', () => {
     await gateway.close({ drainMs: 0 });
   });
 
+  test('is not there at a gateway that is to have none', async () => {
+    const gateway = await startGateway({ broker: server.broker, port: 0, limits: NEVER_LATE, mqtt: false });
+    const refused = new WebSocket(`ws://127.0.0.1:${gateway.port}/mqtt`, 'mqtt');
+    const [, response] = (await once(refused, 'unexpected-response')) as [unknown, { statusCode: number }];
+    expect(response.statusCode).toBe(404);
+    refused.on('error', () => {});
+    refused.terminate();
+    await gateway.close({ drainMs: 0 });
+    const wrong = { broker: server.broker, port: 0, mqtt: true as never };
+    await expect(startGateway(wrong)).rejects.toThrow('mqtt must be an object, or false');
+  });
+
   test('says nothing to who has not said CONNECT in time, or says something else first [MQT-5]', async () => {
     const silent = await MqttPeer.dial(server.port);
     let isClosed = false;

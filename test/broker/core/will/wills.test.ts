@@ -5,6 +5,8 @@ import {
   PublishFlag,
   publishPrefix,
   ReasonCode,
+  topicOf,
+  uint32,
 } from '../../../../src/pubsub/command.ts';
 import { decodeProperties, encodeProperties } from '../../../../src/pubsub/properties.ts';
 import { taken, World } from '../world.ts';
@@ -273,6 +275,23 @@ describe('WILL', () => {
       expect(log.head).toBe(2);
       expect([...world.store.state.entries('will/')]).toEqual([]);
     }
+  });
+
+  test('of QoS 1 is stored beside those of others, however many there are [BRK-102]', () => {
+    const world = new World();
+    for (const name of ['a', 'b', 'c']) {
+      const guest = world.hello(name);
+      guest.control.send(encodeWill(9, name, PublishFlag.QOS1, 0, Buffer.from('bye')));
+      guest.leave();
+      world.pass(0);
+    }
+    const [log] = world.store.logs;
+    const stored = log.read(1, log.head, 10_000) ?? [];
+    expect(stored.map(({ command }) => [topicOf(command), uint32(command, 4)])).toEqual([
+      ['a', 1],
+      ['b', 2],
+      ['c', 3],
+    ]);
   });
 
   test('is read as an earlier version has kept it', () => {
