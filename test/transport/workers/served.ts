@@ -12,7 +12,7 @@ import type {
 } from '../../../src/index.ts';
 import { reusePortFault } from '../../../src/udp/bind-socket.ts';
 
-const DIST: string = new URL('../../../dist/index.js', import.meta.url).href;
+export const DIST: string = new URL('../../../dist/index.js', import.meta.url).href;
 export const { connect, generateIdentity, listen } = (await import(
   DIST
 )) as typeof import('../../../src/index.ts');

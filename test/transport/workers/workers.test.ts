@@ -1,4 +1,5 @@
 /** Servers of several workers, with real threads and sockets. Where sockets cannot share an address, of one. */
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ClientRefusal, WorkersListenOptions, WorkersMetrics } from '../../../src/index.ts';
@@ -8,6 +9,7 @@ import {
   ask,
   clientsOfAll,
   connect,
+  DIST,
   generateIdentity,
   isShared,
   join,
@@ -243,6 +245,26 @@ describe('closing', () => {
     await listener.close({ timeoutMs: 0 });
     await going;
     expect(new Int32Array(stops)[0]).toBe(WORKERS);
+  });
+
+  test('is not what a process waits for that has let go of it, also where a worker has been started again since', async () => {
+    // Without `await` at its top, which takes an option that its threads would have, too.
+    const program = `(async () => {
+      const { generateIdentity, listen } = await import('${DIST}');
+      const module = new URL('${PLAIN}');
+      const listener = await listen({ identity: generateIdentity(), port: 0, workers: 1, module });
+      const busy = setInterval(() => {}, 1_000);
+      listener.unref();
+      const started = new Promise((resolve) => {
+        listener.on('worker', ({ state }) => state === 'started' && resolve());
+      });
+      await listener.restart(0);
+      await started;
+      setTimeout(() => process.exit(9), 20_000).unref();
+      clearInterval(busy);
+    })()`;
+    const child = spawn(process.execPath, ['-e', program], { stdio: 'inherit' });
+    expect(await once(child, 'exit')).toEqual([0, null]);
   });
 
   test('by a signal that fires while workers start leaves none behind', async () => {
