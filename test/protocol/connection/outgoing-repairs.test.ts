@@ -2,7 +2,11 @@ import { describe, expect, test } from 'vitest';
 import { MILLISECOND, type Micros, SECOND } from '../../../src/base/time.ts';
 import { OutgoingRepairs } from '../../../src/protocol/connection/outgoing-repairs.ts';
 import { ConnectionProtection } from '../../../src/protocol/fec/connection-protection.ts';
-import { PROTECTION_AUTO, ProtectionMode } from '../../../src/protocol/fec/protection.ts';
+import {
+  PROTECTION_AUTO,
+  ProtectionMode,
+  type ProtectionOptions,
+} from '../../../src/protocol/fec/protection.ts';
 import { StreamProtection } from '../../../src/protocol/fec/stream-protection.ts';
 import { ConnectionCounters } from '../../../src/protocol/trace/counters.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
@@ -19,9 +23,9 @@ class Harness {
   private number = 0;
   private readonly writer = new FrameWriter();
 
-  constructor(data: number, parity: number) {
+  constructor(data: number, parity: number, more: Partial<ProtectionOptions> = {}) {
     this.protection.mayRepair = true;
-    const asked = { ...PROTECTION_AUTO, mode: ProtectionMode.BLOCK, data, parity };
+    const asked = { ...PROTECTION_AUTO, mode: ProtectionMode.BLOCK, data, parity, ...more };
     this.stream = new StreamProtection({ id: 0, ordered: true, isBulk: false }, asked, this.protection);
   }
 
@@ -87,5 +91,30 @@ test.each([
     one.send(bytes);
     one.send(0);
     expect(one.counters).toMatchObject({ packetsProtected: 1 + repairs, repairsSent: 1 + repairs });
+  },
+);
+
+test.each([
+  ['windows', [10, 10, 10, 10, 900]],
+  ['bursts', [1_100, 1_100, 1_100, 1_100, 10]],
+])(
+  'repairs of %s cost at most the share that was asked for, and two packets, at any time [FEC-3]',
+  (_, sizes) => {
+    for (const overheadMax of [0.05, 0.2, 0.5, 1]) {
+      const asked = { mode: ProtectionMode.AUTO, overheadMax, latencyMs: 100, residual: 1e-6 };
+      const one = new Harness(1, 1, asked).lose(1_000);
+      one.path.rtt.update(100_000, 0, one.now);
+      let most = 0;
+      for (let i = 0; i < 3_000; i++) {
+        one.send(sizes[i % sizes.length]);
+        if (i % 3 === 0) {
+          one.repairs.onDrained();
+          one.send(0);
+        }
+        most = Math.max(most, one.counters.repairBytesSent - one.stream.budget.earnedBytes);
+      }
+      expect(one.counters.repairsSent).toBeGreaterThan(0);
+      expect(most).toBeLessThanOrEqual(2 * one.path.mtu);
+    }
   },
 );
