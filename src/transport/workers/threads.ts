@@ -53,6 +53,13 @@ interface Thread {
   beatAtMs: number;
 }
 
+/** What a thread that is started is given of its way to a fellow, and that fellow. */
+interface Meeting {
+  readonly thread: Thread;
+  readonly own: Channel;
+  readonly theirs: Channel;
+}
+
 interface Question {
   resolve(value: unknown): void;
   reject(error: Error): void;
@@ -195,10 +202,12 @@ export class WorkerThreads {
   private startThread(number: number): void {
     const position = this.positions[number];
     position.timer = null;
+    const given = this.owner.dataFor(number);
+    const port = this.owner.portFor(number);
     const { port1: control, port2 } = new MessageChannel();
     const seat = this.seats++ % SEATS;
-    const channels = this.channelsTo(seat);
-    const port = this.owner.portFor(number);
+    const meetings = this.meetingsWith(seat);
+    const channels = meetings.map(({ own }) => own);
     const data: SeatData = {
       number,
       seat,
@@ -207,18 +216,27 @@ export class WorkerThreads {
       beats: this.beats.buffer,
       control: port2,
       channels,
-      data: this.owner.dataFor(number),
+      data: given,
       port,
     };
     Atomics.store(this.connections, number, 0);
     // Before it has an id to give: a fellow that does not turn hears of it later than of what comes for it.
     Atomics.store(this.seatsTaken, number, seat);
-    const worker = new Worker(this.entry, {
-      name: `jsp worker ${number}`,
-      ...this.options,
-      workerData: data,
-      transferList: [port2, ...(port === null ? [] : [port]), ...channels.map((channel) => channel.port)],
-    });
+    const transferList = [
+      port2,
+      ...(port === null ? [] : [port]),
+      ...channels.map((channel) => channel.port),
+    ];
+    let worker: Worker;
+    try {
+      const name = `jsp worker ${number}`;
+      worker = new Worker(this.entry, { name, ...this.options, workerData: data, transferList });
+    } catch (error) {
+      Atomics.store(this.seatsTaken, number, NO_SEAT);
+      for (const end of [control, ...transferList, ...meetings.map(({ theirs }) => theirs.port)]) end.close();
+      throw error;
+    }
+    for (const { thread, theirs } of meetings) post(thread, { kind: 'meet', channel: theirs }, [theirs.port]);
     const thread: Thread = {
       worker,
       seat,
@@ -240,19 +258,19 @@ export class WorkerThreads {
     worker.on('exit', (code) => this.onExit(number, thread, code));
   }
 
-  /** One from the thread that is to have this seat to each that is there, which are given their ends. */
-  private channelsTo(seat: number): Channel[] {
-    const channels: Channel[] = [];
+  /** A channel between the thread that is to have this seat and each that is there. */
+  private meetingsWith(seat: number): Meeting[] {
+    const meetings: Meeting[] = [];
     for (const { thread } of this.positions) {
       if (thread === null) continue;
       const { port1, port2 } = new MessageChannel();
       const there = new SharedArrayBuffer(4);
       const back = new SharedArrayBuffer(4);
-      channels.push({ seat: thread.seat, port: port1, outgoing: there, incoming: back });
-      const channel: Channel = { seat, port: port2, outgoing: back, incoming: there };
-      post(thread, { kind: 'meet', channel }, [port2]);
+      const own: Channel = { seat: thread.seat, port: port1, outgoing: there, incoming: back };
+      const theirs: Channel = { seat, port: port2, outgoing: back, incoming: there };
+      meetings.push({ thread, own, theirs });
     }
-    return channels;
+    return meetings;
   }
 
   private onReport(number: number, thread: Thread, report: Report): void {
@@ -289,12 +307,26 @@ export class WorkerThreads {
     if (this.isOver) return;
     const { readyAtMs } = thread;
     if (readyAtMs !== null && performance.now() - readyAtMs >= STABLE_MS) position.failures = 0;
+    this.startLater(number, error);
+  }
+
+  private startLater(number: number, error: JspError): void {
+    const position = this.positions[number];
     const waitMs =
       position.failures === 0 ? 0 : Math.min(WAIT_MS_MAX, WAIT_MS_MIN * 2 ** (position.failures - 1));
     position.failures++;
-    position.timer = setTimeout(() => this.startThread(number), waitMs);
+    position.timer = setTimeout(() => this.startAnew(number), waitMs);
     if (!this.isReferenced) position.timer.unref();
     this.owner.onEnded(number, error, waitMs);
+  }
+
+  /** [WRK-9] Where the system has no thread, or what it would be given cannot be given, that is an end as well. */
+  private startAnew(number: number): void {
+    try {
+      this.startThread(number);
+    } catch (error) {
+      this.startLater(number, ended(number, error instanceof Error ? error : new Error(String(error))));
+    }
   }
 
   /** What it reported in its last moments may still wait here. */

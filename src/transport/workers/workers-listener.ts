@@ -180,8 +180,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
       this.closeWith({ ask: 'close', options: { ...rest, timeoutMs: 0 } }),
     );
     this.closeWith({ ask: 'close', options: rest });
-    await this.closing;
-    forget();
+    await this.closing?.finally(forget);
   }
 
   /**
@@ -196,8 +195,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
     announcedUrl(rest.url);
     const forget = onAbort(signal, () => this.closeWith({ ask: 'close', options: { timeoutMs: 0 } }));
     this.closeWith({ ask: 'goAway', options: rest });
-    await this.closing;
-    forget();
+    await this.closing?.finally(forget);
   }
 
   /** As `Connection.impair`, for all connections of all workers. */
@@ -310,11 +308,7 @@ export class WorkersListener extends IsolatedEmitter<WorkersEvents> {
     this.sums.onEnded(event.worker);
     if (this.tell('worker', event)) return;
     const { cause, message } = event.error as JspError;
-    const detail = cause instanceof Error ? cause.stack : undefined;
-    process.emitWarning(message, {
-      code: 'ERR_JSP_WORKER_FAILED',
-      ...(detail === undefined ? {} : { detail }),
-    });
+    warnOf({ message, stack: cause instanceof Error ? cause.stack : undefined });
   }
 
   private onStuck(worker: number, isStuck: boolean): void {
@@ -416,14 +410,24 @@ async function listenWithWorkers(given: WorkersListenOptions): Promise<WorkersLi
   const listener = listenerWith(given, workersOf(given.workers));
   await startOf(listener);
   if (signal?.aborted) {
-    await listener.close({ timeoutMs: 0 });
+    await closeBySignal(listener);
     throw abortError(signal);
   }
   listener.once(
     'close',
-    onAbort(signal, () => void listener.close({ timeoutMs: 0 })),
+    onAbort(signal, () => void closeBySignal(listener)),
   );
   return listener;
+}
+
+/** Nobody waits for this one: what a module's `stop` throws is a warning of the process. */
+function closeBySignal(listener: WorkersListener): Promise<void> {
+  return listener.close({ timeoutMs: 0 }).catch(warnOf);
+}
+
+function warnOf({ message, stack }: { message: string; stack?: string | undefined }): void {
+  const detail = stack === undefined ? {} : { detail: stack };
+  process.emitWarning(message, { code: 'ERR_JSP_WORKER_FAILED', ...detail });
 }
 
 function newKey(): Uint8Array {

@@ -1,10 +1,12 @@
 /** What the workers of tests do: they echo, say who they are, and come to an end in as many ways as a thread can. */
 
 let stops = null;
+let stopFails = false;
 
 export function start({ data }) {
   if (data?.startFails) throw new Error('start says no');
   if (data?.startEnds) process.exit(7);
+  stopFails = data?.stopFails === true;
   stops = data?.stops === undefined ? null : new Int32Array(data.stops);
 }
 
@@ -40,4 +42,5 @@ export function authorize({ payload }) {
 
 export async function stop() {
   if (stops !== null) Atomics.add(stops, 0, 1);
+  if (stopFails) throw new Error('stop says no');
 }

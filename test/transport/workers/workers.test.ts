@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { ClientRefusal, WorkersListenOptions, WorkersMetrics } from '../../../src/index.ts';
+import type { ClientRefusal, WorkerEvent, WorkersListenOptions, WorkersMetrics } from '../../../src/index.ts';
 import { LISTEN_OPTIONS } from '../../../src/transport/listen.ts';
 import { ownPort } from '../../own-port.ts';
 import {
@@ -181,6 +181,26 @@ describe('the end of a worker', () => {
     expect(waits).toEqual([0, 100, 200, 400]);
   });
 
+  test('whose successor cannot be started is followed by one when it can be, and the others serve meanwhile [WRK-9]', async () => {
+    const data: { word: string; uncloneable?: () => void } = { word: 'given' };
+    const listener = await serveWorkers({ data });
+    const [, others] = await clientsOfAll(listener);
+    data.uncloneable = () => {};
+    const ends: WorkerEvent[] = [];
+    listener.on('worker', (event) => {
+      if (event.state === 'ended') ends.push(event);
+    });
+    const started = workerEvent(listener, 'started');
+    await listener.restart(0);
+    while (ends.length < 3) await once(listener, 'worker');
+    for (const client of others ?? []) expect(await ask(client, 'who')).toBe(`1 of ${WORKERS}`);
+    delete data.uncloneable;
+    expect((await started).worker).toBe(0);
+    expect(ends.map(({ restartsInMs }) => restartsInMs).slice(0, 3)).toEqual([0, 100, 200]);
+    expect(ends[1].error).toMatchObject({ code: 'ERR_JSP_WORKER_FAILED', cause: { name: 'DataCloneError' } });
+    await clientsOfAll(listener);
+  });
+
   test('that is stuck is told, and so is that it turns again; it can be ended, and what it told last stays [WRK-10] [WRK-11]', async () => {
     const gate = new SharedArrayBuffer(4);
     const listener = await serveWorkers({ data: { gate } });
@@ -272,6 +292,21 @@ describe('closing', () => {
     const listening = listen({ ...given(), signal: abort.signal });
     abort.abort();
     await expect(listening).rejects.toMatchObject({ code: 'ERR_JSP_ABORTED' });
+  });
+
+  test('by a signal, whose module cannot stop, is a warning: nobody is there to be told [WRK-8]', async () => {
+    const abort = new AbortController();
+    const listener = await listen({ ...given(), data: { stopFails: true }, signal: abort.signal });
+    const closed = once(listener, 'close');
+    const warned = once(process, 'warning');
+    abort.abort();
+    await closed;
+    expect((await warned)[0]).toMatchObject({ code: 'ERR_JSP_WORKER_FAILED', message: 'stop says no' });
+  });
+
+  test('says what a module’s stop threw to who closes [WRK-8]', async () => {
+    const listener = await listen({ ...given(), data: { stopFails: true } });
+    await expect(listener.close()).rejects.toThrow('stop says no');
   });
 
   test('by a signal', async () => {
