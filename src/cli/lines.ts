@@ -117,10 +117,12 @@ export class LineWriter {
     const hasRoom = marks.length > 0 ? this.stream.write(bytes, onWritten) : this.stream.write(bytes);
     if (hasRoom || this.blocked !== null) return;
     this.blocked = new Promise((resolve) => {
-      this.stream.once('drain', () => {
+      const goOn = (): void => {
+        this.stream.off('drain', goOn).off('close', goOn);
         this.blocked = null;
         resolve();
-      });
+      };
+      this.stream.on('drain', goOn).on('close', goOn); // what is closed takes everything, and keeps nothing
     });
   }
 }

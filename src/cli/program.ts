@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Help } from 'commander';
 import { serveMetricsWhenUsed } from '../transport/live.ts';
 import { applyQlogOption } from './qlog-option.ts';
-import { endWith, endWithoutReader, failureLine, wrapProse } from './terminal.ts';
+import { endWith, endWithoutReader, failureLine, wrapProse, writeWholly } from './terminal.ts';
 
 /** Each command with its file, in the order of the help. What one command needs is loaded for none of the others. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
@@ -37,6 +37,7 @@ const HELP_COLUMNS = 80;
 
 /** Begins what the arguments of the process say. */
 export async function run(): Promise<void> {
+  writeWholly(process.stdout);
   process.stdout.on('error', endWithoutReader);
   process.stderr.on('error', () => {}); // nobody is left to be told, and what the command does goes on
   const jsp = new Command('jsp')

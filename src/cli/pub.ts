@@ -29,7 +29,7 @@ import { LineSplitter, LineWriter } from './lines.ts';
 import { messageLine } from './message-lines.ts';
 import { qlogOption } from './qlog-option.ts';
 import { Receipts } from './receipts.ts';
-import { CommandError, note, onStopSignal } from './terminal.ts';
+import { CommandError, note, onStopSignal, outliveReader } from './terminal.ts';
 
 interface PubOptions extends BrokerAccess {
   profile?: ProfileName;
@@ -184,6 +184,8 @@ async function publishAll(
   options: PubOptions,
 ): Promise<void> {
   const writer = new LineWriter(process.stdout);
+  // Answers are what a request is for; receipts only tell of what is published all the same.
+  const assertTold = options.request === true ? null : outliveReader();
   const receipts = new Receipts(topic, options.json === true ? writer : null);
   const send = sender(client, topic, options, receipts, writer);
   try {
@@ -196,6 +198,7 @@ async function publishAll(
     await writer.finish();
   }
   receipts.sumUp();
+  assertTold?.();
 }
 
 function sender(

@@ -142,7 +142,7 @@ class Service {
   private async answer(message: Message): Promise<void> {
     const { echo, text, contentType } = this.options;
     const { payload, ...more }: Answer = echo
-      ? { payload: message.payload, contentType: message.contentType }
+      ? { payload: message.payload, contentType: contentType ?? message.contentType }
       : text !== undefined
         ? { payload: text }
         : await outputOf(this.command, message, this.options.timeout);
@@ -156,12 +156,15 @@ class Service {
   }
 }
 
-/** Runs the command, with the request on its stdin and what is known of it in its environment. */
+/**
+ * Runs the command, with the request on its stdin and what is known of it in its environment. When its time is over, or its output too large, all that it has
+ * started ends with it: a shell's commands would go on, and keep its output open.
+ */
 function outputOf(command: readonly string[], message: Message, timeoutMs: number): Promise<Answer> {
   return new Promise((resolve) => {
     let child: ChildProcess;
     try {
-      child = started(command, message, timeoutMs);
+      child = started(command, message);
     } catch (error) {
       resolve(failure(message, (error as Error).message)); // what the request says goes into no environment
       return;
@@ -172,17 +175,24 @@ function outputOf(command: readonly string[], message: Message, timeoutMs: numbe
     const output: Buffer[] = [];
     let bytes = 0;
     let errors = '';
+    const end = (): void => {
+      killAll(child);
+      stdout.destroy();
+      stderr.destroy();
+    };
+    const timer = setTimeout(end, timeoutMs);
     stdin.on('error', () => {}); // it may end before it has read everything
     stdin.end(message.payload);
     stdout.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > PAYLOAD_BYTES_MAX) child.kill('SIGKILL');
+      if (bytes > PAYLOAD_BYTES_MAX) end();
       else output.push(chunk);
     });
     stderr.on('data', (chunk: Buffer) => {
       errors = (errors + chunk.toString()).slice(-ERRORS_MAX);
     });
     child.once('close', (exitCode, signal) => {
+      clearTimeout(timer);
       if (exitCode === 0) {
         if (errors.trim() !== '')
           warn(`the command for a request to ${printable(message.topic)} says: ${printable(errors.trim())}`);
@@ -196,9 +206,19 @@ function outputOf(command: readonly string[], message: Message, timeoutMs: numbe
 }
 
 /** @throws what of the request no process can be given, such as a header with a NUL */
-function started([program, ...args]: readonly string[], message: Message, timeout: number): ChildProcess {
+function started([program, ...args]: readonly string[], message: Message): ChildProcess {
   const env = { ...process.env, ...environmentOf(message) };
-  return spawn(program, args, { env, stdio: ['pipe', 'pipe', 'pipe'], timeout, killSignal: 'SIGKILL' });
+  return spawn(program, args, { env, stdio: ['pipe', 'pipe', 'pipe'], detached: HAS_GROUPS });
+}
+
+/** The process and those that it has started. */
+function killAll(child: ChildProcess): void {
+  try {
+    if (HAS_GROUPS && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    else child.kill('SIGKILL');
+  } catch {
+    // they have ended
+  }
 }
 
 /** Who asked learns that it failed, with what the command said on stderr; so does whoever looks at this one's. */
@@ -215,6 +235,8 @@ function environmentOf({ topic, key, contentType, headers }: Message): NodeJS.Pr
   return { JSP_TOPIC: topic, JSP_KEY: key, JSP_CONTENT_TYPE: contentType, ...Object.fromEntries(named) };
 }
 
+/** Of processes, which a signal goes to as one. */
+const HAS_GROUPS = process.platform !== 'win32';
 /** Of an answer to a request whose command has failed, after HTTP. */
 const STATUS_FAILED = 500;
 const ERRORS_MAX = 2_048;

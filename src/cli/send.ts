@@ -11,7 +11,7 @@ import { knownServers } from './known-servers.ts';
 import { qlogOption } from './qlog-option.ts';
 import { RefusalAdvice } from './refused-files.ts';
 import { RECEIVER_STATE, URL_FILE } from './state-directory.ts';
-import { CommandError, note, onStopSignal, print, printJson } from './terminal.ts';
+import { CommandError, note, onStopSignal, outliveReader, print, printJson } from './terminal.ts';
 import { bytesText, durationText, TransferProgress } from './transfer-progress.ts';
 
 interface SendOptions {
@@ -48,6 +48,7 @@ async function send(paths: string[], options: SendOptions): Promise<void> {
   const stop = new AbortController();
   const forget = onStopSignal(() => stop.abort());
   const view = options.json ? new JsonView() : new TextView();
+  const assertTold = outliveReader();
   const begun = performance.now();
   try {
     const report = await sendFiles(
@@ -68,6 +69,7 @@ async function send(paths: string[], options: SendOptions): Promise<void> {
     );
     view.end(report, (performance.now() - begun) / 1_000);
     assertAllSent(report);
+    assertTold();
   } catch (error) {
     view.clear();
     if (!stop.signal.aborted) throw error;

@@ -1,3 +1,5 @@
+import { fstatSync, writeSync } from 'node:fs';
+import type { Writable } from 'node:stream';
 import { CommanderError } from 'commander';
 import { printable, printableJson } from '../base/errors.ts';
 
@@ -143,6 +145,47 @@ export function endWithoutReader(error: NodeJS.ErrnoException): void {
   if (process.stdout.listenerCount('error') > 1) return;
   if (error.code === 'EPIPE') process.exit(0);
   else endWith(error);
+}
+
+/**
+ * For a command whose output only tells of its work: that its reader has gone does not end it.
+ *
+ * @returns a function that throws what else has befallen the output, such as a full disk
+ */
+export function outliveReader(): () => void {
+  let failure: Error | null = null;
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') failure ??= error;
+  });
+  return () => {
+    if (failure !== null) throw failure;
+  };
+}
+
+/**
+ * Has all of each chunk written where `stream`, one of the process, is a file: of a disk that fills up Node takes a part for all of it, without a word.
+ *
+ * @param write - as `writeSync`
+ */
+export function writeWholly(stream: Writable & { readonly fd: number }, write = writeSync): void {
+  if (!isFile(stream.fd)) return;
+  stream._write = (chunk: Uint8Array, _, done) => {
+    try {
+      for (let at = 0; at < chunk.length; ) at += write(stream.fd, chunk, at);
+    } catch (error) {
+      done(error as Error);
+      return;
+    }
+    done();
+  };
+}
+
+function isFile(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isFile();
+  } catch {
+    return false; // it was closed before this process began
+  }
 }
 
 export function failureLine(message: string, code: string): string {

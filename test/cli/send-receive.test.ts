@@ -199,6 +199,21 @@ describe('a transfer', () => {
     expect(existsSync(join(cwd, 'inbox/large'))).toBe(false);
   });
 
+  test('comes to its end although nobody reads what is told of it any more', async () => {
+    const content = randomBytes(16 * MIB);
+    const { inbox, url } = await receiver();
+    const relay = await Relay.open(Number(new URL(url).port));
+    const file = join(outbox({ 'large.bin': content }), 'large.bin');
+    const sender = new Jsp(['send', file, '--to', via(relay, url), '--json']);
+    await relay.pass(MIB);
+    await sender.until(({ out }) => out.includes('\n'));
+    sender.process.stdout?.destroy();
+    await Promise.race([sender.ended, relay.pass(12 * MIB)]); // time for it to tell more
+    relay.open();
+    expect((await sender.ended).exitCode).toBe(0);
+    expect(readFileSync(join(inbox, 'large.bin')).equals(content)).toBe(true);
+  });
+
   test('goes on when the receiver is killed twice and the sender once, and little is sent again', async () => {
     const content = randomBytes(16 * MIB);
     const file = join(outbox({ 'large.bin': content }), 'large.bin');

@@ -1,7 +1,13 @@
-import { PassThrough } from 'node:stream';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough, type Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { emptyFolder } from '../empty-folder.ts';
 import { ownPort } from '../own-port.ts';
-import { Jsp, jsp, jspTogether, startBroker, startSub } from './jsp.ts';
+import { Jsp, jsp, jspTogether, MAIN, startBroker, startSub } from './jsp.ts';
 import { NearBroker } from './near-broker.ts';
 
 let near: NearBroker;
@@ -12,6 +18,15 @@ beforeAll(async () => {
   url = near.url;
 });
 afterAll(() => near.close());
+
+/** A process, and no zombie that nobody has waited for. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
 
 function jsonOf(out: string): Record<string, unknown>[] {
   return out
@@ -93,7 +108,66 @@ describe('jsp pub and jsp sub with QoS 1', () => {
   });
 });
 
+test('jsp pub publishes all of its lines although nobody reads what it tells of them any more', async () => {
+  const input = new PassThrough();
+  const pub = new Jsp(['pub', 'unread', '--lines', '--qos', '1', '--json', '--url', url], { input });
+  input.write('first\n');
+  await pub.until(({ out }) => out.includes('\n'));
+  const unread = once(pub.process.stdout as Readable, 'close');
+  pub.process.stdout?.destroy();
+  await unread;
+  for (let i = 0; i < 2_000; i++) input.write(`line ${i}\n`);
+  input.end();
+  const { exitCode, err } = await pub.ended;
+  expect([exitCode, err]).toEqual([0, expect.stringMatching(/^2[\s,]001 published/)]);
+  const sub = await jsp(['sub', 'unread', '--from', 'earliest', '--count', '2001', '--url', url]);
+  expect(sub.out.trim().split('\n').at(-1)).toBe('line 1999');
+});
+
+test('jsp sub acknowledges nothing that a full disk has not taken', async () => {
+  const file = join(emptyFolder(), 'messages');
+  const lines = Array.from({ length: 300 }, (_, i) => `${i}`.padEnd(1_000, '.'));
+  await jsp(['pub', 'many', '--lines', '--qos', '1', '--url', url], { input: lines.join('\n') });
+  const durable = ['sub', 'many', '--durable', 'filling', '--from', 'earliest', '--url', url];
+  // A limit on the size of files stands for a full disk: the system takes a part of a write in the same way, and refuses the next.
+  const shell = `trap '' XFSZ; ulimit -f 100; exec ${process.execPath} ${MAIN} ${durable.join(' ')} > ${file}`;
+  const full = spawn('bash', ['-c', shell], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const [err, [exitCode]] = await Promise.all([text(full.stderr), once(full, 'close')]);
+  expect([exitCode, err]).toEqual([1, expect.stringContaining('(EFBIG)')]);
+  const whole = readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  const rest = new Jsp(durable);
+  await rest.until(({ out }) => out.includes(lines[299]));
+  expect([...new Set([...whole, ...rest.out.trim().split('\n')])]).toEqual(lines);
+});
+
 describe('jsp reply', () => {
+  test('ends a command that runs too long with all that it has started', async () => {
+    const script = 'sleep 600 & echo $! >&2; wait';
+    const command = [
+      'reply',
+      'slow',
+      '--url',
+      url,
+      '--count',
+      '1',
+      '--timeout',
+      '500ms',
+      '--',
+      'sh',
+      '-c',
+      script,
+    ];
+    const service = new Jsp(command);
+    await service.until(({ err }) => err.includes('answering'));
+    await expect(near.client.request('slow', '', { timeoutMs: 20_000 })).rejects.toMatchObject({
+      code: 'ERR_JSP_REQUEST_FAILED',
+      applicationCode: 500,
+    });
+    const { exitCode, err } = await service.ended;
+    const [, sleeping] = /failed: it ended with SIGKILL: (\d+)/.exec(err) ?? [];
+    expect([exitCode, sleeping, isAlive(Number(sleeping))]).toEqual([0, expect.any(String), false]);
+  });
+
   test('answers with what a command prints; a command that fails makes the request fail', async () => {
     const script =
       'if [ "$JSP_HEADER_FAIL" ]; then echo cannot >&2; exit 3; fi; echo heard >&2; echo "$JSP_TOPIC: $(cat)"';
@@ -129,12 +203,13 @@ describe('jsp reply', () => {
     const nobody = await jsp(['pub', '--request', 'echo/x', '', '--url', url]);
     expect([nobody.exitCode, nobody.err]).toEqual([1, expect.stringContaining('(ERR_JSP_NO_RESPONDERS)')]);
     const [echo, text] = [
-      new Jsp(['reply', 'echo/#', '--echo', '--url', url]),
+      new Jsp(['reply', 'echo/#', '--echo', '--content-type', 'text/x', '--url', url]),
       new Jsp(['reply', 'text', '--text', 'always', '--group', 'g', '--url', url]),
     ];
     await Promise.all([echo, text].map((each) => each.until(({ err }) => err.includes('answering'))));
     const lines = await jsp(['pub', '--request', 'echo/a', '--lines', '--url', url], { input: 'one\ntwo\n' });
     expect([lines.exitCode, lines.out]).toEqual([0, 'one\ntwo\n']);
+    expect((await near.client.request('echo/b', 'x')).contentType).toBe('text/x');
     expect((await near.client.request('text', 'x')).text()).toBe('always');
     echo.process.kill('SIGTERM');
     expect((await echo.ended).exitCode).toBe(0);
