@@ -263,27 +263,30 @@ export class JetStreamLog implements LogStream {
   }
 
   private async findFirst(timeMs: number): Promise<number> {
-    return await new Promise<number>((resolve, reject) => {
-      let reader: StreamReader | null = null;
-      const settle = (offset: number | null) => {
-        clearTimeout(timer);
-        reader?.close();
-        if (offset === null) reject(new Error('no answer of JetStream'));
-        else resolve(offset);
-      };
-      const timer = setTimeout(() => settle(null), REQUEST_MS);
-      const listener: ReaderListener = {
-        message: (_, offset) => settle(offset),
-        ended: (code) =>
-          settle(code === NOT_FOUND || code === REQUEST_OVER ? Number.POSITIVE_INFINITY : null),
-        lost: () => settle(null),
-        idle: () => {},
-      };
-      StreamReader.open(this.reading, { timeMs }, listener).then((opened) => {
-        reader = opened;
-        opened.pull({ batch: 1, no_wait: true });
-      }, reject);
+    let end: (offset: number | null) => void = () => {};
+    const ended = new Promise<number | null>((resolve) => {
+      end = resolve;
     });
+    const reader = await StreamReader.open(
+      this.reading,
+      { timeMs },
+      {
+        message: (_, offset) => end(offset),
+        ended: (code) => end(code === NOT_FOUND || code === REQUEST_OVER ? Number.POSITIVE_INFINITY : null),
+        lost: () => end(null),
+        idle: () => {},
+      },
+    );
+    const timer = setTimeout(() => end(null), REQUEST_MS);
+    try {
+      reader.pull({ batch: 1, no_wait: true });
+      const offset = await ended;
+      if (offset === null) throw new Error('no answer of JetStream');
+      return offset;
+    } finally {
+      clearTimeout(timer);
+      reader.close();
+    }
   }
 }
 
