@@ -47,6 +47,10 @@ class Model {
     return this.waiting.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
+  get isFilling(): boolean {
+    return this.waiting.length > MESSAGES / 2 || this.bytes > BYTES / 2;
+  }
+
   publish(message: Held): boolean {
     if (message.bytes > BYTES) return false;
     const older = this.waiting.find(({ topic, lane }) => topic === message.topic && lane === message.lane);
@@ -124,6 +128,7 @@ test.each(['reject', 'dropOldest', 'latestPerTopic'] as const)(
             model.waiting.length,
             model.bytes,
           ]);
+          expect(backlog.isFilling).toBe(model.isFilling);
           expect([...failed].sort()).toEqual([...model.failed].sort());
         }
       }),

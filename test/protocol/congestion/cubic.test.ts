@@ -55,6 +55,24 @@ describe('CUBIC', () => {
     expect(at(k + 6)).toBeGreaterThan(1_050);
   });
 
+  test('grows at once where it does not know of a larger window any more, as after persistent congestion [REC-22] [REC-27]', () => {
+    const cubic = cubicAt(1_000);
+    const rtt = rttOf(100_000);
+    cubic.onLost(MTU, 0, 0);
+    let now = 0;
+    const next = () => {
+      now += 100_000;
+      round(cubic, now, rtt, 10);
+    };
+    for (let i = 0; i < 5; i++) next();
+    cubic.onPersistentCongestion();
+    expect(cubic.window).toBe(2 * MTU);
+    while (cubic.isSlowStart) next();
+    const before = cubic.window / MTU;
+    for (let i = 0; i < 80; i++) next();
+    expect(cubic.window / MTU).toBeGreaterThan(before + 0.9 * 0.4 * 8 ** 3);
+  });
+
   for (const [name, packets, rttMicros, lossEvery] of [
     ['on a long fat path', 2_000, 100_000, 80],
     ['in the Reno-friendly region', 20, 5_000, 30],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../../src/base/random.ts';
+import { Marks } from '../../../../src/broker/core/delivery/gates.ts';
 import {
   Command,
   encodePlain,
@@ -73,6 +74,18 @@ class LaneClient {
 function publisher(core: DrivenCore, priority = CHAT): FakeStream {
   return new FakeClient(core).open(Number.POSITIVE_INFINITY, { priority });
 }
+
+test('what a client says to have taken counts where it was asked, and not as less than before [BRK-39]', () => {
+  const marks = new Marks();
+  marks.confirm(77);
+  expect(marks.isAwaited).toBe(false);
+  const [first, second] = [marks.next(), marks.next()];
+  marks.confirm(second + 1);
+  expect(marks.confirmed).toBe(0);
+  marks.confirm(second);
+  marks.confirm(first);
+  expect([marks.confirmed, marks.isAwaited]).toEqual([second, false]);
+});
 
 describe('lanes', () => {
   test('carry what is of another class or large; what is not goes on the subscribing stream [BRK-39]', () => {
