@@ -277,6 +277,28 @@ describe('a node that is gone', () => {
     expect(w.faults).toEqual([]);
   });
 
+  test('has published the will of a client without a session that went before, and nobody does again [CLU-24]', () => {
+    const w = world('a', 'b');
+    const listener = new FakeClient(w.node('a').core).open();
+    listener.subscribe(1, 'gone');
+    const guest = w.node('a').hello('');
+    w.pass(50);
+    for (const will of ['first', 'second']) {
+      guest.will('gone', will);
+      w.pass(50);
+    }
+    guest.leave();
+    w.pass(50);
+    listener.carry();
+    expect(listener.link.lines).toEqual(['SUBSCRIBED 1', 'gone=second']);
+    expect(w.node('a').core.metrics().cluster).toMatchObject({ lost: 0 });
+    w.kill('a');
+    w.pass(40_000);
+    expect(w.node('b').core.metrics().willsPublished).toBe(0);
+    expect([...w.table.values.keys()]).toEqual(['numbers']);
+    expect(w.faults).toEqual([]);
+  });
+
   test('that comes back takes at once what it has left', () => {
     const w = world('a', 'b');
     w.node('a').hello('x');
