@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Broker, HISTORY_FIGURES, type Snapshot, startBroker } from '../../src/broker/index.ts';
 import { age } from '../../src/cli/lists.ts';
@@ -94,6 +95,21 @@ describe('jsp top', () => {
     expect(lines[3]).toMatch(/p50 0.25 ms +p99 1,250 ms/);
     expect(view.press('x')).toBe(false);
     expect([view.press('s'), view.clientSort]).toEqual([true, '-rateIn']);
+  });
+
+  test('has a table of what there is, and none of what there is none of', () => {
+    const view = topView();
+    const titles = (): string[] =>
+      view
+        .linesOf({ columns: 120, rows: 24 }, PLAIN)
+        .filter((line) => /^(clients by|durable subscriptions|topics$)/.test(line));
+    expect(titles()).toEqual([]);
+    const { look } = view;
+    assert(look !== null);
+    const topics = [{ topic: 'plant/7', rate: 12, bytesRate: 3_400, subscribers: 2 }];
+    view.look = { ...look, topics: { at: look.now.at, topics } };
+    expect(titles()).toEqual(['topics']);
+    expect(view.linesOf({ columns: 120, rows: 24 }, PLAIN).join('\n')).toMatch(/plant\/7 +12 +3,400 +2\n/);
   });
 
   test('is a line a look where nobody looks at a terminal', () => {

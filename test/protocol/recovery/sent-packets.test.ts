@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from 'vitest';
-import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-detection.ts';
+import { acknowledge, PacketFates, withdraw } from '../../../src/protocol/recovery/loss-detection.ts';
 import { PACKETS_MAX, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
 import { pathOf } from '../path/path-of.ts';
 import { MESSAGE, PING } from './frames.ts';
@@ -144,6 +144,16 @@ describe('the sent packets', () => {
     expectParts(sent, PACKETS_MAX, 1);
     ack(sent, 0, 100);
     expect(sent.isFull(1)).toBe(false);
+  });
+
+  test('lets data through where what fills it is lost, though that could be acknowledged late [REC-12] [REC-23]', () => {
+    const sent = new SentPackets(8, 64);
+    for (let n = 0; n < 63; n++) send(sent, n, 0, 0);
+    withdraw(sent, 63, pathOf(), new PacketFates());
+    send(sent, 63, 1, 0);
+    expect(sent.ring.base).toBe(0); // as long as there is room it is known what was spurious
+    expect(sent.isFull(2)).toBe(false);
+    expect(sent.ring.base).toBe(63);
   });
 
   test('frees acknowledgement-only packets nobody will acknowledge, without growing', () => {
