@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { readSamples } from '../../src/cli/samples.ts';
 import { emptyFolder } from '../empty-folder.ts';
 import { jsp, jspTogether, startBroker, startSub } from './jsp.ts';
 
@@ -57,6 +58,12 @@ test('a folder is as many samples as it has files, below it too, but for hidden 
   expect(err).toBe('');
   expect(JSON.parse(out)).toMatchObject({ samples: { count: 40 }, file: null });
   expect(JSON.parse(out).bytes).toBeLessThanOrEqual(256);
+});
+
+test.skipIf(process.platform === 'win32')('what has no end is read as far as samples may go', () => {
+  expect(() => readSamples(['/dev/zero'], false)).toThrow(
+    '/dev/zero is larger than a message can be; if it holds a message a line, pass --lines',
+  );
 });
 
 test('what cannot be trained with is refused with what to do', async () => {

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openStore } from '../../src/broker/store/open-store.ts';
+import { recoveryLine } from '../../src/cli/store.ts';
 import { recordOf } from '../broker/store/stores.ts';
 import { emptyFolder } from '../empty-folder.ts';
 import { jsp } from './jsp.ts';
@@ -27,6 +28,21 @@ function damage(directory: string): string {
   writeFileSync(join(directory, file), bytes);
   return file;
 }
+
+test('a start notes that its store is new, or what it has found there', async () => {
+  const directory = join(emptyFolder(), 'store');
+  const start = async (): Promise<string> => {
+    const { store, unlock, report } = await openStore({ directory });
+    store.logs[0].append(recordOf({ payload: 'a' }));
+    await store.close();
+    unlock();
+    return recoveryLine({ ...report, durationMs: 7.2 });
+  };
+  expect(await start()).toBe(`store ${directory}: new, made in 7 ms`);
+  expect(await start()).toBe(
+    `store ${directory}: recovered in 7 ms, default records 1 to 1, 2 values of state`,
+  );
+});
 
 test('a damaged store is told with code 3; a repair says what is lost and sets the file aside; then it is sound, with code 0 [STO-25] [STO-26]', async () => {
   const directory = await storeOfThree();
