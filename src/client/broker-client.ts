@@ -82,7 +82,7 @@ export async function connectClientBy(
     throw new JspError('ERR_JSP_URL_INVALID', 'connectClient: the list of URLs is empty');
   const defaults = { messageBytesMax: COMMAND_BYTES_MAX, connectionWindowBytes: WINDOW_BYTES };
   const { signal: _, ...chosen } = chosenOptions<ConnectOptions>(
-    { identity: identityOf(options.credentials), ...options },
+    { ...options, identity: options.identity ?? identityOf(options.credentials) },
     CONNECT_OPTIONS,
   );
   // Payloads are compressed, by the client; what a profile says of it is of the connection.
@@ -599,7 +599,8 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       if (options.qos === 1) return this.outbox.reject(topic, error);
       throw error;
     }
-    return this.publishBytes(topic, payload, { contentType: codec.contentType, ...options });
+    const contentType = options.contentType ?? codec.contentType;
+    return this.publishBytes(topic, payload, { ...options, contentType });
   }
 
   private onlineLink(): Link {

@@ -17,7 +17,13 @@ import { type Breaker, circuitOpenError } from './breaker.ts';
 import { closedError, PendingRequests } from './command-stream.ts';
 import type { ClientCompression } from './compression.ts';
 import type { Link, LinkUser } from './link.ts';
-import { checkPublishOptions, type PublishOptions, propertiesOf, ttlAt } from './publish-options.ts';
+import {
+  checkPublishOptions,
+  keptOptions,
+  type PublishOptions,
+  propertiesOf,
+  ttlAt,
+} from './publish-options.ts';
 import { Publishing, payloadBytes } from './publishing.ts';
 import { AcknowledgedMessage, type PublishReceipt, Sequence } from './sequence.ts';
 
@@ -361,7 +367,7 @@ class WaitingMessage extends Outgoing {
       ttlMs === undefined ? NEVER : now + ttlMs * MILLISECOND,
     );
     this.payload = typeof payload === 'string' ? payload : Buffer.from(payload);
-    this.options = { ...options };
+    this.options = keptOptions(options);
     this.owner = owner;
   }
 

@@ -64,6 +64,17 @@ export function checkPublishOptions(options: PublishOptions): void {
   checkOptions('publish', options, PUBLISH_OPTIONS);
 }
 
+/** Options as they are now, for a message that waits: their objects are the caller's, who may change them. */
+export function keptOptions<O extends PublishOptions>(options: O): O {
+  const { headers, owned, correlation } = options;
+  return {
+    ...options,
+    headers: headers && { ...headers },
+    owned: owned && { ...owned },
+    correlation: correlation instanceof Uint8Array ? Buffer.from(correlation) : correlation,
+  };
+}
+
 /** The properties of a message with these options, with their length before them; null where it has none. */
 export function propertiesOf(options: PublishOptions): Buffer | null {
   const { ttlMs, replyTo, correlation, contentType, key, headers, messageId, traceparent, owned, status } =

@@ -15,7 +15,7 @@ import { type Codec, codecOption, decodeWith, encodeWith } from './codec.ts';
 import { closedError } from './command-stream.ts';
 import type { LinkUser } from './link.ts';
 import type { Message } from './message.ts';
-import { PUBLISH_OPTIONS, type PublishOptions } from './publish-options.ts';
+import { keptOptions, PUBLISH_OPTIONS, type PublishOptions } from './publish-options.ts';
 import type { PublishReceipt } from './sequence.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
@@ -95,12 +95,17 @@ export class Requests implements LinkUser {
   async request<T>(topic: string, value: unknown, options: RequestOptions<T>): Promise<Message<T>> {
     const { timeoutMs = TIMEOUT_MS, codec = this.codec, signal, ...rest } = options;
     if (signal?.aborted) throw abortError(signal);
-    const payload =
+    const encoded =
       codec === null ? (value as Uint8Array | string) : encodeWith(codec as Codec<unknown>, value);
+    const contentType = rest.contentType ?? codec?.contentType;
+    const waits = this.inboxState !== Inbox.OPEN;
+    // What waits is the request as it was asked, whatever the caller does with its memory meanwhile.
+    const payload = waits && typeof encoded !== 'string' ? Buffer.from(encoded) : encoded;
+    const said = waits ? keptOptions(rest) : rest;
     const place = this.freePlaces.pop() ?? this.pending.length;
     const name = `${place}.${++this.lastNumber}`;
     const wait = new Wait(this.clock, timeoutMs, topic, signal);
-    const published = Object.assign({}, rest, { replyTo: this.inbox + name });
+    const published = Object.assign({}, said, { contentType, replyTo: this.inbox + name });
     const pending: Pending = {
       name,
       topic,
@@ -114,8 +119,8 @@ export class Requests implements LinkUser {
     };
     this.pending[place] = pending;
     try {
-      if (this.inboxState === Inbox.OPEN) pending.begin();
-      else this.unsent.add(pending);
+      if (waits) this.unsent.add(pending);
+      else pending.begin();
       if (this.inboxState === Inbox.NONE) void this.openInbox();
       return (await wait.over) as Message<T>;
     } finally {

@@ -97,7 +97,8 @@ function encoderOf(will: Will, usualCodec: Codec<unknown> | null): (id: number) 
   if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) {
     throw new TypeError('payload must be a Uint8Array or a string');
   }
-  const properties = propertiesOf(codec === null ? will : { contentType: codec.contentType, ...will });
+  const contentType = will.contentType ?? codec?.contentType;
+  const properties = propertiesOf({ ...will, contentType });
   let flags = will.qos === 1 ? PublishFlag.QOS1 : 0;
   if (will.retain) flags |= PublishFlag.RETAIN;
   if (properties !== null) flags |= PublishFlag.PROPERTIES;

@@ -53,6 +53,23 @@ describe('a codec on both ends', () => {
     expect(all[2].value).toEqual(Buffer.from([7]));
   });
 
+  test('says what it makes also where the option is given as undefined, of a message, a will and a request [CLT-21]', async () => {
+    const broker = new FakeBroker();
+    const codec = jsonCodec();
+    const { client, connection } = await broker.clientAndConnection({ codec });
+    const told: (string | undefined)[] = [];
+    await (await broker.client()).subscribe('t/#', (message) => {
+      told.push(message.contentType);
+      if (message.replyTo !== undefined) message.respond('{}');
+    });
+    client.publish('t/message', 1, { contentType: undefined });
+    await client.request('t/request', 1, { contentType: undefined });
+    await client.setWill({ topic: 't/will', payload: 1, contentType: undefined });
+    connection.break();
+    await until(() => told.length === 3);
+    expect(told).toEqual(Array(3).fill('application/json'));
+  });
+
   test.each([{}, { encode: () => '' }, 7])('that is none is refused: %o', async (codec) => {
     const client = await new FakeBroker().client();
     const invalid = { code: 'ERR_JSP_OPTION_INVALID', message: expect.stringContaining('codec') };

@@ -108,6 +108,28 @@ describe('a client without a connection', () => {
     expect([drains, client.publish('t', '5')]).toEqual([1, true]);
   });
 
+  test('keeps messages and requests as they were, whatever the application does with their memory [CLT-10]', async () => {
+    const broker = new FakeBroker();
+    const { client, connections, way } = await broker.returningClient();
+    const seen: unknown[] = [];
+    await (await broker.client()).subscribe('t/#', (message) => {
+      const { headers, correlation } = message;
+      seen.push([message.text(), { ...headers }, `${correlation}`]);
+      if (message.replyTo !== undefined) message.respond('');
+    });
+    way.isReachable = false;
+    connections[0].break();
+    const payload = Buffer.from('as it was');
+    const options = { headers: { a: 'as it was' }, correlation: Buffer.from('as it was') };
+    client.publish('t/message', payload, options);
+    const answered = client.request('t/request', payload, options);
+    for (const bytes of [payload, options.correlation]) bytes.fill('x');
+    options.headers.a = 'x';
+    way.isReachable = true;
+    await answered;
+    expect(seen).toEqual(Array(2).fill(['as it was', { a: 'as it was' }, 'as it was']));
+  });
+
   test('counts bytes as well, and takes nothing that is larger than all of it [CLT-10]', async () => {
     const broker = new FakeBroker();
     const buffer = { bytes: 1_000, policy: 'dropOldest' } as const;

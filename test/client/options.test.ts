@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Broker, type BrokerOptions, startBroker } from '../../src/broker/index.ts';
 import type { BrokerService } from '../../src/broker/service.ts';
+import { connectClientBy } from '../../src/client/broker-client.ts';
 import {
   type BrokerClient,
   type BrokerClientOptions,
@@ -421,4 +422,19 @@ describe('connections that share one signal', () => {
       process.off('warning', note);
     }
   });
+});
+
+test('a client shows the identity of its credentials, also where the option identity is given as undefined [AUT-4]', async () => {
+  const identity = generateIdentity();
+  const shown: unknown[] = [];
+  const connecting = connectClientBy(
+    (_, options) => {
+      shown.push(options?.identity);
+      return Promise.reject(new Error('seen'));
+    },
+    'jsp://127.0.0.1:1',
+    { credentials: { identity }, identity: undefined, reconnect: false },
+  );
+  await expect(connecting).rejects.toThrow('seen');
+  expect(shown).toEqual([identity]);
 });
