@@ -44,6 +44,10 @@ export function addSendCommand(program: Command): void {
 }
 
 async function send(paths: string[], options: SendOptions): Promise<void> {
+  const misplaced = paths.find((path) => path.startsWith('jsp://'));
+  if (misplaced !== undefined) {
+    throw new CommandError('ERR_JSP_USAGE', `${misplaced} is no file: say where to send with --to URL`);
+  }
   const url = receiverUrl(options.to);
   const stop = new AbortController();
   const forget = onStopSignal(() => stop.abort());

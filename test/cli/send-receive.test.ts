@@ -160,6 +160,7 @@ describe('jsp send and jsp receive', () => {
     expect((await jsp(['send', 'x'], { cwd })).err).toMatch(
       /nowhere to send to: .*--to.*\(ERR_JSP_URL_MISSING\)/,
     );
+    expect((await jsp(['send', 'jsp://a@b:1', 'x'], { cwd })).err).toMatch(/jsp:.* is no file: .*--to URL/);
     const nothing = await jsp(['send', 'x', '--to', `jsp://${'A'.repeat(43)}@127.0.0.1:9`], { cwd });
     expect(nothing.err).toMatch(/cannot send x: .*ENOENT.*\(ERR_JSP_FILES\)/);
     expect((await jsp(['receive', '--overwrite', '--rename'], { cwd })).exitCode).toBe(2);
