@@ -1,4 +1,15 @@
-import { chmodSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { JspError } from '../base/errors.ts';
 import { lockFolder } from '../disk/lock-folder.ts';
@@ -72,15 +83,22 @@ export class StateDirectory {
 
 /**
  * Writes a secret to a file that only its owner can read and that does not exist yet, in a folder that is made where there is none. It is there whole
- * or not at all.
+ * or not at all, also after a power cut.
  *
  * @throws the system's error; EEXIST when there is such a file
  */
 export function writeSecretFile(path: string, secret: string): void {
   makeFolderSync(dirname(path), 0o700);
   const draft = `${path}.${process.pid}.new`;
+  rmSync(draft, { force: true }); // of a process that had this number and was killed
   try {
-    writeFileSync(draft, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+    const fd = openSync(draft, 'wx', 0o600);
+    try {
+      writeFileSync(fd, `${secret}\n`);
+      fsyncSync(fd); // or there could be an empty file under the name
+    } finally {
+      closeSync(fd);
+    }
     linkSync(draft, path);
   } finally {
     rmSync(draft, { force: true });

@@ -1,8 +1,29 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import fs, { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
-import { LOCK_FILE, lockDirectory } from '../../src/cli/state-directory.ts';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { LOCK_FILE, lockDirectory, writeSecretFile } from '../../src/cli/state-directory.ts';
 import { emptyFolder } from '../empty-folder.ts';
+
+describe('a file with a secret', () => {
+  test('is on the disk before it has its name, whatever a killed process of this number has left', () => {
+    const file = join(emptyFolder(), 'identity');
+    writeFileSync(`${file}.${process.pid}.new`, 'half a sec');
+    const [synced, linked] = [vi.spyOn(fs, 'fsyncSync'), vi.spyOn(fs, 'linkSync')];
+    syncBuiltinESMExports();
+    onTestFinished(() => {
+      vi.restoreAllMocks();
+      syncBuiltinESMExports();
+    });
+    writeSecretFile(file, 'secret');
+    const orders = [synced, linked].map(({ mock }) => mock.invocationCallOrder);
+    expect(orders.map(({ length }) => length)).toEqual([1, 1]);
+    expect(orders[0][0]).toBeLessThan(orders[1][0]);
+    expect(readFileSync(file, 'utf8')).toBe('secret\n');
+    expect(() => writeSecretFile(file, 'another')).toThrow(expect.objectContaining({ code: 'EEXIST' }));
+    expect(readdirSync(join(file, '..'))).toEqual(['identity']);
+  });
+});
 
 describe('a locked directory', () => {
   test('is nobody else’s until it is given back, and nothing is left of the lock then', () => {
