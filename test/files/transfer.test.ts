@@ -55,6 +55,8 @@ describe('files', () => {
     expect(readFileSync(join(inbox, 'a/none'), 'utf8')).toBe('');
     expect(readdirSync(join(inbox, 'a/empty'))).toEqual([]);
     expect(readdirSync(join(inbox, '.jsp-parts'))).toEqual([]);
+    // How much there is to come is told before anything does.
+    expect(events[0]).toEqual({ type: 'plan', files: 8, bytes: content.length + 8 });
     expect(events.at(-1)).toEqual({ type: 'over', complete: true });
   });
 });
