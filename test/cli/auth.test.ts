@@ -275,6 +275,14 @@ jwks = "jwks.json"
       allowed: true,
       answers: [{ verdict: 'allowed', by: { filter: 'rooms/7', at: `${config}:6` } }],
     });
+    // A name with a role or a claim is that of a token, also where a key has it, too.
+    for (const more of [
+      ['--role', 'sensor'],
+      ['--claim', 'room=7'],
+    ]) {
+      const other = await explain('--client', 's1', ...more, '--admin', '--json');
+      expect(JSON.parse(other.out)).toMatchObject({ kind: 'jwt', name: 's1', allowed: false });
+    }
     await expect(explain('--anonymous', '--admin')).rejects.toThrow(/who says nothing is refused/);
     await expect(explain('--client', 's1')).rejects.toThrow(/say what it wants to do/);
     await expect(explain('--client', 's1', '--anonymous', '--admin')).rejects.toThrow(
