@@ -10,6 +10,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable } from '../base/options.ts';
+import { abortSignal, onAbort } from '../transport/abort.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { type Backend, LocalBackend, RemoteBackend } from './backend.ts';
 import { Connections } from './connections.ts';
@@ -34,6 +35,8 @@ import { GatewayState } from './state.ts';
 export interface GatewayCloseOptions {
   /** Closes all the same after so long, in ms; default 5,000. Of several calls the one counts that is the first to be over. */
   drainMs?: number | undefined;
+  /** Closes at once when it fires, or has fired. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Figures of a gateway. */
@@ -185,8 +188,10 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   close(options: GatewayCloseOptions = {}): Promise<void> {
     checkOptions('Gateway.close', options, CLOSE_OPTIONS);
     this.closing ??= this.drainAndClose();
-    this.cutOff.within(options.drainMs ?? DRAIN_MS);
-    return this.closing;
+    const { drainMs = DRAIN_MS, signal } = options;
+    this.cutOff.within(signal?.aborted ? 0 : drainMs);
+    const forget = onAbort(signal, () => this.cutOff.within(0));
+    return this.closing.finally(forget);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -339,4 +344,7 @@ const RETRY_AFTER_MS = 1_000;
 const HEADERS_MS_MAX = 10_000;
 const CHECK_EVERY_MS = 2_000;
 const HEADER_BYTES_MAX = 16 * 1024;
-const CLOSE_OPTIONS: OptionTable<GatewayCloseOptions> = { drainMs: number(0, Number.POSITIVE_INFINITY) };
+const CLOSE_OPTIONS: OptionTable<GatewayCloseOptions> = {
+  drainMs: number(0, Number.POSITIVE_INFINITY),
+  signal: abortSignal,
+};

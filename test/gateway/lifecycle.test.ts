@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -106,6 +106,30 @@ describe('a gateway that closes', () => {
       await server.close();
     }
   });
+
+  test.each([false, true])(
+    'closes what is left when a signal fires (before: %s) [GW-6]',
+    async (isBefore) => {
+      const server = await gatewayInMemory();
+      const client = await connectClient(server.broker.url);
+      const asked = new Promise<void>((resolve) => void client.subscribe('never', () => resolve()));
+      while (server.broker.metrics().subscriptions === 0) await turn();
+      const failed = expect(
+        server.raw('POST', '/v1/requests/never?timeout=60s', {}, 'x'),
+      ).rejects.toMatchObject({ code: 'ECONNRESET' });
+      await asked;
+      const controller = new AbortController();
+      if (isBefore) controller.abort();
+      const { signal } = controller;
+      const closed = server.gateway.close({ drainMs: 600_000, signal });
+      controller.abort();
+      await closed;
+      await failed;
+      expect(getEventListeners(signal, 'abort')).toEqual([]);
+      await client.close();
+      await server.close();
+    },
+  );
 
   test('does so when its listener fails, and says why', async () => {
     let listener: Server | undefined;

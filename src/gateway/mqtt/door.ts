@@ -5,6 +5,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import type { JspError } from '../../base/errors.ts';
 import { fromSystem } from '../../base/ip-address.ts';
 import { checkOptions, number, type OptionTable } from '../../base/options.ts';
+import { abortSignal, onAbort } from '../../transport/abort.ts';
 import { IsolatedEmitter } from '../../transport/listeners.ts';
 import { systemClock } from '../../udp/clock.ts';
 import { CutOff } from '../cut-off.ts';
@@ -24,6 +25,8 @@ import { TcpClient } from './wire.ts';
 export interface MqttCloseOptions {
   /** Cuts off who is still there after so long, in ms; default 5,000. Of several calls the one counts that is the first to be over. */
   drainMs?: number | undefined;
+  /** Closes at once when it fires, or has fired. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Figures of an MQTT door. */
@@ -142,8 +145,10 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
   close(options: MqttCloseOptions = {}): Promise<void> {
     checkOptions('MqttDoor.close', options, CLOSE_OPTIONS);
     this.closing ??= this.drainAndClose();
-    this.cutOff.within(options.drainMs ?? DRAIN_MS);
-    return this.closing;
+    const { drainMs = DRAIN_MS, signal } = options;
+    this.cutOff.within(signal?.aborted ? 0 : drainMs);
+    const forget = onAbort(signal, () => this.cutOff.within(0));
+    return this.closing.finally(forget);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -174,4 +179,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
 }
 
 const DRAIN_MS = 5_000;
-const CLOSE_OPTIONS: OptionTable<MqttCloseOptions> = { drainMs: number(0, Number.POSITIVE_INFINITY) };
+const CLOSE_OPTIONS: OptionTable<MqttCloseOptions> = {
+  drainMs: number(0, Number.POSITIVE_INFINITY),
+  signal: abortSignal,
+};

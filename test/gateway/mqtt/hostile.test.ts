@@ -220,17 +220,22 @@ test('strangers who connect and do not speak TLS are closed, and keep nobody out
   await secured.close();
 });
 
-test('a door that closes waits for no stranger longer than one of those says who close it [MQT-5]', async () => {
-  const secured = await securedMqtt({ connectMs: 600_000 });
-  const stranger = connect(secured.port, '127.0.0.1').resume();
-  await once(stranger, 'connect');
-  // Whoever comes behind him is accepted behind him.
-  const client = tlsConnect({ port: secured.port, host: '127.0.0.1', rejectUnauthorized: false });
-  await once(client, 'secureConnect');
-  client.destroy();
-  const closed = secured.mqtt.close({ drainMs: 600_000 });
-  await secured.mqtt.close({ drainMs: 0 });
-  await closed;
-  await once(stranger, 'close');
-  await secured.close();
-});
+test.each(['another call', 'a signal'])(
+  'a door that closes waits for no stranger longer than one of those says who close it: %s [MQT-5]',
+  async (who) => {
+    const secured = await securedMqtt({ connectMs: 600_000 });
+    const stranger = connect(secured.port, '127.0.0.1').resume();
+    await once(stranger, 'connect');
+    // Whoever comes behind him is accepted behind him.
+    const client = tlsConnect({ port: secured.port, host: '127.0.0.1', rejectUnauthorized: false });
+    await once(client, 'secureConnect');
+    client.destroy();
+    const controller = new AbortController();
+    const closed = secured.mqtt.close({ drainMs: 600_000, signal: controller.signal });
+    if (who === 'a signal') controller.abort();
+    else await secured.mqtt.close({ drainMs: 0 });
+    await closed;
+    await once(stranger, 'close');
+    await secured.close();
+  },
+);
