@@ -107,6 +107,7 @@ const NATIVE: InlineConfig = {
   ],
 };
 
+/** Vitest runs them in the order of their names: those of which files are long and few before `shared`, of which the many short ones fill up the end. */
 const PROJECTS: InlineConfig[] = [
   // The others leave nothing behind that another file could meet, and share processes with what those have loaded.
   {
@@ -116,7 +117,7 @@ const PROJECTS: InlineConfig[] = [
     isolate: false,
     ...NATIVE,
   },
-  { name: 'virtual', include: IN_VIRTUAL_TIME, isolate: false, ...NATIVE },
+  { name: 'in-virtual-time', include: IN_VIRTUAL_TIME, isolate: false, ...NATIVE },
   { name: 'apart', include: APART, ...NATIVE },
   { name: 'mocking', include: MOCKING },
 ];
