@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { PacketState, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
-import { newestCopyOf, newestInFlight, oldestToMend } from '../../../src/protocol/recovery/thin-probe.ts';
+import {
+  carriesMessages,
+  newestCopyOf,
+  newestInFlight,
+  oldestToMend,
+} from '../../../src/protocol/recovery/thin-probe.ts';
 import { FrameType, Space } from '../../../src/protocol/wire/frame-type.ts';
 
 const { MESSAGE, MESSAGES, MESSAGES_BEST_EFFORT } = FrameType;
@@ -26,6 +31,11 @@ describe('what a thin sender probes for [REC-58]', () => {
     expect(oldestToMend(sent)).toBe(2);
     acknowledge(sent, 3);
     expect(oldestToMend(sent)).toBe(2);
+  });
+
+  test('is told by what it carries itself, not by what the next one does', () => {
+    const sent = sentOf([[FrameType.PING, 0, 0, 0]], [[MESSAGES, 4, 0, 1]]);
+    expect([0, 1].map((number) => carriesMessages(sent, number))).toEqual([false, true]);
   });
 
   test('waits for the newest copy of it that is under way', () => {

@@ -70,6 +70,20 @@ describe('a message whose log is kept elsewhere', () => {
     expect(core.metrics().droppedExpired).toBe(1);
   });
 
+  test('that is a request whose time was over before is told as one that nobody got [BRK-86] [BRK-80]', () => {
+    const { core, log, publisher } = begin();
+    const subscriber = new FakeClient(core).open();
+    subscriber.subscribe(1, 'a');
+    publish1(publisher, 1, 'a', 'in time', { ttlMs: 5_000, replyTopic: 'answers' });
+    publish1(publisher, 2, 'a', 'too late', { ttlMs: 100, replyTopic: 'answers' });
+    core.advance(1_200, 1_700_000_000_200);
+    log.place(1);
+    core.look();
+    log.place(1);
+    core.look();
+    expect(receipts(publisher)).toEqual(['1* 0 @1', '2* 2 @2']);
+  });
+
   test('waits where its stream is stopped, for one message of that waits for a queue and no more [CLU-30] [BRK-18]', () => {
     const { core, log, publisher } = begin();
     const subscriber = new FakeClient(core).open(1);
