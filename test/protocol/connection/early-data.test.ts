@@ -99,6 +99,17 @@ describe('a client that comes back with a ticket', () => {
     expect(pair.client.core.handshake.earlyData).toBe(EarlyData.ACCEPTED);
   });
 
+  test('sends no 0-RTT packet where it has nothing to say in one [HS-59]', () => {
+    const pair = resumed();
+    pair.client.connection = null;
+    pair.connect({ ticket: ticketOf(pair.client), ageMs: 0, hasEarlyData: true });
+    pair.client.send(pair.client.open(), 'late');
+    pair.until(() => arrivedAt(pair.server).includes('late'), 200, 'the message');
+    const types = pair.client.sent.flatMap(({ packets }) => packets.map(({ type }) => type));
+    expect(types[0]).toBe(PacketType.INITIAL);
+    expect(types).not.toContain(PacketType.ZERO_RTT);
+  });
+
   test('is told of before it has answered, and once more when it has [HS-59]', () => {
     const pair = resumed();
     const before = pair.server.events.length;
