@@ -48,6 +48,11 @@ export class Storage {
   private readonly holders = new Map<string, Holder>();
   /** By name: of what is under way, or broke off. */
   private readonly charges = new Map<string, Charge>();
+  /** By name: the parts of what is under way. */
+  private readonly open = new Map<string, IncomingFile>();
+  /** What the disk had when it was asked last, less what was announced since and what was on its way then; and when that was. */
+  private roomBytes = 0;
+  private measuredAt = Number.NEGATIVE_INFINITY;
   /** The sum of them, and of what is stored; and how many are stored. */
   private bytes = 0;
   private stored = 0;
@@ -115,13 +120,14 @@ export class Storage {
   async reserve(folded: string, holder: Holder, size: number): Promise<void> {
     if (this.holders.get(folded) !== holder) return; // another has it now
     this.charge(folded, size);
-    await this.assertRoom(size);
+    await this.assertRoom(Math.max(0, size - (this.charges.get(folded)?.kept ?? 0)));
   }
 
   /** Lets another have the name, of which `kept` bytes are in a part; null: as many as were before. */
   release(folded: string, holder: Holder, kept: number | null): void {
     if (this.holders.get(folded) !== holder) return;
     this.holders.delete(folded);
+    this.open.delete(folded);
     const charge = this.charges.get(folded);
     if (charge === undefined) return;
     const bytes = kept ?? charge.kept;
@@ -134,6 +140,7 @@ export class Storage {
   settle(folded: string, holder: Holder): void {
     if (this.holders.get(folded) !== holder) return;
     this.holders.delete(folded);
+    this.open.delete(folded);
     this.charges.delete(folded);
     this.stored++;
   }
@@ -172,11 +179,11 @@ export class Storage {
     return isNew;
   }
 
-  openPart(folded: string): Promise<IncomingFile> {
-    return IncomingFile.open(
-      this.parts,
-      `${createHash('sha256').update(folded).digest('hex').slice(0, 40)}.part`,
-    );
+  async openPart(folded: string): Promise<IncomingFile> {
+    const name = `${createHash('sha256').update(folded).digest('hex').slice(0, 40)}.part`;
+    const part = await IncomingFile.open(this.parts, name);
+    if (this.holders.has(folded)) this.open.set(folded, part);
+    return part;
   }
 
   /** Whether the file that is there is the one that its sender has hashed. */
@@ -243,12 +250,28 @@ export class Storage {
     throw new Refused(Refusal.NAME, 'it would be in a folder of this program');
   }
 
-  /** Leaves the disk some room: one that is full to the last byte stops others, too. */
+  /** Leaves the disk some room, whatever else is on its way: one that is full to the last byte stops others, too. */
   private async assertRoom(size: number): Promise<void> {
-    if (size < SMALL_BYTES) return;
+    if (size < SMALL_BYTES && performance.now() - this.measuredAt < MEASURE_MS) {
+      this.roomBytes -= size;
+      if (this.roomBytes >= FREE_BYTES_MIN) return;
+    }
     const { bavail, bsize } = await statfs(this.path);
-    if (size + FREE_BYTES_MIN > bavail * bsize)
-      throw new Refused(Refusal.NO_SPACE, 'the disk has no room for it');
+    this.measuredAt = performance.now();
+    this.roomBytes = bavail * bsize - this.expectedBytes();
+    if (this.roomBytes >= FREE_BYTES_MIN) return;
+    this.roomBytes += size;
+    throw new Refused(Refusal.NO_SPACE, 'the disk has no room for it');
+  }
+
+  /** What is still to come of all that is under way. */
+  private expectedBytes(): number {
+    let sum = 0;
+    for (const folded of this.holders.keys()) {
+      const { bytes = 0, kept = 0 } = this.charges.get(folded) ?? {};
+      sum += Math.max(0, bytes - (this.open.get(folded)?.bytes ?? kept));
+    }
+    return sum;
   }
 }
 
@@ -281,6 +304,8 @@ async function forgetOld(parts: OpenFolder): Promise<void> {
 const SILENCE_MS = 1_000;
 const BUSY_MS_MAX = 30_000;
 const LOOK_MS = 200;
+/** For a file so large the disk is asked anew; else it is so often at most. */
 const SMALL_BYTES = 1024 * 1024;
+const MEASURE_MS = 1_000;
 const FREE_BYTES_MIN = 64 * 1024 * 1024;
 const PART_AGE_MS_MAX = 7 * 24 * 3_600_000;

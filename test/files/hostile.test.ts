@@ -1,8 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
+import type { StatsFs } from 'node:fs';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import fs from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { sendFiles } from '../../src/files/index.ts';
 import {
   abortMessage,
@@ -16,6 +19,8 @@ import {
 import type { Connection, Stream } from '../../src/index.ts';
 import { join as connectTo, serve } from '../transport/served.ts';
 import { outbox, RawSender, receiving } from './receiving.ts';
+
+const MIB = 1024 * 1024;
 
 function sha(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest();
@@ -53,6 +58,29 @@ describe('a hostile sender', () => {
     expect(readdirSync(inbox)).toEqual(['.jsp-parts']);
     expect(readdirSync(join(inbox, '..'))).toEqual(['inbox']);
     expect(events.filter(({ type }) => type === 'refused')).toHaveLength(2);
+  });
+
+  test.each([
+    ['large files that it sends at once', 4 * MIB],
+    ['small files', 400 * 1024],
+  ])('cannot fill the disk to its end by %s', async (_, size) => {
+    const room = 64 * MIB + 2.5 * size;
+    const asked = vi.spyOn(fs, 'statfs').mockResolvedValue({ bavail: room / 512, bsize: 512 } as StatsFs);
+    syncBuiltinESMExports();
+    onTestFinished(() => {
+      asked.mockRestore();
+      syncBuiltinESMExports();
+    });
+    const { connect } = await receiving();
+    const sender = new RawSender(await connect());
+    for (const id of [0, 1]) {
+      sender.offer(id, [`${id}`], size);
+      expect(await sender.answer()).toMatchObject({ type: 'go', id });
+    }
+    sender.offer(2, ['2'], size);
+    expect(await sender.answer()).toMatchObject({ type: 'refused', id: 2, code: Refusal.NO_SPACE });
+    sender.offer(3, ['3'], size / 4);
+    expect(await sender.answer()).toMatchObject({ type: 'go', id: 3 });
   });
 
   test('cannot have two names that some file systems take for one [FIL-6]', async () => {
