@@ -80,10 +80,11 @@ export class PathMoves {
     await this.rebind({}, true);
     const { driver } = this;
     const movedAt = driver.now();
-    const { local } = this.core.path;
-    while (this.core.metrics(driver.now()).silenceMs * MILLISECOND > driver.now() - movedAt) {
+    const { path } = this.core;
+    const { local } = path;
+    while (!path.isHeard) {
       if (this.isOver) throw connectionOver();
-      if (this.core.path.local !== local) return; // it moved on, which has an outcome of its own
+      if (path.local !== local) return; // it moved on, which has an outcome of its own
       if (driver.now() > movedAt + WAIT_MAX) throw pathFailed('nothing came by it');
       await new Promise<void>((resolve) => driver.clock.setTimer(driver.now() + AGAIN, resolve));
     }

@@ -318,6 +318,7 @@ export class PacketReceiver {
       this.parts.recovery.onHeard();
     }
     if (this.isElsewhere) this.onElsewhere(data, scratch, now);
+    else this.path.isHeard = true;
     if (isRefused) this.refuse();
     else this.noteArrival(space, ackEliciting, scratch, now, arrivedAt, isPrompt);
     if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;

@@ -67,6 +67,8 @@ export class Path {
   port: number;
   /** Which of the socket's own addresses the peer talks to. */
   local = 0;
+  /** A client has heard its server from where packets go, since they go there. */
+  isHeard = false;
   readonly validation: AddressValidation;
   readonly rtt = new RttEstimator();
   loss = new PathLoss();
@@ -231,6 +233,7 @@ export class Path {
     this.host = way.host;
     this.port = way.port;
     this.local = way.local;
+    this.isHeard = false;
     if (isSameWay) return;
     this.rtt.reset();
     if (rtt > 0) this.rtt.update(rtt, 0, now);
