@@ -10,7 +10,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable } from '../base/options.ts';
-import { abortSignal, onAbort } from '../transport/abort.ts';
+import { abortSignal } from '../transport/abort.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { type Backend, LocalBackend, RemoteBackend } from './backend.ts';
 import { Connections } from './connections.ts';
@@ -188,10 +188,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   close(options: GatewayCloseOptions = {}): Promise<void> {
     checkOptions('Gateway.close', options, CLOSE_OPTIONS);
     this.closing ??= this.drainAndClose();
-    const { drainMs = DRAIN_MS, signal } = options;
-    this.cutOff.within(signal?.aborted ? 0 : drainMs);
-    const forget = onAbort(signal, () => this.cutOff.within(0));
-    return this.closing.finally(forget);
+    return this.cutOff.during(this.closing, options.drainMs ?? DRAIN_MS, options.signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -42,7 +42,7 @@ export interface CompressionSettings {
   /**
    * `'lz4'`: fast. `'deflate'`: a third to a half smaller again, in some five times the time, for messages up to 64 KiB, where the peer
    * opens it, which is what this library does; longer ones, and towards others, by LZ4. Not given: LZ4, and with `'auto'` whichever of the two has a message
-   * there earlier, where DEFLATE takes no more than a tenth of the time of all connections together.
+   * there earlier, where all connections of the endpoint together spend at most a tenth of the time on DEFLATE.
    */
   readonly method?: 'lz4' | 'deflate' | undefined;
   /** Shorter messages are sent as they are, in bytes. Default 96, with a dictionary 24. */

@@ -67,15 +67,7 @@ describe('a gateway that closes', () => {
   });
 
   test('closes what is left when its time is over [GW-6]', async () => {
-    const server = await gatewayInMemory();
-    const client = await connectClient(server.broker.url);
-    let isAsked = false;
-    await client.subscribe('never', () => {
-      isAsked = true;
-    });
-    const underWay = server.raw('POST', '/v1/requests/never?timeout=60s', {}, 'x');
-    const failed = expect(underWay).rejects.toMatchObject({ code: 'ECONNRESET' });
-    while (!isAsked) await turn();
+    const { server, client, failed } = await withUnanswered();
     let told = 0;
     server.gateway.on('close', () => told++);
     await Promise.all([server.gateway.close({ drainMs: 1 }), server.gateway.close()]);
@@ -90,14 +82,7 @@ describe('a gateway that closes', () => {
       [600_000, 0],
       [0, 600_000],
     ]) {
-      const server = await gatewayInMemory();
-      const client = await connectClient(server.broker.url);
-      const asked = new Promise<void>((resolve) => void client.subscribe('never', () => resolve()));
-      while (server.broker.metrics().subscriptions === 0) await turn();
-      const failed = expect(
-        server.raw('POST', '/v1/requests/never?timeout=60s', {}, 'x'),
-      ).rejects.toMatchObject({ code: 'ECONNRESET' });
-      await asked;
+      const { server, client, failed } = await withUnanswered();
       const closed = server.gateway.close({ drainMs: first });
       await server.gateway.close({ drainMs: second });
       await closed;
@@ -110,14 +95,7 @@ describe('a gateway that closes', () => {
   test.each([false, true])(
     'closes what is left when a signal fires (before: %s) [GW-6]',
     async (isBefore) => {
-      const server = await gatewayInMemory();
-      const client = await connectClient(server.broker.url);
-      const asked = new Promise<void>((resolve) => void client.subscribe('never', () => resolve()));
-      while (server.broker.metrics().subscriptions === 0) await turn();
-      const failed = expect(
-        server.raw('POST', '/v1/requests/never?timeout=60s', {}, 'x'),
-      ).rejects.toMatchObject({ code: 'ECONNRESET' });
-      await asked;
+      const { server, client, failed } = await withUnanswered();
       const controller = new AbortController();
       if (isBefore) controller.abort();
       const { signal } = controller;
@@ -292,4 +270,16 @@ function statusOf(url: string): Promise<number | undefined> {
     request.on('error', reject);
     request.end();
   });
+}
+
+/** A gateway with a request that nobody answers under way, which is to be cut off. */
+async function withUnanswered() {
+  const server = await gatewayInMemory();
+  const client = await connectClient(server.broker.url);
+  const asked = new Promise<void>((resolve) => void client.subscribe('never', () => resolve()));
+  while (server.broker.metrics().subscriptions === 0) await turn();
+  const underWay = server.raw('POST', '/v1/requests/never?timeout=60s', {}, 'x');
+  const failed = expect(underWay).rejects.toMatchObject({ code: 'ECONNRESET' });
+  await asked;
+  return { server, client, failed };
 }

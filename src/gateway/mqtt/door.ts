@@ -5,7 +5,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import type { JspError } from '../../base/errors.ts';
 import { fromSystem } from '../../base/ip-address.ts';
 import { checkOptions, number, type OptionTable } from '../../base/options.ts';
-import { abortSignal, onAbort } from '../../transport/abort.ts';
+import { abortSignal } from '../../transport/abort.ts';
 import { IsolatedEmitter } from '../../transport/listeners.ts';
 import { systemClock } from '../../udp/clock.ts';
 import { CutOff } from '../cut-off.ts';
@@ -145,10 +145,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
   close(options: MqttCloseOptions = {}): Promise<void> {
     checkOptions('MqttDoor.close', options, CLOSE_OPTIONS);
     this.closing ??= this.drainAndClose();
-    const { drainMs = DRAIN_MS, signal } = options;
-    this.cutOff.within(signal?.aborted ? 0 : drainMs);
-    const forget = onAbort(signal, () => this.cutOff.within(0));
-    return this.closing.finally(forget);
+    return this.cutOff.during(this.closing, options.drainMs ?? DRAIN_MS, options.signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

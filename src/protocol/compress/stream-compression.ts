@@ -84,26 +84,24 @@ export class StreamCompression {
     const worth = (onTheWay + again) * WEIGHTS[connection.networkType];
     const { method } = connection;
     const gain = this.gainOf(method, worth);
-    const better = connection.weighsMethods ? this.better(length, worth, gain) : method;
-    if (better !== method) {
+    if (connection.weighsMethods && this.prefersDeflate(length, worth, gain)) {
       this.costly = 0;
-      return better;
+      return CompressionMethod.DEFLATE;
     }
     // Now and then one is compressed all the same, so that what is known of messages and cost stays true.
     this.costly = gain > 0 || this.costly === COSTLY_MAX ? 0 : this.costly + 1;
     return this.costly === 0 ? method : NEITHER;
   }
 
-  /** DEFLATE, where more is gained by it than by LZ4, and there is time for it; the other one for one message in so many. */
-  private better(length: number, worth: number, gain: number): CompressionMethod {
-    if (length > DEFLATE_BYTES_MAX) return CompressionMethod.LZ4;
-    const more = this.gainOf(CompressionMethod.DEFLATE, worth);
-    if (more <= 0 && gain <= 0) return CompressionMethod.LZ4;
-    const isBetter = more > gain;
-    const isOther = --this.untilOther === 0;
-    if (isOther) this.untilOther = OTHER_EVERY;
-    if (isBetter === isOther || !this.connection.spendOnDeflate(length)) return CompressionMethod.LZ4;
-    return CompressionMethod.DEFLATE;
+  /** More is gained by DEFLATE than by LZ4, for one message in so many the other way round, and there is time for it. */
+  private prefersDeflate(length: number, worth: number, gainOfLz4: number): boolean {
+    if (length > DEFLATE_BYTES_MAX) return false;
+    const gain = this.gainOf(CompressionMethod.DEFLATE, worth);
+    if (gain <= 0 && gainOfLz4 <= 0) return false;
+    const isBetter = gain > gainOfLz4;
+    const isTurnOfOther = --this.untilOther === 0;
+    if (isTurnOfOther) this.untilOther = OTHER_EVERY;
+    return isBetter !== isTurnOfOther && this.connection.spendOnDeflate(length);
   }
 
   /** Microseconds a byte of message by which it arrives earlier, where a byte saved is worth so many. */
