@@ -92,10 +92,11 @@ const bestEffort = (sequence: number, total: number) =>
     Uint8Array.of(1),
   ]);
 
-const SHAPES: [string, (unread: Unread, i: number) => void, number][] = [
+/** What a peer sends, how many of it, and on how many connections, where a few would count little beside what else the collector finds. */
+const SHAPES: [string, (unread: Unread, i: number) => void, number, number?][] = [
   ['empty streams', (u, i) => i > 0 && i < 200 && u.take([opening(2 * i)]), 200],
   ['empty messages, one a packet', (u, i) => u.take([run(0, i, 0)], 30), 10_000],
-  ['runs of empty messages', (u, i) => u.take([run(0, i * 500, ...new Array(500).fill(0))]), 60],
+  ['runs of empty messages', (u, i) => u.take([run(0, i * 500, ...new Array(500).fill(0))]), 60, 40],
   ['messages of a byte, one a packet of 1,200', (u, i) => u.take([run(0, i, 1)], 1_180), 10_000],
   ['messages of 300 bytes behind a gap', (u, i) => u.take([run(0, i + 1, 300)], 40), 10_000],
   ['messages of 20 KB', (u, i) => u.take([run(0, i, 20_000)]), 200],
@@ -106,24 +107,27 @@ const SHAPES: [string, (unread: Unread, i: number) => void, number][] = [
     12_000,
   ],
   ['half of each message of 10 KB', (u, i) => u.take([fragment(0, i, 0, 10_000, 5_000)]), 500],
-  ['incomplete best-effort messages', (u, i) => u.take([bestEffort(i, 9_000)]), 5_000],
+  ['incomplete best-effort messages', (u, i) => u.take([bestEffort(i, 9_000)]), 500, 400],
   [
     'best-effort messages of a byte',
     (u, i) => u.take([Buffer.concat([integers(F.MESSAGES_BEST_EFFORT, 0, i, 1, 1), Uint8Array.of(1)])], 60),
     10_000,
   ],
-  ['ABANDON of every second message', (u, i) => u.take([integers(F.ABANDON, 0, 2 * i + 1, 1, 0)]), 30_000],
+  [
+    'ABANDON of every second message',
+    (u, i) => u.take([integers(F.ABANDON, 0, 2 * i + 1, 1, 0)]),
+    30_000,
+    100,
+  ],
 ];
 
 describe('memoryBytes', () => {
   test.each(SHAPES)(
     'is what the process holds, within a factor of 2: %s [CON-50] [STR-33]',
-    (_, feed, count) => {
+    (_, feed, count, copies = 4) => {
       const warm = new Unread();
       warm.take([opening(0)]);
       for (let i = 0; i < Math.min(count, 500); i++) feed(warm, i);
-      // Enough of them that what else the collector finds is small beside it.
-      const copies = count < 100 ? 40 : 4;
       const unread = Array.from({ length: copies }, () => new Unread());
       const before = held();
       let counted = -unread.reduce((sum, each) => sum + each.counted, 0);
