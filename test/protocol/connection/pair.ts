@@ -18,6 +18,7 @@ import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import type { LabDatagram } from '../../../src/testing/network.ts';
 import { World, type WorldNode } from '../../../src/testing/world.ts';
 import type { LinkOptions } from '../../../src/udp/link.ts';
+import { cheapKem } from '../../sim/cheap-kem.ts';
 import { internalsOf } from './internals.ts';
 import {
   connectionsOf,
@@ -336,8 +337,9 @@ export function bytesOf(length: number, tag = 0): Uint8Array {
   return bytes;
 }
 
+/** What both ends have by default: real cryptography, but for the KEM, which would be a fifth of the time and is tested where it belongs. */
 export function config(changes: Partial<ConnectionConfig> = {}): ConnectionConfig {
-  return checkedConnectionConfig({ ...defaultConnectionConfig(AEAD), ...changes });
+  return checkedConnectionConfig({ ...defaultConnectionConfig(AEAD), mlKem: cheapKem, ...changes });
 }
 
 export const AEAD = chooseAead('auto');
