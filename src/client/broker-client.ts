@@ -105,14 +105,15 @@ export async function connectClientBy(
  * clients lets none but a session have an inbox. [BRK-116]
  */
 function greeterFor(options: BrokerClientOptions): Greeter {
-  const { session, sessionExpiryMs, reconnect, credentials } = options;
+  const { session, sessionExpiryMs, reconnect, credentials, identity } = options;
   const isPassing = session === undefined;
   const comesBack = reconnect !== false;
   const passingMs = comesBack ? PASSING_EXPIRY_MS : 0;
   const expiryMs = sessionExpiryMs ?? (isPassing ? passingMs : NAMED_EXPIRY_MS);
   const name = session ?? Buffer.from(randomBytes(randomOf(options), NAME_BYTES)).toString('base64url');
+  const isSomebody = credentials !== undefined || identity !== undefined;
   return new Greeter(
-    isPassing && !comesBack && credentials === undefined ? null : { name, expiryMs, isPassing },
+    isPassing && !comesBack && !isSomebody ? null : { name, expiryMs, isPassing },
     credentials,
     clockOf(options),
   );
@@ -240,7 +241,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    * @param payload - copied; a string is sent as UTF-8
    * @returns with QoS 0 false when more than 1 MiB is queued, or the buffer is half full: wait for `drain`, or {@link drained}. A loop that does not is stopped by
    * ERR_JSP_QUEUE_FULL at 64 MiB, or ERR_JSP_BUFFER_FULL
-   * @throws {JspError} (a promise rejects) `ERR_JSP_TOPIC_INVALID`; `ERR_JSP_MESSAGE_TOO_LARGE`; `ERR_JSP_QUEUE_FULL`; `ERR_JSP_BUFFER_FULL`; `ERR_JSP_CLOSED`, or the error
+   * @throws {JspError} (a promise rejects) `ERR_JSP_TOPIC_INVALID`; `ERR_JSP_OPTION_INVALID`; `ERR_JSP_MESSAGE_TOO_LARGE`; `ERR_JSP_QUEUE_FULL`; `ERR_JSP_BUFFER_FULL`; `ERR_JSP_CLOSED`, or the error
    * that ended the client; with QoS 1 also what the broker refused it for: `ERR_JSP_STORE_FULL`, `ERR_JSP_STORE_FAILED`, `ERR_JSP_NOT_AUTHORIZED`, `ERR_JSP_BROKER`; `ERR_JSP_EXPIRED`;
    * `ERR_JSP_ABORTED`
    */

@@ -36,6 +36,22 @@ afterEach(async () => {
 });
 
 describe('broker and clients over the encrypted transport', () => {
+  test('know each other by the identity of the handshake alone, with a session or without, for it needs no other credentials [AUT-13]', async () => {
+    const known = generateIdentity();
+    const broker = await listen({
+      clientIdentity: 'optional',
+      auth: {
+        identities: [{ fingerprint: known.fingerprintText, rules: [{ allow: ['publish'], topics: ['#'] }] }],
+      },
+    });
+    for (const options of [{ reconnect: false }, { reconnect: false, session: 'mine' }]) {
+      const robot = await client(broker, { ...options, identity: known });
+      expect(await robot.publish('t', 'x', { qos: 1 })).toMatchObject({ duplicate: false });
+      const nobody = client(broker, { ...options, identity: generateIdentity() });
+      await expect(nobody).rejects.toMatchObject({ code: 'ERR_JSP_NOT_AUTHORIZED' });
+    }
+  });
+
   test('carry 50,000 messages from one client to another, complete and in order [BRK-20]', async () => {
     const broker = await listen();
     const [publisher, subscriber] = [await client(broker), await client(broker)];

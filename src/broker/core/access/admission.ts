@@ -104,10 +104,11 @@ export class Admission {
     for (const [number, { client: of }] of this.asked) if (of === client) this.takeAsked(number);
   }
 
-  /** What is known without asking. Null: {@link ask}. */
-  decisionOn({ method }: Proof): AuthDecision | null {
+  /** What is known without asking. Null: {@link ask}, also of whoever shows nothing, but has proved a key in the handshake. [AUT-13] */
+  decisionOn(client: Client, { method }: Proof): AuthDecision | null {
     const { authenticates, anonymous } = this.policy;
-    if (authenticates && method !== AuthMethod.NONE) return null;
+    const showsNothing = method === AuthMethod.NONE && (client.peer.facts?.identity ?? null) === null;
+    if (authenticates && !showsNothing) return null;
     return anonymous === null
       ? { code: ReasonCode.NOT_AUTHORIZED, reason: CREDENTIALS_NEEDED }
       : { principal: anonymous };

@@ -102,7 +102,7 @@ function whenDecided(
   proof: Proof,
   act: (decision: AuthDecision) => void,
 ): void {
-  const known = admission.decisionOn(proof);
+  const known = admission.decisionOn(channel.client, proof);
   if (known !== null) {
     act(known);
     return;

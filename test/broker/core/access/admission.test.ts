@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { UNKNOWN_CONNECTION } from '../../../../src/broker/carrying.ts';
 import { EVERYONE, type Principal } from '../../../../src/broker/core/access/principal.ts';
 import { Command, encodePlain, ReasonCode } from '../../../../src/pubsub/command.ts';
 import {
@@ -7,6 +8,7 @@ import {
   encodeRenew,
   NoticeCode,
 } from '../../../../src/pubsub/session-commands.ts';
+import { FakeClient } from '../fake-client.ts';
 import { Guest, World } from '../world.ts';
 
 describe('a client of a broker that asks for credentials', () => {
@@ -91,6 +93,20 @@ describe('a client of a broker that asks for credentials', () => {
     world.pass(60_000);
     expect(client.peer.closedWith).toBeNull();
     expect(world.core.questions).toEqual([]);
+  });
+
+  test('that shows none is asked about all the same when its handshake has proved an identity, also when it renews [AUT-13]', () => {
+    const world = strict({ ...EVERYONE });
+    const client = new FakeClient(world.core, { ...UNKNOWN_CONNECTION, identity: 'F' });
+    const guest = new Guest(client);
+    guest.hello('a');
+    expect([world.core.questions.length, guest.answers]).toEqual([1, []]);
+    world.core.answer({ principal: anna });
+    expect(guest.answers).toEqual(['WELCOME 1']);
+    guest.control.send(encodeRenew(2, AuthMethod.NONE, Buffer.alloc(0)));
+    expect(world.core.questions).toMatchObject([{ method: AuthMethod.NONE, renews: anna }]);
+    world.core.answer({ principal: anna });
+    expect(guest.answers).toEqual(['WELCOME 1', 'RENEWED 2']);
   });
 
   test('that shows some is not the anonymous one meanwhile', () => {
