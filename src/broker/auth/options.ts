@@ -152,9 +152,9 @@ const AUTH_OPTIONS: OptionTable<AuthOptions> = {
 export const CLIENT_LIMITS: OptionTable<ClientLimits> = {
   connections: whole(0, Number.MAX_SAFE_INTEGER),
   subscriptions: whole(0, Number.MAX_SAFE_INTEGER),
-  publishesPerSecond: number(0, Number.MAX_SAFE_INTEGER),
+  publishesPerSecond: aRate,
   publishesBurst: number(1, Number.MAX_SAFE_INTEGER),
-  bytesPerSecond: number(0, Number.MAX_SAFE_INTEGER),
+  bytesPerSecond: aRate,
   bytesBurst: number(1, Number.MAX_SAFE_INTEGER),
 };
 
@@ -227,7 +227,7 @@ const JWT_OPTIONS: OptionTable<JwtOptions> = {
  */
 export function checkAuthOptions(options: AuthOptions): void {
   checkOptions('auth', options, AUTH_OPTIONS);
-  const { anonymous, keys, identities, roles, limits, jwt } = options;
+  const { anonymous, keys, identities, roles, limits, jwt, revoked } = options;
   if (anonymous !== undefined) {
     checkOptions('auth.anonymous', anonymous, AUTH_GRANT);
     checkGrant('auth.anonymous', anonymous);
@@ -237,6 +237,8 @@ export function checkAuthOptions(options: AuthOptions): void {
   if (isList(keys)) for (const [i, entry] of keys.entries()) checkKeyEntry(`auth.keys[${i}]`, entry);
   if (isList(identities))
     for (const [i, entry] of identities.entries()) checkIdentityEntry(`auth.identities[${i}]`, entry);
+  const wrong = isList(revoked) ? revoked.findIndex((each) => typeof each !== 'string') : -1;
+  if (wrong >= 0) throw invalid(`auth.revoked[${wrong}] must be a text`); // it would revoke nobody
   const issuers = issuersOf(options);
   for (const [i, issuer] of issuers.entries())
     checkIssuer(isList(jwt) ? `auth.jwt[${i}]` : 'auth.jwt', issuer);
@@ -352,6 +354,12 @@ function aFilter(value: unknown): boolean {
 
 function matching(form: RegExp, must: string): OptionCheck {
   return (value) => (typeof value === 'string' && form.test(value) ? null : must);
+}
+
+/** At a rate of 0 what is published would wait for ever. */
+function aRate(value: unknown): string | null {
+  const isRate = typeof value === 'number' && value > 0 && value <= Number.MAX_SAFE_INTEGER;
+  return isRate ? null : 'a number above 0: a rule that denies "publish" lets nobody publish';
 }
 
 function notEmpty(value: unknown): string | null {

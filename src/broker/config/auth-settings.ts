@@ -38,7 +38,7 @@ import { tomlKey, tomlString } from './toml.ts';
 
 const reloads = { reloads: true } as const;
 const YEAR = 366 * 24 * 60 * 60 * 1_000;
-const rate = numberOf(whole(0, Number.MAX_SAFE_INTEGER));
+const some = numberOf(whole(0, Number.MAX_SAFE_INTEGER));
 const count = numberOf(whole(1, Number.MAX_SAFE_INTEGER));
 
 /** `"*"`, or a list of actions. */
@@ -74,9 +74,9 @@ const texts: Kind<readonly string[]> = {
 const clientLimits = table(
   'What a client may cost; what is not said has no bound of its own. Where a rate is reached a native client is slowed down, and a request over HTTP is told 429.',
   {
-    connections: optional(rate, '10', 'Connections at a time, of all that have the same name.', reloads),
-    subscriptions: optional(rate, '100', 'Subscriptions at a time, of each connection.', reloads),
-    publishes_per_second: optional(rate, '1000', 'Messages that it may publish a second.', reloads),
+    connections: optional(some, '10', 'Connections at a time, of all that have the same name.', reloads),
+    subscriptions: optional(some, '100', 'Subscriptions at a time, of each connection.', reloads),
+    publishes_per_second: optional(count, '1000', 'Messages that it may publish a second.', reloads),
     publishes_burst: optional(
       count,
       '2000',
@@ -84,7 +84,7 @@ const clientLimits = table(
       reloads,
     ),
     bytes_per_second: optional(
-      bytesOf(whole(0, Number.MAX_SAFE_INTEGER)),
+      bytesOf(whole(1, Number.MAX_SAFE_INTEGER)),
       '"1MiB"',
       'Bytes of those, topics and payloads.',
       reloads,

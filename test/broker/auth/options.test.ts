@@ -62,6 +62,17 @@ describe('what `auth` cannot be is refused with the place where it stands [AUT-2
       { jwt: [ISSUER, { ...ISSUER, issuer: 'https://other.example' }] },
       /must have a namePrefix/,
     ],
+    ['somebody revoked who has no name', { revoked: ['k0', 17] }, /auth\.revoked\[1\] must be a text/],
+    [
+      'a rate at which nothing ever comes',
+      { limits: { publishesPerSecond: 0 } },
+      /publishesPerSecond must be a number above 0: a rule that denies/,
+    ],
+    [
+      'one of bytes',
+      { roles: { r: { limits: { bytesPerSecond: 0 } } } },
+      /bytesPerSecond must be a number above 0/,
+    ],
     ['an issuer twice', { jwt: [0, 1].map(() => ({ ...ISSUER, namePrefix: '' })) }, /an issuer twice/],
   ];
   test.each(cases)('%s', (_, options, message) => {
