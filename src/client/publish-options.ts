@@ -1,5 +1,6 @@
 /** What a publish may say beside topic and payload, and how it is told to the broker and the subscribers: as properties. [BRK-48, CLT-13] */
 
+import { JspError } from '../base/errors.ts';
 import { checkOptions, flag, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import {
@@ -7,6 +8,7 @@ import {
   deliveryClassNamed,
   encodeProperties,
   findProperty,
+  type Properties,
   PropertyType,
 } from '../pubsub/properties.ts';
 import { abortSignal } from '../transport/abort.ts';
@@ -75,7 +77,11 @@ export function keptOptions<O extends PublishOptions>(options: O): O {
   };
 }
 
-/** The properties of a message with these options, with their length before them; null where it has none. */
+/**
+ * The properties of a message with these options, with their length before them; null where it has none.
+ *
+ * @throws {JspError} `ERR_JSP_OPTION_INVALID`: one of them, or all together, have more bytes than they may
+ */
 export function propertiesOf(options: PublishOptions): Buffer | null {
   const { ttlMs, replyTo, correlation, contentType, key, headers, messageId, traceparent, owned, status } =
     options;
@@ -92,7 +98,7 @@ export function propertiesOf(options: PublishOptions): Buffer | null {
     status === undefined &&
     options.class === undefined;
   if (isPlain) return null;
-  return encodeProperties({
+  return encoded({
     ttlMs,
     replyTopic: replyTo,
     correlation: typeof correlation === 'string' ? Buffer.from(correlation) : correlation,
@@ -105,6 +111,15 @@ export function propertiesOf(options: PublishOptions): Buffer | null {
     key,
     headers,
   });
+}
+
+function encoded(properties: Properties): Buffer {
+  try {
+    return encodeProperties(properties);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new JspError('ERR_JSP_OPTION_INVALID', `publish: ${error.message}`, { cause: error });
+  }
 }
 
 /** Where the time to live stands in properties that begin at `start`; -1 for none. */

@@ -186,10 +186,10 @@ export function encodeProperties(properties: Properties): Buffer {
   }
   for (const [name, type] of TEXTS) {
     const value = properties[name];
-    if (value !== undefined) parts.push(property(type, Buffer.from(value)));
+    if (value !== undefined) parts.push(bounded(name, type, Buffer.from(value)));
   }
   if (properties.correlation !== undefined) {
-    parts.push(property(PropertyType.CORRELATION, properties.correlation));
+    parts.push(bounded('correlation', PropertyType.CORRELATION, properties.correlation));
   }
   if (origin !== undefined) parts.push(property(PropertyType.ORIGIN, encodeOrigin(origin)));
   for (const [key, value] of Object.entries(headers ?? {})) {
@@ -201,9 +201,7 @@ export function encodeProperties(properties: Properties): Buffer {
     );
   }
   const out = joinProperties(parts);
-  if (out === null) {
-    throw new RangeError(`the properties of a message are at most ${PROPERTIES_BYTES_MAX} bytes`);
-  }
+  if (out === null) throw tooLong();
   if (endOfProperties(out, 0) < 0) throw new RangeError('a property of the message is longer than it may be');
   return out;
 }
@@ -335,8 +333,23 @@ function numberProperty(type: number, value: number, bytes: 1 | 2 | 4 | 8): Buff
   return property(type, out);
 }
 
+/** A text, or bytes, of which the error says how many they may have. */
+function bounded(name: keyof Properties, type: number, value: Uint8Array): Buffer {
+  const least = type === PropertyType.REPLY_TOPIC || type === PropertyType.MESSAGE_ID ? 1 : 0;
+  const most = type === PropertyType.REPLY_TOPIC ? TOPIC_BYTES_MAX : SHORT_BYTES_MAX;
+  if (value.length >= least && value.length <= most) return property(type, value);
+  const option = name === 'replyTopic' ? 'replyTo' : name;
+  throw new RangeError(`${option} must have ${least} to ${most} bytes, not ${value.length}`);
+}
+
+function tooLong(): RangeError {
+  return new RangeError(
+    `the properties of a message are at most ${PROPERTIES_BYTES_MAX} bytes, headers included`,
+  );
+}
+
 function property(type: number, value: Uint8Array): Buffer {
-  if (value.length > PROPERTIES_BYTES_MAX) throw new RangeError('a property of a message is too long');
+  if (value.length > PROPERTIES_BYTES_MAX) throw tooLong();
   const out = Buffer.allocUnsafe(3 + value.length);
   out[0] = type;
   out.writeUInt16BE(value.length, 1);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { connectClient } from '../../src/client/index.ts';
+import { connectClient, type PublishOptions } from '../../src/client/index.ts';
 import { Command, encodePlain, ReasonCode, STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
@@ -110,6 +110,23 @@ describe('subscribing', () => {
     expect(one).toEqual(['a', 'a/b', 'a/c/d']);
     expect(other).toEqual(['a', 'a/b', 'a/c/d', 'b']);
   });
+
+  test.each<[string, PublishOptions, RegExp]>([
+    ['key', { key: 'k'.repeat(257) }, /key must have 0 to 256 bytes, not 257/],
+    ['message id', { messageId: '' }, /messageId must have 1 to 256 bytes, not 0/],
+    ['topic for replies', { replyTo: 'r'.repeat(1_025) }, /replyTo must have 1 to 1024 bytes/],
+    ['correlation', { correlation: new Uint8Array(300) }, /correlation must have 0 to 256 bytes, not 300/],
+    ['header', { headers: { a: 'x'.repeat(70_000) } }, /at most 65535 bytes, headers included/],
+    ["header's name", { headers: { ['k'.repeat(256)]: '' } }, /a header's name is at most 255 bytes/],
+  ])(
+    'refuses a message whose %s has more or less bytes than it may, and says so',
+    async (_, options, message) => {
+      const client = await new FakeBroker().client();
+      const refusal = { code: 'ERR_JSP_OPTION_INVALID', message: expect.stringMatching(message) };
+      expect(() => client.publish('a', 'x', options)).toThrow(expect.objectContaining(refusal));
+      await expect(client.publish('a', 'x', { ...options, qos: 1 })).rejects.toMatchObject(refusal);
+    },
+  );
 
   test('refuses what is no filter itself, and tells what the broker refused', async () => {
     const client = await new FakeBroker({ filtersPerClientMax: 1 }).client();
