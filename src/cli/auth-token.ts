@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { calculateJwkThumbprint, exportJWK, importJWK, importPKCS8, type JWK, SignJWT } from 'jose';
 import { KEY_ALGORITHMS, SECRET_ALGORITHMS } from '../broker/auth/options.ts';
+import { readSecret } from '../broker/auth/tokens.ts';
 import { makeFolderSync } from '../disk/make-folder.ts';
 import { Identity, thumbprintOf } from '../protocol/crypto/index.ts';
 import { collect, collectHeader, duration } from './arguments.ts';
@@ -162,7 +163,7 @@ interface SigningKey {
 }
 
 function secretOf(path: string, alg = 'HS256'): SigningKey {
-  return { key: new TextEncoder().encode(read(path).replace(/[\r\n]+$/, '')), alg };
+  return { key: readSecret('--secret-file', path), alg };
 }
 
 async function privateKeyOf(path: string, asked: string | undefined): Promise<SigningKey> {

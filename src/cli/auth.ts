@@ -1,7 +1,9 @@
 /** `jsp auth`: makes keys and tokens for the clients of a broker, and explains what its rules let them do. */
 
+import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import { printable } from '../base/errors.ts';
 import { formatTable } from '../bench/figures.ts';
 import { makeApiKey } from '../broker/auth/api-key.ts';
 import { type AuthTable, addEntry, removeEntries } from '../broker/auth/edit-file.ts';
@@ -123,7 +125,12 @@ function newKey(options: KeyOptions): void {
   const entry: KeyEntry = { id, hash, ...grantOf(options) };
   checkKeyEntry('the key', entry);
   if (options.out !== undefined) writeNew(options.out, text);
-  store(options.file, 'key', entry);
+  try {
+    store(options.file, 'key', entry);
+  } catch (error) {
+    if (options.out !== undefined) rmSync(options.out, { force: true }); // nobody knows the key in it
+    throw error;
+  }
   if (options.json)
     return printJson({
       ...shown(entry),
@@ -132,7 +139,7 @@ function newKey(options: KeyOptions): void {
   if (options.out === undefined) print(text);
   const where = options.out === undefined ? 'It is not shown again' : `It is in ${options.out}`;
   note(
-    `${where}: whoever has it is ${JSON.stringify(entry.name ?? id)}. ${options.file} has its hash, by which it is known.`,
+    `${where}: whoever has it is ${quoted(entry.name ?? id)}. ${options.file} has its hash, by which it is known.`,
   );
   note(RELOAD);
 }
@@ -142,9 +149,7 @@ function addIdentity(fingerprint: string, options: EntryOptions): void {
   checkIdentityEntry('the identity', entry);
   store(options.file, 'identity', entry);
   if (options.json) return printJson(shown(entry));
-  note(
-    `${options.file} has the identity ${fingerprint} as ${JSON.stringify(entry.name ?? fingerprint)} now.`,
-  );
+  note(`${options.file} has the identity ${fingerprint} as ${quoted(entry.name ?? fingerprint)} now.`);
   note(RELOAD);
 }
 
@@ -174,8 +179,8 @@ function list(table: AuthTable, { file, json }: ListOptions): void {
   const { red } = coloursOf(process.stdout);
   const rows = entries.map((entry) => [
     'id' in entry ? entry.id : entry.fingerprint,
-    entry.name ?? '',
-    (entry.roles ?? []).join(' '),
+    printable(entry.name ?? ''),
+    printable((entry.roles ?? []).join(' ')),
     String(entry.rules?.length ?? 0),
     expiryOf(entry) === 0 ? 'never' : dateOf(entry),
   ]);
@@ -196,6 +201,11 @@ function revoke(table: AuthTable, name: string, { file, json }: ListOptions): vo
   if (json) return printJson({ file, revoked });
   note(`${revoked.join(', ')} ${revoked.length > 1 ? 'are' : 'is'} not in ${file} any more.`);
   note(RELOAD);
+}
+
+/** A name, which may turn the text around it on a terminal. */
+function quoted(name: string): string {
+  return printable(JSON.stringify(name));
 }
 
 /** As JSON, without what nobody needs. */

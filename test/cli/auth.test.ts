@@ -1,4 +1,5 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -212,6 +213,53 @@ describe('jsp auth', () => {
     );
     await expect(run('auth', 'key', 'new', '--expires', '2001-01-01', '--file', file)).rejects.toThrow(
       /must be to come/,
+    );
+  });
+
+  test('shows names and roles without what would act on a terminal', async () => {
+    const file = join(emptyFolder(), 'auth.toml');
+    const made = await run('auth', 'key', 'new', '--name', 'a\u202eb', '--role', 'r\x1b[31m', '--file', file);
+    const { out } = await run('auth', 'key', 'list', '--file', file);
+    for (const text of [made.err, out])
+      expect(/\p{Bidi_Control}|\p{Cc}/u.exec(text.replaceAll('\n', ''))).toBeNull();
+    expect(out).toContain('a\\u202eb');
+  });
+
+  test.skipIf(process.platform === 'win32')('leaves what is no file as it is', async () => {
+    const path = join(emptyFolder(), 'pipe');
+    execFileSync('mkfifo', [path]);
+    for (const command of [['new'], ['revoke', 'k1']]) {
+      const { exitCode, err } = await jsp(['auth', 'key', ...command, '--file', path]);
+      expect([exitCode, err]).toEqual([1, expect.stringMatching(/is no file.*ERR_JSP_OPTION_INVALID/)]);
+    }
+    expect(statSync(path).isFIFO()).toBe(true);
+  });
+
+  test('leaves no key behind that the file does not have', async () => {
+    const folder = emptyFolder();
+    const [file, out] = [join(folder, 'auth.toml'), join(folder, 'k1.key')];
+    await run('auth', 'key', 'new', '--id', 'k1', '--file', file);
+    await expect(run('auth', 'key', 'new', '--id', 'k1', '--out', out, '--file', file)).rejects.toThrow(
+      /already/,
+    );
+    expect(existsSync(out)).toBe(false);
+  });
+
+  test('signs with all bytes of a secret, as the broker verifies, and with none that is too short', async () => {
+    const folder = emptyFolder();
+    const [binary, short] = [join(folder, 'binary'), join(folder, 'short')];
+    writeFileSync(binary, Buffer.from([...Array(40).keys()].map((i) => 0xff - i)), { mode: 0o600 });
+    writeFileSync(short, 'secret\n', { mode: 0o600 });
+    const token = ['auth', 'token', '--sub', 'till', ...ISSUER, '--secret-file'];
+    const [issuer, audience] = ['https://issuer.example', 'broker'];
+    const jwt = { issuer, audience, algorithms: ['HS256'], secretFile: binary };
+    const auth = { jwt: { ...jwt, rules: [{ allow: '*' as const, topics: ['#'] }] } };
+    await using broker = await startBroker({ identity: generateIdentity(), port: 0, auth });
+    const credentials = { jwt: (await run(...token, binary)).out.trim() };
+    await using client = await connectClient(broker.url, { reconnect: false, credentials });
+    expect(await client.publish('t', 'x', { qos: 1 })).toMatchObject({ duplicate: false });
+    await expect(run(...token, short)).rejects.toThrow(
+      /--secret-file.*has 6 bytes; a secret has at least 32/,
     );
   });
 

@@ -42,6 +42,7 @@ export function removeEntries(path: string, table: AuthTable, name: string, when
 }
 
 function add(path: string, table: AuthTable, entry: KeyEntry | IdentityEntry): void {
+  assertFile(path);
   const there = existsSync(path) ? readAuthFile(path) : null;
   const name = nameOf(entry);
   const isThere =
@@ -63,6 +64,7 @@ function add(path: string, table: AuthTable, entry: KeyEntry | IdentityEntry): v
 }
 
 function remove(path: string, table: AuthTable, name: string, when: Date): string[] {
+  assertFile(path);
   const file = readAuthFile(path);
   const entries: readonly (KeyEntry | IdentityEntry)[] = table === 'key' ? file.keys : file.identities;
   const gone = entries.flatMap((entry, i) => (nameOf(entry) === name || entry.name === name ? [i] : []));
@@ -131,6 +133,12 @@ function snakeCased(entry: object): object {
 
 function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** What is something else, such as a device or a pipe, would be gone with a file in its place. */
+function assertFile(path: string): void {
+  if (!existsSync(path) || statSync(path).isFile()) return;
+  throw new JspError('ERR_JSP_OPTION_INVALID', `${path} is no file: choose another one`);
 }
 
 /** Nobody else changes the file meanwhile who goes by the same lock. */

@@ -54,7 +54,8 @@ export class Issuer {
     before: KeySet | undefined,
   ): Promise<Issuer> {
     const { secretFile } = options;
-    if (secretFile !== undefined) return new Issuer(where, options, null, readSecret(where, secretFile));
+    if (secretFile !== undefined)
+      return new Issuer(where, options, null, readSecret(`${where}.secretFile`, secretFile));
     return new Issuer(where, options, await KeySet.open(where, options, around, before), null);
   }
 
@@ -172,13 +173,18 @@ function refusalOf(error: unknown): Error {
   return error as Error;
 }
 
-/** @throws {JspError} ERR_JSP_OPTION_INVALID */
-function readSecret(where: string, path: string): Uint8Array {
+/**
+ * The secret in a file, by which tokens are signed and verified.
+ *
+ * @param where - how the file is called in errors
+ * @throws {JspError} ERR_JSP_OPTION_INVALID
+ */
+export function readSecret(where: string, path: string): Uint8Array {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
   } catch (error) {
-    throw new JspError('ERR_JSP_OPTION_INVALID', `${where}.secretFile: ${(error as Error).message}`, {
+    throw new JspError('ERR_JSP_OPTION_INVALID', `${where}: ${(error as Error).message}`, {
       cause: error,
     });
   }
@@ -188,7 +194,7 @@ function readSecret(where: string, path: string): Uint8Array {
   if (end < SECRET_BYTES_MIN)
     throw new JspError(
       'ERR_JSP_OPTION_INVALID',
-      `${where}.secretFile: ${path} has ${end} bytes; a secret has at least ${SECRET_BYTES_MIN}, for shorter ones can be guessed`,
+      `${where}: ${path} has ${end} bytes; a secret has at least ${SECRET_BYTES_MIN}, for shorter ones can be guessed`,
     );
   return new Uint8Array(bytes.subarray(0, end));
 }
