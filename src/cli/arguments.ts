@@ -152,6 +152,15 @@ export function positiveNumber(text: string): number {
   throw new InvalidArgumentError('It must be a number above 0.');
 }
 
+/** Seconds that a timer can count, which are above 0. */
+export function seconds(text: string): number {
+  const value = positiveNumber(text);
+  if (value * 1_000 <= TIMEOUT_MS_MAX) return value;
+  throw new InvalidArgumentError(
+    `It must be at most ${Math.floor(TIMEOUT_MS_MAX / 1_000)} seconds, which are 24 days.`,
+  );
+}
+
 /** Milliseconds of `500ms`, `10s`, `5m`, `2h` or `7d`; null of anything else. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d*\.?\d+)(ms|s|m|h|d)$/.exec(text);
@@ -165,6 +174,13 @@ export function duration(text: string): number {
   throw new InvalidArgumentError('It must be a time such as 500ms, 10s, 5m, 2h or 7d.');
 }
 
+/** The same of what a timer counts, in ms. */
+export function timeLimit(text: string): number {
+  const ms = duration(text);
+  if (ms <= TIMEOUT_MS_MAX) return ms;
+  throw new InvalidArgumentError('It must be at most 24d.');
+}
+
 /**
  * Where a subscription begins: `new`, `earliest`, `last`, `last-per-topic`; an offset, with the epoch of its log where that is to be the same, as in 17 or
  * 4711:17; a time, or how long ago, as in 2026-11-26T08:00 or 10m.
@@ -173,7 +189,7 @@ export function startPosition(text: string): StartPosition {
   if (text === 'new' || text === 'earliest' || text === 'last') return text;
   if (text === 'last-per-topic') return 'lastPerTopic';
   const offset = /^(?:(\d+):)?(\d+)$/.exec(text);
-  if (offset !== null) {
+  if (offset?.slice(1).every((number = '0') => Number.isSafeInteger(Number(number)))) {
     const [, epoch, number] = offset;
     return epoch === undefined
       ? { offset: Number(number) }
@@ -287,6 +303,9 @@ export function checkedUrl(url: string, source: string): string {
   }
   return url;
 }
+
+/** The longest that Node's timers count; of more they make 1 ms. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 const UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,

@@ -9,7 +9,7 @@ import {
   DICTIONARY_BYTES_MIN,
   type Lz4Preference,
 } from '../protocol/compress/index.ts';
-import { positiveNumber, wholeNumber, words } from './arguments.ts';
+import { seconds, wholeNumber, words } from './arguments.ts';
 import { coloursOf, note, print } from './terminal.ts';
 
 interface CompressionOptions {
@@ -24,7 +24,7 @@ export function addCompressionBench(bench: Command): void {
     .command('compression')
     .description('how much smaller messages of several kinds become, and what that takes')
     .option('--lz4 <names,...>', 'of LZ4, native (lz4-napi), js, or auto, which is both', words(LZ4_NAMES))
-    .option('--seconds <s>', 'length of each measurement', positiveNumber, 0.1)
+    .option('--seconds <s>', 'length of each measurement', seconds, 0.1)
     .option(
       '--dictionary <bytes>',
       'size of the dictionaries that are trained',

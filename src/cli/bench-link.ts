@@ -17,7 +17,7 @@ import { intervalText, reportText, rowText } from '../bench/link/table.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
 import { CONTROLLERS, DELIVERIES, type Delivery } from '../transport/options.ts';
 import type { Protection } from '../transport/protection.ts';
-import { oneOfWords, positiveNumber, protections, wholeNumber, words } from './arguments.ts';
+import { oneOfWords, protections, seconds, wholeNumber, words } from './arguments.ts';
 import { ProgressLine } from './progress-line.ts';
 import { qlogOption } from './qlog-option.ts';
 import { CommandError, cannotWrite, coloursOf, note, onStopSignal, print } from './terminal.ts';
@@ -56,14 +56,19 @@ export function addBenchLink(bench: Command): void {
     .option('--rate <bits/s>', 'a fixed rate, such as 5M: best effort, as iperf3 -u -b', rate, 0)
     .option('--streams <n>', 'at once, in each direction', wholeNumber(1, STREAMS_MAX), 1)
     .option('--delivery <mode>', `of messages: ${DELIVERIES.join(', ')}`, oneOfWords(DELIVERIES))
-    .option('--seconds <s>', 'of measurement for each size', positiveNumber, 5)
+    .option('--seconds <s>', 'of measurement for each size', seconds, 5)
     .option(
       '--omit <s>',
       'of warm-up before, which is not measured; without it as the round trip asks',
-      positiveNumber,
+      seconds,
     )
-    .option('--loss-seconds <s>', 'longest to count small datagrams for the loss; 0: not at all', seconds, 20)
-    .option('--interval <s>', 'print a line for each interval', positiveNumber)
+    .option(
+      '--loss-seconds <s>',
+      'longest to count small datagrams for the loss; 0: not at all',
+      secondsOrNone,
+      20,
+    )
+    .option('--interval <s>', 'print a line for each interval', seconds)
     .option(
       '--congestion <name,...>',
       `auto, ${CONTROLLERS.join(', ')}; several are compared`,
@@ -226,8 +231,8 @@ function rate(text: string): number {
   throw new InvalidArgumentError('It must be bits a second, such as 500K, 20M or 1G.');
 }
 
-function seconds(text: string): number {
-  return text === '0' ? 0 : positiveNumber(text);
+function secondsOrNone(text: string): number {
+  return text === '0' ? 0 : seconds(text);
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9 };

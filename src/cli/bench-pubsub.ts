@@ -5,7 +5,7 @@ import { formatTable, whole } from '../bench/figures.ts';
 import { type PubsubLoad, STAMP_BYTES } from '../bench/pubsub/load.ts';
 import { brokerKindOf } from '../bench/pubsub/open-client.ts';
 import { type PubsubLatencies, type PubsubResult, runPubsub } from '../bench/pubsub/run.ts';
-import { checkedUrl, oneOfWords, PAYLOAD_BYTES_MAX, positiveNumber, qos, wholeNumber } from './arguments.ts';
+import { checkedUrl, oneOfWords, PAYLOAD_BYTES_MAX, qos, seconds, wholeNumber } from './arguments.ts';
 import { ProgressLine } from './progress-line.ts';
 import { CommandError, coloursOf, onStopSignal, print, printJson, warn } from './terminal.ts';
 
@@ -73,8 +73,8 @@ export function addPubsubBench(bench: Command): void {
     )
     .option('--durable', 'with QoS 1: the broker keeps where each subscriber is')
     .option('--store <dir>', 'where the broker of its own stores its logs; otherwise in memory')
-    .option('--seconds <s>', 'length of each measurement', positiveNumber, 5)
-    .option('--warm-up <s>', 'before each, with the same load', positiveNumber, 1)
+    .option('--seconds <s>', 'length of each measurement', seconds, 5)
+    .option('--warm-up <s>', 'before each, with the same load', seconds, 1)
     .option(
       '--processes <n>',
       'most of publishers, and of subscribers',

@@ -10,7 +10,7 @@ import {
   STATE_BYTES_MIN,
 } from '../bench/qos.ts';
 import { CONTROLLERS, type TransportOptions } from '../transport/options.ts';
-import { positiveNumber, positiveNumbers, wholeNumber, words } from './arguments.ts';
+import { positiveNumber, positiveNumbers, seconds, wholeNumber, words } from './arguments.ts';
 import { coloursOf, print } from './terminal.ts';
 
 interface QosOptions {
@@ -49,7 +49,7 @@ export function addQosBench(bench: Command): void {
       'bound on the queue (queueDelayMaxMs); 0 for none',
       wholeNumber(0, 60_000),
     )
-    .option('--seconds <s>', 'that are measured', positiveNumber, 20)
+    .option('--seconds <s>', 'that are measured', seconds, 20)
     .option('--game-rate <kbit/s>', 'of the path that the game is on', positiveNumber, 128)
     .option('--game-rtt <ms>', 'its round trip', positiveNumber, 50)
     .option('--game-queue <bytes>', 'its queue', wholeNumber(1_500, 2 ** 30), 20_000)

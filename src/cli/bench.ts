@@ -4,7 +4,7 @@ import { oneCore, type RunOptions, runWorkload } from '../bench/harness.ts';
 import type { Workload } from '../bench/workload.ts';
 import { PING_PONG, RAW_PING_PONG, STREAMING } from '../bench/workloads.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
-import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
+import { PAYLOAD_BYTES_MAX, seconds, wholeNumber, wholeNumbers } from './arguments.ts';
 import { addCompressionBench } from './bench-compression.ts';
 import { addFecBench } from './bench-fec.ts';
 import { addBenchLink } from './bench-link.ts';
@@ -71,7 +71,7 @@ function measuring(bench: Command, name: string, description: string): Command {
   return bench
     .command(name)
     .description(description)
-    .option('--seconds <s>', 'length of a measurement', positiveNumber, 2)
+    .option('--seconds <s>', 'length of a measurement', seconds, 2)
     .option(
       '--runs <n>',
       'measurements, of which the median by messages a second is told',

@@ -5,7 +5,7 @@ import { type ListenAddress, parseListenAddress } from '../broker/config/http-se
 import { loadConfig } from '../broker/config/load.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
-import { duration, findServerUrls, splitUrls, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
+import { findServerUrls, splitUrls, timeLimit, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
 import { type FrontCommandOptions, runFront } from './front.ts';
 import { addressAdvice, advertised, listeningError } from './listening.ts';
@@ -46,10 +46,10 @@ export function addGatewayCommand(program: Command): void {
       'what the URL names instead: where clients reach the front',
       advertised,
     )
-    .option('--idle <time>', 'forget clients that are silent for so long; default 60s', duration)
+    .option('--idle <time>', 'forget clients that are silent for so long; default 60s', timeLimit)
     .option('--clients <number>', 'remember so many at most; default 65536', wholeNumber(1, 2 ** 22))
-    .option('--probe <time>', 'ask each broker so often how it is; default 500ms', duration)
-    .option('--status <time>', 'print how things are so often', duration)
+    .option('--probe <time>', 'ask each broker so often how it is; default 500ms', timeLimit)
+    .option('--status <time>', 'print how things are so often', timeLimit)
     .option('--json', 'print an object for each event and status')
     .addHelpText('after', HELP)
     .action(gatewayCommand);

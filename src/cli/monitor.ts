@@ -12,7 +12,7 @@ import {
   tellingProcesses,
 } from '../monitor/index.ts';
 import { connect } from '../transport/connect.ts';
-import { GOODBYE, positiveNumber, wholeNumber } from './arguments.ts';
+import { GOODBYE, seconds, wholeNumber } from './arguments.ts';
 import { qlogOption } from './qlog-option.ts';
 import { Screen, Waiter } from './screen.ts';
 import { CommandError, coloursOf, note, onStopSignal, print, printJson } from './terminal.ts';
@@ -45,7 +45,7 @@ export function addMonitorCommand(program: Command): void {
       'a process of yours on this machine; without an id, lists those that can be watched',
       processId,
     )
-    .option('--interval <seconds>', 'time from one look to the next', positiveNumber, 1)
+    .option('--interval <seconds>', 'time from one look to the next', seconds, 1)
     .option('--count <n>', 'looks to take; 0: until you quit', wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
     .option(
       '--rate <n>',

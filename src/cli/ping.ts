@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { median } from '../bench/figures.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import type { ProfileName } from '../transport/profiles.ts';
-import { findServerUrl, GOODBYE, positiveNumber, profileOption, wholeNumber } from './arguments.ts';
+import { findServerUrl, GOODBYE, profileOption, seconds, wholeNumber } from './arguments.ts';
 import { accessOf, type BrokerAccess, withBrokerAccess } from './credentials.ts';
 import { knownServers } from './known-servers.ts';
 import { qlogOption } from './qlog-option.ts';
@@ -31,7 +31,7 @@ export function addPingCommand(program: Command): void {
   withBrokerAccess(command)
     .addOption(profileOption())
     .option('--count <n>', 'round trips to make; 0: until SIGINT', wholeNumber(0, Number.MAX_SAFE_INTEGER), 5)
-    .option('--interval <seconds>', 'time from one to the next', positiveNumber, 1)
+    .option('--interval <seconds>', 'time from one to the next', seconds, 1)
     .option('--json', 'print {"url", "handshakeMs", "roundTripsMs"} at the end, and nothing else')
     .addOption(qlogOption())
     .addHelpText('after', HELP)

@@ -16,10 +16,10 @@ import {
   findServerUrls,
   oneOfWords,
   PAYLOAD_BYTES_MAX,
-  positiveNumber,
   profileOption,
   profileOrHeartbeats,
   qos,
+  seconds,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
 import { accessOf, type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
@@ -87,7 +87,7 @@ export function addPubCommand(program: Command): void {
     .option(
       '--timeout <seconds>',
       `give up when the broker takes nothing for so long (default ${TIMEOUT_SECONDS}), or an answer does not come (default ${ANSWER_SECONDS})`,
-      positiveNumber,
+      seconds,
     )
     .option('--no-reconnect', 'end when the connection does')
     .option('--early', 'with the first datagram, where the last such command was given a ticket')

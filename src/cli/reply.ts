@@ -7,13 +7,13 @@ import { assertFilter } from '../pubsub/topic.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,
-  duration,
   findServerUrls,
   GOODBYE,
   MESSAGE_BYTES_MAX,
   PAYLOAD_BYTES_MAX,
   profileOption,
   profileOrHeartbeats,
+  timeLimit,
   wholeNumber,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
@@ -52,7 +52,7 @@ export function addReplyCommand(program: Command): void {
     .option('--jobs <n>', 'commands that run at the same time', wholeNumber(1, 1_024), availableParallelism())
     .addOption(
       new Option('--timeout <time>', 'end a command that runs longer, and answer with an error')
-        .argParser(duration)
+        .argParser(timeLimit)
         .default(30_000, '30s'),
     )
     .addOption(qlogOption())

@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { whole } from '../bench/figures.ts';
 import type { AdminVerbs, History, HistoryFigure, Snapshot } from '../broker/operations/snapshot.ts';
-import { positiveNumber, wholeNumber } from './arguments.ts';
+import { seconds, wholeNumber } from './arguments.ts';
 import { age, clientTable, durableTable, topicTable } from './lists.ts';
 import { Operator, type OperatorOptions, withOperatorOptions } from './operator.ts';
 import { Screen, Waiter } from './screen.ts';
@@ -27,7 +27,7 @@ export function addTopCommand(program: Command): void {
   const command = program
     .command('top')
     .description('watch a broker: rates, latencies, queues, and who has the most of each')
-    .option('--interval <seconds>', 'time from one look to the next', positiveNumber, 1)
+    .option('--interval <seconds>', 'time from one look to the next', seconds, 1)
     .option('--count <n>', 'looks to take; 0: until you quit', wholeNumber(0, Number.MAX_SAFE_INTEGER), 0);
   withOperatorOptions(command, 'print each look as a line of JSON').addHelpText('after', HELP).action(top);
 }

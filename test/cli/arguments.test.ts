@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { collectHeader, duration, parseDuration, splitUrls, startPosition } from '../../src/cli/arguments.ts';
+import {
+  collectHeader,
+  duration,
+  parseDuration,
+  seconds,
+  splitUrls,
+  startPosition,
+  timeLimit,
+} from '../../src/cli/arguments.ts';
 
 describe('arguments', () => {
   test('a time has a unit, or is of seconds', () => {
@@ -9,6 +17,14 @@ describe('arguments', () => {
     for (const text of ['', '0', '0s', '-1', '5 s', '10y', 's'])
       expect(() => duration(text)).toThrow('such as 500ms');
     expect([parseDuration('30'), parseDuration('30s')]).toEqual([null, 30_000]);
+  });
+
+  test('what a timer counts is no more than it can, which would be no time at all', () => {
+    expect([seconds('2147483'), timeLimit('24d')]).toEqual([2_147_483, 2_073_600_000]);
+    for (const text of ['2147484', '99999999999'])
+      expect(() => seconds(text)).toThrow('at most 2147483 seconds');
+    expect(() => timeLimit('25d')).toThrow('at most 24d');
+    expect(() => seconds('0')).toThrow('above 0');
   });
 
   test('a subscription begins at a word, an offset, a time, or so long ago', () => {
@@ -25,7 +41,8 @@ describe('arguments', () => {
     expect(startPosition('2026-11-26T08:00Z')).toEqual({ time: Date.UTC(2026, 10, 26, 8) });
     const { time } = startPosition('10m') as { time: number };
     expect(Math.abs(Date.now() - 600_000 - time)).toBeLessThan(5_000);
-    expect(() => startPosition('yesterday')).toThrow('or how long ago');
+    for (const text of ['yesterday', '99999999999999999999', '99999999999999999999:1'])
+      expect(() => startPosition(text)).toThrow('or how long ago');
   });
 
   test('URLs have commas between them, and may have two fingerprints with a comma between those', () => {
