@@ -213,6 +213,16 @@ test('many requests of one piece are refused in their order, one that is for all
   expect(caller.text).toMatch(/\}upgraded$/);
 });
 
+test('what is refused is told so when a turn of the queue begins, before what comes behind that takes its time [GW-7]', async () => {
+  server.press();
+  server.clock.soon = () => {}; // the loop does not come to it
+  caller.socket.write(POST);
+  const [, response] = await once(server.server, 'request');
+  expect(response.writableEnded).toBe(false);
+  server.turn(0);
+  expect(response.writableEnded).toBe(true);
+});
+
 test('paused connections are read again when their time is over, sooner where there is room, and all of them soon where there is nothing to do [GW-7]', () => {
   const clock = new ManualClock();
   const paused = new PausedConnections(clock);

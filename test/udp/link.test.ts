@@ -179,6 +179,10 @@ describe('link', () => {
     expect(link.counters).toMatchObject({ droppedMtu: 1, droppedBlackHole: 1, delivered: 2 });
   });
 
+  test('what never happened is counted as 0', () => {
+    expect(new Set(Object.values(makeLink({}).counters))).toEqual(new Set([0]));
+  });
+
   test('the same seed does the same, another seed does not', () => {
     const options = { loss: 0.2, jitterMs: 5, duplicate: 0.1, corrupt: 0.1, reorder: 0.1 };
     const run = (seed: number) => sendMany(makeLink(options, seed), 500, 100);

@@ -222,7 +222,7 @@ export class StreamPacker {
     );
   }
 
-  /** {@link write} while {@link isRun}, for another packet of the same moment. */
+  /** {@link write} while {@link isRun}, for another packet of the same moment; not where it {@link thins}, so that no message has a deadline. */
   writeRun(w: FrameWriter): void {
     const { context, scheduler } = this;
     const { retransmittedBytes } = context;
@@ -233,12 +233,10 @@ export class StreamPacker {
     stream.sender.write(w);
     if (w.at > before) scheduler.charge(stream, w.at - before);
     else scheduler.skip(stream);
-    if (stream.sender.sendable) this.setDeadline(stream);
-    else scheduler.deactivate(stream);
+    if (!stream.sender.sendable) scheduler.deactivate(stream);
     this.events.sent(stream);
     if (context.copies.isReady) this.writeCopies(w, context.copies);
     if (context.retransmittedBytes !== retransmittedBytes) context.retransmittedPackets++;
-    if (context.outcomes.length > 0) this.events.outcomes(context.outcomes);
   }
 
   /** Congestion control lets nothing out: what has waited for so long that it is out of date gives way. [STR-43] */

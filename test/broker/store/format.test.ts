@@ -185,6 +185,14 @@ test('an index is of its segment as it is, or of none [STO-15]', () => {
   ]).toEqual([null, null, null]);
 });
 
+test('an entry of an index has the latest time of its batches, though the clock was set back between them [STO-15]', () => {
+  const index = new SegmentIndex(1);
+  for (const [i, time] of [50, 40, 30, 60].entries())
+    index.add({ position: 128 + 100 * i, size: 100, base: 1 + i, count: 1, time }, 150, 1e9);
+  expect(index.offsets).toEqual([1, 3]);
+  expect(index.times).toEqual([50, 60]);
+});
+
 test('a manifest that is not as it was written is none, and what is behind it is not looked at [STO-2]', () => {
   const manifest = {
     version: 1,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MILLISECOND } from '../../../src/base/time.ts';
+import { MILLISECOND, type Micros } from '../../../src/base/time.ts';
 import { Outcome } from '../../../src/protocol/stream/send/send-context.ts';
 import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
@@ -24,6 +24,22 @@ describe('messages with lifetimes', () => {
     };
     pair.run(300);
     expect(outcomes).toEqual([Outcome.EXPIRED, deadline]);
+  });
+
+  test('that would come too late are told as expired when they are not sent, though nothing else happens [STR-16] [STR-27]', () => {
+    const pair = new Pair({ link: { delayMs: 50 } }).connected();
+    const stream = pair.client.open();
+    pair.client.send(stream, bytesOf(10));
+    pair.run(1_000);
+    const told: Micros[] = [];
+    pair.client.onEvent = ({ type }) => {
+      if (type === 'outcome') told.push(pair.now);
+    };
+    const { now } = pair;
+    stream.send(bytesOf(10), Delivery.PARTIAL, now + 40 * MILLISECOND, false, stream.track());
+    pair.client.node.wake();
+    pair.run(30);
+    expect(told).toEqual([now]);
   });
 });
 

@@ -198,6 +198,27 @@ describe('A window', () => {
     expect(window.windowBytes).toBe(2_000);
   });
 
+  test('grows just before its pace is a quarter a round trip, and what is left of it behind a gap lasts two, and not at that [STR-9] [STR-47]', () => {
+    for (const [ms, windowBytes] of [
+      [99, 2_000],
+      [100, 1_000],
+    ]) {
+      const { window, pass } = growing();
+      pass(250, ms);
+      expect(window.windowBytes).toBe(windowBytes);
+    }
+    for (const [ms, windowBytes] of [
+      [299, 2_000],
+      [300, 1_000],
+    ]) {
+      const { window, pace } = growing();
+      window.charge(600);
+      pace.now += ms * MILLISECOND;
+      window.hold(600); // 400 are left, which last two thirds of that
+      expect(window.windowBytes).toBe(windowBytes);
+    }
+  });
+
   test('admits the next message of a blocked peer when all that is there lies behind a gap [STR-10] [STR-47]', () => {
     const { window } = growing();
     window.charge(900);
