@@ -220,7 +220,6 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
       connection: 'close',
     });
     response.flushHeaders();
-    response.socket?.setNoDelay(true);
     exchange.state.guests.add(this);
     this.streams.add(this);
     this.send(Buffer.from(retryAfter(RETRY_MS_MIN + Math.floor(Math.random() * RETRY_MS_RANGE))));

@@ -65,6 +65,7 @@ test('who reads nothing is let go with 4008 and told where he was; others do not
   const [slow, fast] = [await WsClient.welcomed(server), await WsClient.welcomed(server)];
   for (const client of [slow, fast])
     await client.ask({ type: 'subscribe', id: 1, filters: ['big'] }, 'subscribed');
+  await slow.ask({ type: 'subscribe', id: 2, qos: 0, filters: ['small'] }, 'subscribed'); // of no log: it is nowhere
   const none = await WsClient.welcomed(server); // reads the same log, at another pace
   slow.socket.pause();
   const count = 40;
@@ -78,6 +79,7 @@ test('who reads nothing is let go with 4008 and told where he was; others do not
     retryAfterMs: 0,
     positions: { 1: { epoch: expect.any(Number) } },
   });
+  expect(Object.keys(goodbye.positions as object)).toEqual(['1']);
   expect(await slow.closed).toBe(4008);
   // Behind that position comes what is missing, and nothing else.
   const { 1: since } = goodbye.positions as Record<string, { epoch: number; offset: number }>;

@@ -10,6 +10,8 @@ import {
   type ListenOptions,
   listen,
 } from '../../src/index.ts';
+import { ticketConfig } from '../../src/transport/tickets.ts';
+import { systemClock } from '../../src/udp/clock.ts';
 import { ownPort } from '../own-port.ts';
 
 const identity = generateIdentity();
@@ -167,4 +169,10 @@ test('a captured first datagram is heard once over real sockets: not again by it
   expect(first.heard.map(({ text }) => text)).toEqual(['pay']);
   expect([...other.heard, ...again.heard]).toEqual([]);
   expect(first.listener.metrics()).toMatchObject({ earlyDataAccepted: 1 });
+});
+
+test('a server gives tickets for 24 hours and 16,384 bytes of early data where it is not told otherwise', () => {
+  const usual = { keys: null, lifetimeMs: 86_400_000, earlyDataBytesMax: 16_384 };
+  for (const option of [undefined, true, {}]) expect(ticketConfig(option, systemClock)).toMatchObject(usual);
+  expect(ticketConfig(false, systemClock)).toBe(null);
 });

@@ -3,14 +3,31 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import type { DatagramSocket, SocketOptions } from '../../src/udp/datagram-socket.ts';
-import { bindDgramSocket, DgramSocket } from '../../src/udp/dgram-socket.ts';
+import { bindDgramSocket, DgramSocket, dgramReusePortFault } from '../../src/udp/dgram-socket.ts';
 import { batchOf, put } from './twin-sockets.ts';
 
 const open: DatagramSocket[] = [];
 
 afterEach(async () => {
   vi.restoreAllMocks();
+  vi.unstubAllGlobals();
   await Promise.all(open.splice(0).map((socket) => socket.close()));
+});
+
+test.each([
+  ['20.19.4', 'linux', /^Node 20\.19\.4 cannot/],
+  ['22.11.0', 'linux', /^Node 22\.11\.0 cannot/],
+  ['22.12.0', 'linux', null],
+  ['23.0.0', 'linux', /^Node 23\.0\.0 cannot/],
+  ['23.1.0', 'linux', null],
+  ['24.0.0', 'freebsd', null],
+  ['24.0.0', 'darwin', /^darwin does not/],
+])('Node %s on %s says whether several sockets of dgram can have one port', (node, platform, fault) => {
+  vi.stubGlobal('process', { versions: { node }, platform });
+  const told = dgramReusePortFault();
+  vi.unstubAllGlobals();
+  if (fault === null) expect(told).toBe(null);
+  else expect(told).toMatch(fault);
 });
 
 describe('the buffers of a dgram socket', () => {

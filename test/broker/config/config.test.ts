@@ -336,6 +336,8 @@ describe('a printed configuration [CFG-4]', () => {
         expect(text).toMatch(new RegExp(`^(# )?${place.split('.').at(-1)} = `, 'm'));
       expect(setting.reason).toMatch(/^[A-Z"].*\.$/);
     }
+    const comments = text.split('\n').filter((line) => line.startsWith('# '));
+    expect(comments.filter((line) => line.length > 95).length).toBeGreaterThan(comments.length / 5); // lines are filled
     const prose = text.replaceAll('\n# ', ' ');
     expect(prose).toContain(`(default 16384; this is of ${FILE}:2; can be reloaded)\nmax_messages = 3`);
     expect(prose).toContain('UDP port; 0 lets the system choose. (default 4577)\nport = 4577');

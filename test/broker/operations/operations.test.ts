@@ -172,6 +172,11 @@ describe('requests of operators [OPS-1]', () => {
     world.pass(2);
     const [durable] = (await world.ask('durables', { sort: '-lag' })).items;
     expect(durable).toMatchObject({ lag: 2, unacked: 2, lagMs: 0, lagChange: -1 });
+    reader.stream.end();
+    world.world.append('a=5');
+    world.pass(1);
+    const [idle] = (await world.ask('durables')).items;
+    expect(idle).toMatchObject({ subscribers: 0, lag: 3 }); // of which 2 had been handed out
   });
 
   test('to kick close that connection and no other, with the code KICKED, and are an event', async () => {

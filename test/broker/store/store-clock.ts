@@ -5,6 +5,11 @@ export class StoreClock implements Clock {
   private micros = 0;
   private readonly timers = new Set<{ at: number; callback: () => void }>();
 
+  /** Timers that are set. */
+  get pending(): number {
+    return this.timers.size;
+  }
+
   now(): number {
     return this.micros;
   }

@@ -54,6 +54,13 @@ describe('an immediate close', () => {
     expect(pair.server.closed?.reason).toBe(`x${'\u{20ac}'.repeat(170)}`);
   });
 
+  test('tells 512 bytes of a reason, and no more', () => {
+    const pair = new Pair().connected();
+    pair.client.close('application', 1, 'y'.repeat(600));
+    pair.until(() => pair.server.closed !== null);
+    expect(pair.server.closed?.reason).toBe('y'.repeat(512));
+  });
+
   test('fits a reason into the smallest packets', () => {
     const small = { mtu: 512, mtuMax: 512 };
     const pair = new Pair({ client: small, server: small }).connected();

@@ -22,6 +22,8 @@ describe('failures to open', () => {
     expect(pair.server.core.counters.packetsUnopened).toBe(50);
     pair.until(() => pair.client.closed !== null);
     expect(pair.client.closed).toMatchObject({ by: 'peer', code: CloseCode.AEAD_LIMIT_REACHED });
+    const [close] = pair.server.frames(FrameType.CONNECTION_CLOSE);
+    expect(close.frameType).toBe(0); // no frame is at fault
   });
 });
 

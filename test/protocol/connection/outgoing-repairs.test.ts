@@ -3,6 +3,7 @@ import { MILLISECOND, type Micros, SECOND } from '../../../src/base/time.ts';
 import { OutgoingRepairs } from '../../../src/protocol/connection/outgoing-repairs.ts';
 import { ConnectionProtection } from '../../../src/protocol/fec/connection-protection.ts';
 import {
+  PlanMode,
   PROTECTION_AUTO,
   ProtectionMode,
   type ProtectionOptions,
@@ -118,3 +119,14 @@ test.each([
     }
   },
 );
+
+test('repairs of windows go with every so many packets as are planned, while messages come', () => {
+  const asked = { mode: ProtectionMode.AUTO, overheadMax: 0.2, latencyMs: 100, residual: 1e-6 };
+  const one = new Harness(1, 1, asked).lose(1_000);
+  one.path.rtt.update(100_000, 0, one.now);
+  for (let i = 0; i < 200; i++) {
+    one.send(10);
+    expect(one.stream.plan).toMatchObject({ mode: PlanMode.WINDOW, every: 2 });
+    expect(one.counters.repairsSent).toBe(i >> 1); // in the packet behind
+  }
+});

@@ -225,6 +225,14 @@ describe('Scheduler', () => {
     expect(shares(sources)[0]).toBeCloseTo(0.1 + 0.9 / 4, 2);
   });
 
+  test('does not hold against system what it sent while nobody of media was there [SCH-2]', () => {
+    const scheduler = new Scheduler();
+    const [system, media] = [SYSTEM, MEDIA].map((priority) => new Source(priority, always(100)));
+    saturate(scheduler, [system], 1_000_000, LOAD);
+    const picks = saturate(scheduler, [system, media], 100_000, LOAD);
+    expect(picks.filter((source) => source === media).length / picks.length).toBeCloseTo(0.5, 1);
+  });
+
   test('gives system everything when nobody else wants it [SCH-2]', () => {
     const system = new Source(SYSTEM, always(100));
     expect(saturate(new Scheduler(), [system], 1_000_000, LOAD).length).toBeGreaterThanOrEqual(10_000);

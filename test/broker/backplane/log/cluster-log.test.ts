@@ -119,6 +119,15 @@ describe('a record that is appended', () => {
     expect(node.log.append(recordOf('a', { id: 1 }))).toBe(AppendFault.UNREACHABLE);
   });
 
+  test('is looked after by one timer, however many are on their way, and by none when none is', async () => {
+    const node = new Node(new ModelEngine());
+    for (let id = 1; id <= 5; id++) node.log.append(recordOf('a', { id }));
+    expect(node.clock.pending).toBe(1);
+    node.stream.settle();
+    await node.clock.pass(1_000);
+    expect(node.clock.pending).toBe(0);
+  });
+
   test('goes again to an engine that is there and silent, and to one that did not take it for now', async () => {
     const node = new Node(new ModelEngine());
     node.log.append(recordOf('a', { id: 1 }));

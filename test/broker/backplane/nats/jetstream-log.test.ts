@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { LogStreamListener } from '../../../../src/broker/backplane/log/log-stream.ts';
+import { encodeRecord } from '../../../../src/broker/backplane/log/record-form.ts';
 import { JetStreamLog } from '../../../../src/broker/backplane/nats/jetstream-log.ts';
 import { NatsLine } from '../../../../src/broker/backplane/nats/line.ts';
 import { loadNats } from '../../../../src/broker/backplane/nats/modules.ts';
+import { HEADER_BYTES, PublishFlag, publishPrefix } from '../../../../src/pubsub/command.ts';
 import { NatsServer, natsProgram } from '../nats-server.ts';
 
 const program = natsProgram();
@@ -19,6 +21,31 @@ describe.skipIf(program === null)('a log in JetStream', () => {
   afterAll(async () => {
     await line.close();
     await server.remove();
+  });
+
+  test('keeps a record by the subject of its topic, whatever stands behind that [CLU-35]', async () => {
+    const modules = await loadNats();
+    const manager = await modules.jetstream.jetstreamManager(line.nats);
+    const { stream } = await JetStreamLog.open(
+      { name: 'kept', filters: ['#'] },
+      {
+        ...{ modules, line, manager, node: 'a', cluster: 'c' },
+        ...{ replicas: 1, duplicateWindowMs: 60_000, onTrouble: () => {} },
+      },
+    );
+    const topics = ['a/b', `long/${'x'.repeat(300)}`];
+    let missing = topics.length;
+    const placed = new Promise<void>((resolve) => {
+      stream.listener = { placed: () => --missing === 0 && resolve() } as unknown as LogStreamListener;
+    });
+    for (const [i, topic] of topics.entries())
+      stream.append(i + 1, encodeRecord({ ...RECORD, ...commandOf(topic) }), `${i}`);
+    await placed;
+    const subjects = await Promise.all(
+      topics.map(async (_, i) => (await manager.streams.getMessage('JSP_c_kept', { seq: i + 1 }))?.subject),
+    );
+    expect(subjects).toEqual(topics.map((topic) => `jsp.c.q.kept.${topic.replace('/', '.')}`));
+    stream.close();
   });
 
   test('that is asked for a time takes the answer of a JetStream that is slow to begin, and leaves no reader behind', async () => {
@@ -62,3 +89,11 @@ describe.skipIf(program === null)('a log in JetStream', () => {
     stream.close();
   });
 });
+
+const RECORD = { session: 0, sequence: 0, id: 0, expiresAt: 0, publishedAt: 1 };
+
+/** A message of a topic. */
+function commandOf(topic: string) {
+  const prefix = publishPrefix(topic, PublishFlag.QOS1, 1);
+  return { command: Buffer.concat([prefix, Buffer.from('text')]), topicEnd: HEADER_BYTES + topic.length };
+}
