@@ -337,13 +337,13 @@ class ClientSession {
   onSocketError(error: Error, fatal: boolean): void {
     // There is one path, so it is known which one does not carry what was sent. [REC-53]
     if ((error as NodeJS.ErrnoException).code === 'EMSGSIZE')
-      this.core.onDatagramRefused(0, this.driver.now());
+      this.core.packetSize.onRefused(0, this.driver.now());
     if (!fatal) return this.onRefused(error);
     this.giveUp(new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error }));
   }
 
   onDatagramRefused(bytes: number): void {
-    this.core.onDatagramRefused(bytes, this.driver.now());
+    this.core.packetSize.onRefused(bytes, this.driver.now());
   }
 
   onConnectionClosed(): void {

@@ -119,7 +119,8 @@ interface ConnectionEvents {
 }
 
 /** What is told to the first listener where there was none in time. */
-type LateEvent = 'goaway' | 'mtu' | 'ticket';
+const LATE_EVENTS = ['goaway', 'mtu', 'ticket'] as const;
+type LateEvent = (typeof LATE_EVENTS)[number];
 
 /** What the event `path` tells. */
 export interface PathChange {
@@ -238,7 +239,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     };
     failConnection = (connection, error) => connection.fail(error);
     announceGoAway = (connection, url, closesAt) =>
-      connection.call(() => connection.core.lifecycle.closing.goAway.announce(url, closesAt));
+      connection.call(() => connection.core.control.goAway.announce(url, closesAt));
     holdStreams = (connection, count) => {
       if (!connection.over) connection.call(() => connection.core.streams.hold(count));
     };
@@ -407,7 +408,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     if (!this.isOpen) return Promise.reject(this.closedWith ?? connectionClosed());
     return new Promise((resolve, reject) => {
       this.mtuRequest = { bytes, resolve, reject };
-      this.call((now) => this.core.useMtu(bytes, now));
+      this.call((now) => this.core.packetSize.use(bytes, now));
     });
   }
 
@@ -588,7 +589,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   /** The system did not take a datagram of so many bytes. */
   private onDatagramRefused(bytes: number): void {
-    this.core.onDatagramRefused(bytes, this.driver.now());
+    this.core.packetSize.onRefused(bytes, this.driver.now());
   }
 
   /** The handshake is complete. */
@@ -738,9 +739,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** Streams that came before the first listener for `stream`, and what else was kept for it, are handed to who listens now. */
   protected override onListenerAdded(event: keyof ConnectionEvents): void {
     if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
-    if (event === 'ticket' || event === 'mtu' || event === 'goaway') {
-      if (this.untold?.[event] !== undefined) queueMicrotask(() => this.tellLate(event));
-    }
+    const late = LATE_EVENTS.find((name) => name === event);
+    if (late !== undefined && this.untold?.[late] !== undefined) queueMicrotask(() => this.tellLate(late));
     if (event === 'alert') this.startAlerts();
   }
 

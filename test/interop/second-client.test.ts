@@ -468,7 +468,7 @@ describe('A client that was written from the specification alone', () => {
   });
 
   test.each<[string, number, (client: SecondClient) => Buffer]>([
-    ['a frame that nobody knows [FRM-1]', CloseCode.FRAME_ENCODING_ERROR, () => u8(0x34)],
+    ['a frame that nobody knows [FRM-1]', CloseCode.FRAME_ENCODING_ERROR, () => u8(0x37)],
     ['HANDSHAKE_DONE, which only a server sends [FRM-4]', CloseCode.PROTOCOL_VIOLATION, () => u8(0x07)],
     [
       'a message of a stream that was not opened [STR-5]',

@@ -5,7 +5,6 @@ import { shapesOf } from './shapes.ts';
 /** Classes of the core that show others more than {@link MEMBERS_MAX} members, and why. */
 const WIDE: Readonly<Record<string, string>> = {
   ClientHandshake: 'the face that a connection has of either side of a handshake',
-  'Connection.Host': 'all that the parts of a connection may ask and tell it',
   ConnectionCounters: 'one count each',
   Endpoint: 'all that a driver hands in and drains, for all connections of a socket',
   EndpointCounters: 'nothing but counts, a field each',

@@ -107,7 +107,7 @@ function lively() {
   pair.run(5_000);
   client.end(reliable);
   client.reset(guarded, 7);
-  server.core.lifecycle.closing.goAway.announce(Buffer.from('jsp://elsewhere'), pair.now + 10_000_000);
+  server.core.control.goAway.announce(Buffer.from('jsp://elsewhere'), pair.now + 10_000_000);
   server.node.wake();
   pair.run(5_000);
   client.close('application', 3, 'enough');

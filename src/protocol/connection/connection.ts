@@ -29,7 +29,7 @@ import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import { AdmissionState } from './admission.ts';
 import type { ConnectionConfig } from './config.ts';
 import { ConnectionIds, type IssuedId } from './connection-ids.ts';
-import { ControlFrames } from './control-frames.ts';
+import { ControlFrames, type ControlNews } from './control-frames.ts';
 import { Device } from './device.ts';
 import { FlowWatch } from './flow-watch.ts';
 import { type HandshakeParts, HandshakeProgress } from './handshake-progress.ts';
@@ -38,60 +38,32 @@ import { KeyUpdates } from './key-updates.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { CONNECTION_BYTES, type ConnectionMetrics, memoryOf, metricsOf } from './metrics.ts';
-import { NewTicket } from './new-ticket.ts';
-import { NewToken } from './new-token.ts';
 import { OutgoingRepairs } from './outgoing-repairs.ts';
 import { NumberSkips, PacketNumberSpace, type PacketNumberSpaces } from './packet-number-space.ts';
-import { type MoveReason, Paths } from './paths.ts';
+import { PacketSize, type PacketSizeNews } from './packet-size.ts';
+import { type MoveReason, Paths, type PathsNews } from './paths.ts';
 import { PacketReceiver, type ReceiverParts } from './receive.ts';
 import { beginTrace } from './tracing.ts';
 import { type AssemblerParts, PacketAssembler } from './transmit.ts';
 
 /** What an endpoint tells its driver. Taken with `pollEvent`, in the order in which it happened. */
-export type EndpointEvent =
-  | StreamEvent<Connection>
-  /** The handshake is complete: the peer is who it should be. */
-  | { readonly type: 'connected'; readonly connection: Connection }
-  /** The size of datagrams changed. */
-  | {
-      readonly type: 'mtu';
-      readonly connection: Connection;
-      readonly mtu: number;
-      readonly previous: number;
-    }
-  /** A size of datagrams that the application asked for is in use, or is not carried. */
-  | {
-      readonly type: 'mtuSettled';
-      readonly connection: Connection;
-      readonly bytes: number;
-      readonly isCarried: boolean;
-    }
-  /** The server is to be replaced: it closes within so long, and names who takes its place; empty: the same address. */
-  | {
-      readonly type: 'goAway';
-      readonly connection: Connection;
-      readonly delayMs: number;
-      readonly url: string;
-    }
+export type EndpointEvent = StreamEvent<Connection> | (ConnectionNews & { readonly connection: Connection });
+
+/** What a connection, or a part of it, has to tell. */
+type ConnectionNews =
+  | ControlNews
+  | PacketSizeNews
+  | PathsNews
   /** At a server: a client that is resumed sends early data, which is handled; `connected` follows, or `closed`. [HS-59] */
-  | { readonly type: 'early'; readonly connection: Connection }
-  /** At a client: the server gave a ticket for another connection; its time is for whoever has a clock to fill in. */
-  | { readonly type: 'ticket'; readonly connection: Connection; readonly ticket: ClientTicket }
-  /** At a client: the server gave a token, which shows in another connection that it is where it is now. */
-  | { readonly type: 'token'; readonly connection: Connection; readonly token: Uint8Array }
-  /** Packets go another way from now on. */
-  | {
-      readonly type: 'path';
-      readonly connection: Connection;
-      readonly previous: Way;
-      readonly reason: MoveReason;
-    }
-  /** A path that this side wanted to move to was not proved. */
-  | { readonly type: 'pathFailed'; readonly connection: Connection; readonly local: number }
+  | { readonly type: 'early' }
   /** At a server: a client is who it says it is, and the application is to decide about it, with {@link Endpoint.admit} or by closing. [HS-44] */
-  | { readonly type: 'admission'; readonly connection: Connection }
+  | { readonly type: 'admission' }
+  /** At a client: the server gave a ticket for another connection; its time is for whoever has a clock to fill in. */
+  | { readonly type: 'ticket'; readonly ticket: ClientTicket }
+  /** Packets go another way from now on. */
+  | { readonly type: 'path'; readonly previous: Way; readonly reason: MoveReason }
   /** The connection is over. */
-  | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };
+  | { readonly type: 'closed'; readonly reason: CloseReason };
 
 /** Where a connection puts what the driver should know. */
 export interface EventSink {
@@ -161,7 +133,7 @@ export class TableEntry implements PutOffItem {
 /**
  * One connection as a state machine without I/O: it makes the parts and keeps their time. The endpoint hands packets to the
  * {@link receiver} and deadlines to {@link onTimeout}, and takes packets from the {@link assembler}, {@link nextTimeout} and events. The
- * application calls {@link streams}, {@link device}, `lifecycle.close` and `lifecycle.finish`. The parts know each other only as far as they have to.
+ * application calls {@link streams}, {@link control}, {@link device}, {@link packetSize}, `lifecycle.close` and `lifecycle.finish`. The parts know each other only as far as they have to.
  */
 export class Connection {
   /** Whatever the driver wants to find again with an event. */
@@ -177,6 +149,9 @@ export class Connection {
   readonly receiver: PacketReceiver;
   readonly assembler: PacketAssembler;
   readonly device: Device;
+  /** What either side says to the other beside its streams. */
+  readonly control: ControlFrames;
+  readonly packetSize: PacketSize;
 
   private readonly config: ConnectionConfig;
   private readonly times: ConnectionTimes<CongestionState>;
@@ -189,7 +164,6 @@ export class Connection {
   private readonly keys: KeyRing;
   private readonly spaces: PacketNumberSpaces;
   private readonly recovery: Recovery;
-  private readonly control: ControlFrames;
   private readonly paths: Paths;
   /** Null at a server. */
   private readonly flow: FlowWatch | null;
@@ -200,12 +174,6 @@ export class Connection {
   private readonly keyUpdates: KeyUpdates;
   /** Null when nobody looks on. */
   private readonly trace: QlogTrace | null;
-  /** The handshake is complete, and the application is told when the size of packets is as it has to be. */
-  private isConnectedDue = false;
-  /** The packet size that the application asked for last and was not answered for yet, or 0. */
-  private mtuAsked = 0;
-  /** The packet size that the application knows of. */
-  private mtuTold: number;
 
   constructor(options: ConnectionOptions, surroundings: ConnectionSurroundings, now: Micros) {
     const { config, isLoopback, role } = options;
@@ -218,7 +186,6 @@ export class Connection {
     this.isLoopback = isLoopback;
     this.memory = new MemoryAccount(surroundings.memory, CONNECTION_BYTES + PAYLOAD_BYTES_MAX);
     this.memory.held = () => memoryOf(this.streams, this.waitingBytes);
-    this.mtuTold = config.mtu;
     const bit = new Uint8Array(1);
     surroundings.random.fill(bit);
     this.ids = new ConnectionIds({
@@ -269,17 +236,10 @@ export class Connection {
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
     const { counters, ids, lifecycle, liveness, path, recovery, spaces, streams, trace } = this;
-    this.control = new ControlFrames({
-      role,
-      acks: thin.acks,
-      counters,
-      goAway: lifecycle.closing.goAway,
-      ids,
-      liveness,
-      newTicket: new NewTicket(host),
-      newToken: new NewToken(host),
-      recovery,
-    });
+    this.control = new ControlFrames({ role, acks: thin.acks, counters, ids, liveness, recovery }, host);
+    const { mtu } = config;
+    const { packer } = streams;
+    this.packetSize = new PacketSize({ isClient: !isServer, mtu, lifecycle, packer, path, trace }, host);
     this.keyUpdates = new KeyUpdates(config.keyUpdate, keys, counters, trace, host);
     const takesMigration = config.takesMigration;
     this.paths = new Paths(
@@ -376,21 +336,6 @@ export class Connection {
       times,
       now,
     });
-  }
-
-  /** Packets of this size from now on; the event `mtuSettled` tells when, and whether the path carries them. [REC-95] */
-  useMtu(bytes: number, now: Micros): void {
-    this.mtuAsked = bytes;
-    const isChanged = this.path.mtuDiscovery.ask(bytes);
-    if (isChanged) this.onMtu(now);
-    else this.settleMtu();
-    this.touch();
-  }
-
-  /** The system did not take a datagram of this size; 0: it heard that one of any size was larger than the path carries in one piece. [REC-53] */
-  onDatagramRefused(bytes: number, now: Micros): void {
-    const { mtuDiscovery } = this.path;
-    this.checkMtu(bytes === 0 ? mtuDiscovery.onTooLarge() : mtuDiscovery.onRefused(bytes, now), now);
   }
 
   // ---- for the endpoint; there are receiver and assembler, too ----
@@ -517,7 +462,7 @@ export class Connection {
       this.resendHandshake(now);
       this.trace?.metrics(this.path, recovery.ptoCount, now);
       const isHandshake = this.lifecycle.state !== ConnectionState.CONFIRMED;
-      if (this.path.mtuDiscovery.onPto(isHandshake)) this.onMtu(now);
+      if (this.path.mtuDiscovery.onPto(isHandshake)) this.packetSize.onChanged(now);
       return; // the next timeout counts from the probes, which are to be sent first
     }
   }
@@ -547,6 +492,10 @@ export class Connection {
     this.receiver.fates.resendOldest(now, false);
   }
 
+  private tell(news: ConnectionNews): void {
+    this.events.push({ ...news, connection: this });
+  }
+
   /** The peer broke the protocol: closes with this code. */
   private fail(code: number, frameType: number, reason: string, now: Micros): void {
     this.lifecycle.closing.frameType = frameType;
@@ -555,7 +504,7 @@ export class Connection {
 
   private onOver(reason: CloseReason, now: Micros): void {
     this.trace?.closed(reason, now);
-    this.events.push({ type: 'closed', connection: this, reason });
+    this.tell({ type: 'closed', reason });
     this.touch();
     this.receiver.undecryptable.take();
     this.repairs?.forget();
@@ -571,73 +520,17 @@ export class Connection {
     this.trace?.keys('discarded', space === PacketSpace.INITIAL ? 'initial' : 'handshake', now);
   }
 
-  private checkMtu(isChanged: boolean, now: Micros): void {
-    if (isChanged) this.onMtu(now);
-    this.onMtuGivenUp(now);
-  }
-
-  /** A size was given up, perhaps that which is to be used. */
-  private onMtuGivenUp(now: Micros): void {
-    if (this.path.mtuDiscovery.isBelowExact) this.failExactMtu(now);
-    this.settleMtu();
-  }
-
-  /** Tells what became of the size that was asked for, once that is known. */
-  private settleMtu(): void {
-    if (this.mtuAsked === 0 || this.path.mtuDiscovery.isSought) return;
-    const bytes = this.mtuAsked;
-    this.mtuAsked = 0;
-    const isCarried = this.path.mtu === bytes;
-    this.events.push({ type: 'mtuSettled', connection: this, bytes, isCarried });
-  }
-
-  /** The packet size in use changed: packets are cut to it from now on. [REC-43] */
-  private onMtu(now: Micros): void {
-    this.path.onMtu(now);
-    this.trace?.mtu(this.path.mtu, now);
-    this.streams.packer.onPacketSize(this.path.mtu);
-    if (this.isConnectedDue) this.tellConnected();
-    else if (this.lifecycle.isEstablished) this.tellMtu();
-    this.settleMtu();
-  }
-
   /** Packets go another way from now on. What was lost with the old one goes out again. */
   private onMoved(previous: Way, reason: MoveReason, isGone: boolean, now: Micros): void {
     if (isGone) this.receiver.fates.tell(now);
-    this.onMtu(now);
+    this.packetSize.onChanged(now);
     // The server follows whoever sends it more than a probe from there. [CON-84]
     if (this.role === 'client') {
       this.control.isHeartbeatDue = true;
       this.control.paddedBytes = SIZE_BASE;
     }
     this.trace?.path(previous, this.path, reason, now);
-    this.events.push({ type: 'path', connection: this, previous, reason });
-  }
-
-  /** Tells that the handshake is complete; a client that is to use exactly its size does once the path has carried it. [REC-52] */
-  private tellConnected(): void {
-    this.isConnectedDue = this.role === 'client' && this.path.mtuDiscovery.isBelowExact;
-    if (this.isConnectedDue) return;
-    this.events.push({ type: 'connected', connection: this });
-    this.tellMtu();
-  }
-
-  private tellMtu(): void {
-    const { mtu } = this.path;
-    const previous = this.mtuTold;
-    if (mtu === previous) return;
-    this.mtuTold = mtu;
-    this.events.push({ type: 'mtu', connection: this, mtu, previous });
-  }
-
-  /** The path does not carry, or the peer does not take, packets of the size that is to be used. [REC-52] */
-  private failExactMtu(now: Micros): void {
-    const reason = `the path does not carry datagrams of ${this.config.mtu} bytes, or the peer does not take them`;
-    const cause = new JspError(
-      'ERR_JSP_MTU_NOT_CARRIED',
-      `${reason}: ask for exactly a smaller size, or pass the size alone to let it shrink where it must`,
-    );
-    this.lifecycle.giveUp(cause, reason, now);
+    this.tell({ type: 'path', previous, reason });
   }
 
   /** What the parts may ask and tell. */
@@ -664,6 +557,10 @@ export class Connection {
       this.connection.touch();
     }
 
+    tell(news: ConnectionNews): void {
+      this.connection.tell(news);
+    }
+
     fail(code: number, frameType: number, reason: string, now: Micros): void {
       this.connection.fail(code, frameType, reason, now);
     }
@@ -686,11 +583,7 @@ export class Connection {
       connection.memory.give(PAYLOAD_BYTES_MAX - (connection.handshake.peerPayload?.length ?? 0));
       const token = connection.newToken?.(connection.path.host, now) ?? null;
       if (token !== null) connection.control.newToken.offer(token);
-      connection.tellConnected();
-    }
-
-    onEarly(): void {
-      this.connection.events.push({ type: 'early', connection: this.connection });
+      connection.packetSize.onConnected();
     }
 
     onEarlyLost(now: Micros): void {
@@ -701,20 +594,11 @@ export class Connection {
     onTicket(given: GivenTicket): void {
       const { connection } = this;
       const ticket = connection.handshake.clientTicket(given);
-      if (ticket !== null) connection.events.push({ type: 'ticket', connection, ticket });
-    }
-
-    onToken(token: Uint8Array): void {
-      const { connection } = this;
-      connection.events.push({ type: 'token', connection, token });
-    }
-
-    onAdmissionAsked(): void {
-      this.connection.events.push({ type: 'admission', connection: this.connection });
+      if (ticket !== null) connection.tell({ type: 'ticket', ticket });
     }
 
     onMtu(now: Micros): void {
-      this.connection.onMtu(now);
+      this.connection.packetSize.onChanged(now);
     }
 
     repeatLate(bytes: number, now: Micros): void {
@@ -729,26 +613,16 @@ export class Connection {
       this.connection.onMoved(previous, reason, isGone, now);
     }
 
-    onMoveFailed(local: number): void {
-      const { connection } = this;
-      connection.events.push({ type: 'pathFailed', connection, local });
-    }
-
     answer(challenge: Uint8Array): void {
       this.connection.control.answer(challenge);
     }
 
     failExactMtu(now: Micros): void {
-      this.connection.failExactMtu(now);
+      this.connection.packetSize.failExact(now);
     }
 
     onMtuGivenUp(now: Micros): void {
-      this.connection.onMtuGivenUp(now);
-    }
-
-    onGoAway(delayMs: number, url: string): void {
-      const { connection } = this;
-      connection.events.push({ type: 'goAway', connection, delayMs, url });
+      this.connection.packetSize.onGivenUp(now);
     }
 
     onOver(reason: CloseReason, now: Micros): void {

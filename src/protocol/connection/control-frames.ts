@@ -14,22 +14,30 @@ import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
 import type { ConnectionIds } from './connection-ids.ts';
-import type { GoAway } from './go-away.ts';
+import { GoAway, type GoAwayNews } from './go-away.ts';
 import type { Liveness } from './liveness.ts';
-import type { NewTicket } from './new-ticket.ts';
-import type { NewToken } from './new-token.ts';
+import { NewTicket, type NewTicketHost } from './new-ticket.ts';
+import { NewToken, type NewTokenNews } from './new-token.ts';
 
 /** The parts of a connection that these frames are of. */
 export interface ControlParts {
   readonly role: 'client' | 'server';
   readonly acks: AckFrequencyRequest;
   readonly counters: ConnectionCounters;
-  readonly goAway: GoAway;
   readonly ids: ConnectionIds;
   readonly liveness: Liveness;
-  readonly newTicket: NewTicket;
-  readonly newToken: NewToken;
   readonly recovery: Recovery;
+}
+
+/** What the application hears of these frames: each is an event of the endpoint, with its connection. */
+export type ControlNews = GoAwayNews | NewTokenNews;
+
+/** What follows for the connection. */
+export interface ControlHost extends NewTicketHost {
+  /** There is something to send. */
+  touch(): void;
+  /** The peer has something to say to the application. */
+  tell(news: ControlNews): void;
 }
 
 /**
@@ -56,7 +64,7 @@ export class ControlFrames {
 
   readonly newToken: NewToken;
   readonly newTicket: NewTicket;
-  private readonly goAway: GoAway;
+  readonly goAway: GoAway;
   private readonly isClient: boolean;
   private readonly counters: ConnectionCounters;
   private readonly liveness: Liveness;
@@ -64,16 +72,16 @@ export class ControlFrames {
   private readonly acks: AckFrequencyRequest;
   private readonly ids: ConnectionIds;
 
-  constructor(parts: ControlParts) {
+  constructor(parts: ControlParts, host: ControlHost) {
     this.isClient = parts.role === 'client';
     this.counters = parts.counters;
     this.liveness = parts.liveness;
     this.recovery = parts.recovery;
     this.acks = parts.acks;
-    this.goAway = parts.goAway;
-    this.newToken = parts.newToken;
-    this.newTicket = parts.newTicket;
     this.ids = parts.ids;
+    this.goAway = new GoAway(host);
+    this.newToken = new NewToken(host);
+    this.newTicket = new NewTicket(host);
   }
 
   /** Whether {@link write} has something to write. */

@@ -4,12 +4,18 @@ import type { FrameReader } from '../wire/frame-reader.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
 import { goAwaySize, writeGoAway } from '../wire/frames/go-away.ts';
 
+/** The server is to be replaced: it closes within so long, and names who takes its place; empty: the same address. Told once. */
+export interface GoAwayNews {
+  readonly type: 'goAway';
+  readonly delayMs: number;
+  readonly url: string;
+}
+
 /** What a {@link GoAway} tells its connection. */
 export interface GoAwayHost {
   /** There is something to send. */
   touch(): void;
-  /** The server said it; called once. */
-  onGoAway(delayMs: number, url: string): void;
+  tell(news: GoAwayNews): void;
 }
 
 /**
@@ -53,7 +59,8 @@ export class GoAway {
   onFrame({ buffer, dataStart, dataLength, delay }: FrameReader): void {
     if (this.wasHeard) return;
     this.wasHeard = true;
-    this.host.onGoAway(delay, UTF8.decode(buffer.subarray(dataStart, dataStart + dataLength)));
+    const url = UTF8.decode(buffer.subarray(dataStart, dataStart + dataLength));
+    this.host.tell({ type: 'goAway', delayMs: delay, url });
   }
 }
 

@@ -64,14 +64,12 @@ export interface HandshakeHost {
   touch(): void;
   /** A client's hello is there to be answered. */
   onHello(): void;
-  /** At a server: early data is taken, and flows. */
-  onEarly(): void;
+  /** At a server: early data is taken, and flows; or the client is who it says it is, and the application is to decide about it. [HS-44] */
+  tell(news: { readonly type: 'early' | 'admission' }): void;
   /** What was sent as early data was thrown away with the packet that it followed, and goes again. */
   onEarlyLost(now: Micros): void;
   /** The handshake is complete. */
   onComplete(now: Micros): void;
-  /** At a server: the client is who it says it is, and the application is to decide about it. [HS-44] */
-  onAdmissionAsked(): void;
   /** The peer does not take, or the path does not carry, packets of the size that is to be used. [REC-52] */
   failExactMtu(now: Micros): void;
   /** The packet size in use changed. */
@@ -341,7 +339,7 @@ export class HandshakeProgress {
     if (this.admission !== AdmissionState.NONE) return;
     this.admission = AdmissionState.UNDECIDED;
     this.deadline = now + this.parts.config.admissionMs * MILLISECOND;
-    this.host.onAdmissionAsked();
+    this.host.tell({ type: 'admission' });
   }
 
   /** The handshake is over: what is worth knowing of it is kept. Tickets, for which its parameters are, come to a client only. */
@@ -382,7 +380,7 @@ export class HandshakeProgress {
     const code = this.applyParameters(parameters, now);
     if (code !== 0 || !this.parts.lifecycle.isOpen) return code;
     this.parts.lifecycle.advance(ConnectionState.EARLY);
-    this.host.onEarly();
+    this.host.tell({ type: 'early' });
     return 0;
   }
 

@@ -9,7 +9,6 @@ import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
-import { GoAway } from './go-away.ts';
 
 /**
  * States follow each other in this order, but for EARLY, which few come through, and which a refusal leads back from; the end may come from any
@@ -60,8 +59,6 @@ export interface LifecycleHost {
   readonly isDelivered: boolean;
   /** There may be something to send. */
   touch(): void;
-  /** The server says that it goes; called once. */
-  onGoAway(delayMs: number, url: string): void;
   /** The connection is over, for this reason; called once. */
   onOver(reason: CloseReason, now: Micros): void;
 }
@@ -84,7 +81,7 @@ export class Lifecycle {
 
   constructor(host: LifecycleHost, isServer: boolean) {
     this.host = host;
-    this.closing = new Closing(host);
+    this.closing = new Closing();
     this.isServer = isServer;
   }
 
@@ -271,8 +268,6 @@ export class Lifecycle {
 
 /** When CONNECTION_CLOSE is sent, and for how long the connection is remembered. */
 class Closing {
-  /** The end to come, of a server. */
-  readonly goAway: GoAway;
   /** A CONNECTION_CLOSE frame is to be sent. */
   isDue = false;
   /** Type of the frame at fault, for CONNECTION_CLOSE; 0 when none is. */
@@ -285,10 +280,6 @@ class Closing {
   private repeatEvery: Micros = 0;
   private received = 0;
   private answerAt = 1;
-
-  constructor(host: LifecycleHost) {
-    this.goAway = new GoAway(host);
-  }
 
   begin(now: Micros, pto: Micros, remembered: Micros): void {
     this.isDue = true;

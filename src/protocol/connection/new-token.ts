@@ -6,10 +6,14 @@ import type { FrameWriter } from '../wire/frame-writer.ts';
 import { newTokenSize, writeNewToken } from '../wire/frames/crypto.ts';
 import { GIVEN_MAX } from './new-ticket.ts';
 
-/** What a connection tells its application of tokens. */
+/** At a client: the server gave a token, which shows in another connection that it is where it is now. */
+export interface NewTokenNews {
+  readonly type: 'token';
+  readonly token: Uint8Array;
+}
+
 export interface NewTokenHost {
-  /** At a client: the server gave a token for another connection. */
-  onToken(token: Uint8Array): void;
+  tell(news: NewTokenNews): void;
 }
 
 /** The token that a server gives its client, which shows in another connection that it is where it is now: said until the client has it. [HS-37] */
@@ -56,7 +60,7 @@ export class NewToken {
     if (this.token !== null && equalBytes(token, this.token)) return 0; // it was sent again
     if (this.told++ >= GIVEN_MAX) return 0;
     this.token = copyOf(token);
-    this.host.onToken(this.token);
+    this.host.tell({ type: 'token', token: this.token });
     return 0;
   }
 }

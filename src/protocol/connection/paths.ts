@@ -20,6 +20,12 @@ import type { ConnectionIds } from './connection-ids.ts';
 /** What makes a client, or its network, move: on purpose, or because a NAT on the way gave it another address. */
 export type MoveReason = 'rebinding' | 'migration';
 
+/** A path that this side wanted to move to was not proved in time. */
+export interface PathsNews {
+  readonly type: 'pathFailed';
+  readonly local: number;
+}
+
 /** What the paths ask and tell their connection. */
 export interface PathsHost {
   readonly probeTimeout: Micros;
@@ -27,8 +33,7 @@ export interface PathsHost {
   onMoved(previous: Way, reason: MoveReason, isGone: boolean, now: Micros): void;
   /** The packets under way are left behind with the path. `isGone`: they do not arrive. */
   onLeaving(isGone: boolean, now: Micros): void;
-  /** A path that this side wanted to move to was not proved in time. */
-  onMoveFailed(local: number): void;
+  tell(news: PathsNews): void;
   /** A challenge of the peer is to be answered on the path in use. */
   answer(challenge: Uint8Array): void;
   touch(): void;
@@ -144,7 +149,7 @@ export class Paths {
     if (this.isPinnedDown && !isOldGone) return 'forbidden';
     for (const other of this.candidates) {
       this.drop(other);
-      this.host.onMoveFailed(other.local);
+      this.host.tell({ type: 'pathFailed', local: other.local });
     }
     const id = this.ids.peer.lend();
     // [CON-83] Without an id of its own a path is used only when there is no other.
@@ -185,7 +190,7 @@ export class Paths {
       if (candidate.state !== CandidateState.FAILED) continue;
       if (!wasValidated) this.counters.pathsFailed++;
       this.drop(candidate);
-      if (!this.isServer) this.host.onMoveFailed(candidate.local);
+      if (!this.isServer) this.host.tell({ type: 'pathFailed', local: candidate.local });
     }
     this.look();
   }

@@ -346,7 +346,6 @@ describe('the life of a connection', () => {
       isSettled: true,
       isDelivered: true,
       touch() {},
-      onGoAway() {},
       onOver() {},
     };
     return new Lifecycle(host, isServer);

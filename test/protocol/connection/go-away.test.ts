@@ -66,10 +66,7 @@ describe('GOAWAY [CON-100]', () => {
 });
 
 function announce(pair: Pair, url: string, withinMs: number): void {
-  pair.server.core.lifecycle.closing.goAway.announce(
-    Buffer.from(url),
-    pair.now + (withinMs * SECOND) / 1_000,
-  );
+  pair.server.core.control.goAway.announce(Buffer.from(url), pair.now + (withinMs * SECOND) / 1_000);
   pair.server.node.wake();
 }
 

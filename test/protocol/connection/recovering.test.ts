@@ -200,7 +200,7 @@ describe('what a peer makes of repairs', () => {
     const inner = Uint8Array.of(F.REPAIR, 9, 1, 0, 1, 0, 1, 1);
     for (const symbol of [
       Buffer.concat([run(0, 0, 5), inner]),
-      Uint8Array.of(0x34),
+      Uint8Array.of(0x37),
       Uint8Array.of(F.PING, F.ACK),
     ]) {
       const lost = peer.lose(symbol);

@@ -309,6 +309,8 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
     }
     case 'EXTENSION':
       return extension.writeExtension(w, frame.id, fromHex(frame.data));
+    default:
+      frame satisfies never;
   }
 }
 

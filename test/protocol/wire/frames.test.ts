@@ -86,6 +86,11 @@ describe('frame vectors', () => {
 describe('frames', () => {
   const payload = fc.array(anyFrame, { minLength: 1, maxLength: 8 }).map(joinPadding);
 
+  test('are made up of every type that there is', () => {
+    const madeUp = fc.sample(anyFrame, { numRuns: 2_000, seed: 1 }).map(({ type }) => type);
+    expect(new Set(madeUp)).toEqual(new Set(vectors.frames.map(({ frame }) => frame.type)));
+  });
+
   test('written by the fast writers are what the slow decoder reads', () => {
     fc.assert(
       fc.property(payload, (frames) => {

@@ -152,6 +152,8 @@ function encodeFrame(output: Output, frame: SlowFrame): void {
     case 'EXTENSION':
       output.u8(frame.id).sized(frame.data);
       break;
+    default:
+      frame satisfies never;
   }
 }
 
