@@ -69,10 +69,16 @@ export async function receiveFiles(folder: string, options: ReceiveOptions = {})
   }
 }
 
+/** A transfer that goes on, or is about to end. */
+interface Going {
+  readonly connection: Connection;
+  readonly over: Promise<unknown>;
+}
+
 class Receiver implements FileReceiver {
   private readonly storage: Storage;
   private readonly tell: (event: ReceiverEvent) => void;
-  private readonly sessions = new Map<ReceiveSession, Promise<unknown>>();
+  private readonly sessions = new Map<ReceiveSession, Going>();
   private readonly watch: NodeJS.Timeout;
   private readonly stallMs: number;
   private isClosed = false;
@@ -86,7 +92,7 @@ class Receiver implements FileReceiver {
 
   serve(connection: Connection): void {
     connection.on('stream', (stream) => {
-      if (stream.label === FILES_LABEL) this.begin(stream);
+      if (stream.label === FILES_LABEL) this.begin(stream, connection);
     });
   }
 
@@ -94,24 +100,47 @@ class Receiver implements FileReceiver {
     this.isClosed = true;
     clearInterval(this.watch);
     for (const session of this.sessions.keys()) session.cancel(TransferCode.CANCELLED);
-    await Promise.all(this.sessions.values());
+    await Promise.all([...this.sessions.values()].map(({ over }) => over));
     await this.storage.close();
   }
 
-  private begin(stream: Stream): void {
-    if (
-      this.isClosed ||
-      this.sessions.size >= SESSIONS_MAX ||
-      stream.delivery !== 'reliable' ||
-      !stream.ordered
-    ) {
+  private begin(stream: Stream, connection: Connection): void {
+    const isTransfer = !this.isClosed && stream.delivery === 'reliable' && stream.ordered;
+    if (!isTransfer || !this.makeRoomFor(connection)) {
       stream.on('error', () => {});
-      stream.reset(this.sessions.size >= SESSIONS_MAX ? TransferCode.TOO_MANY : TransferCode.CANCELLED);
+      stream.reset(isTransfer ? TransferCode.TOO_MANY : TransferCode.CANCELLED);
       return;
     }
     const session = new ReceiveSession(stream, this.storage, this.tell);
     const over = session.run().finally(() => this.sessions.delete(session));
-    this.sessions.set(session, over);
+    this.sessions.set(session, { connection, over });
+  }
+
+  /**
+   * Whether one more transfer of `connection` has a place. Where all are taken it gets that of a connection that has more of them, or of one that is silent: who has the URL could hold them all
+   * otherwise, with nothing to send. [FIL-13]
+   */
+  private makeRoomFor(connection: Connection): boolean {
+    const going = [...this.sessions].filter(([session]) => !session.isCancelled);
+    if (going.length < SESSIONS_MAX) return this.sessions.size < SESSIONS_MAX + ENDING_MAX;
+    const counts = new Map<Connection, number>();
+    for (const [, { connection: of }] of going) counts.set(of, (counts.get(of) ?? 0) + 1);
+    const countOf = (of: Connection) => counts.get(of) ?? 0;
+    const silentSince = performance.now() - SILENT_MS;
+    const isSilent = (session: ReceiveSession) => session.heardAt <= silentSince;
+    const [loser] = going
+      .filter(
+        ([session, { connection: of }]) =>
+          countOf(of) > countOf(connection) + 1 || (of !== connection && isSilent(session)),
+      )
+      .sort(
+        ([a, { connection: ofA }], [b, { connection: ofB }]) =>
+          countOf(ofB) - countOf(ofA) || a.heardAt - b.heardAt,
+      );
+    if (loser === undefined || this.sessions.size >= SESSIONS_MAX + ENDING_MAX) return false;
+    const [session] = loser;
+    session.cancel(isSilent(session) ? TransferCode.STALLED : TransferCode.TOO_MANY);
+    return true;
   }
 
   private giveUpStalled(): void {
@@ -137,5 +166,8 @@ const RECEIVE_OPTIONS: OptionTable<ReceiveOptions> = {
 const FILES_MAX = 100_000;
 const STALL_MS = 600_000;
 const LOOK_MS = 10_000;
-/** Transfers at once, of all connections. */
+/** Transfers at once, of all connections; and beside them those that were ended and wait for the disk. */
 const SESSIONS_MAX = 64;
+const ENDING_MAX = 64;
+/** Where all places are taken, one from which nothing comes for so long may be another's. Most that have something to hash take less. */
+const SILENT_MS = 30_000;

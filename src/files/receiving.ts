@@ -96,6 +96,8 @@ type State = (typeof State)[keyof typeof State];
 export class ReceiveSession {
   /** When the last message came, of the process's monotonic clock. */
   heardAt: number;
+  /** It was given up, and ends as soon as the file system lets it. */
+  isCancelled = false;
   private readonly stream: Stream;
   private readonly storage: Storage;
   private readonly tell: (event: ReceiverEvent) => void;
@@ -108,7 +110,6 @@ export class ReceiveSession {
   private current = -1;
   /** What goes on beside the messages that come: the file system answers slowly, and the next file need not wait for it. */
   private readonly working = new Set<Promise<void>>();
-  private isCancelled = false;
 
   constructor(stream: Stream, storage: Storage, tell: (event: ReceiverEvent) => void) {
     this.stream = stream;

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { EventEmitter } from 'node:events';
 import type { StatsFs } from 'node:fs';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import fs from 'node:fs/promises';
@@ -6,7 +7,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { sendFiles } from '../../src/files/index.ts';
+import { receiveFiles, sendFiles } from '../../src/files/index.ts';
 import {
   abortMessage,
   checkMessage,
@@ -17,6 +18,7 @@ import {
   readSenderMessage,
 } from '../../src/files/messages.ts';
 import type { Connection, Stream } from '../../src/index.ts';
+import { emptyFolder } from '../empty-folder.ts';
 import { join as connectTo, serve } from '../transport/served.ts';
 import { outbox, RawSender, receiving } from './receiving.ts';
 
@@ -280,23 +282,60 @@ describe('a hostile sender', () => {
     expect(files[0].outcome).toBe('sent');
   });
 
-  test('that stalls, and one too many, are ended', async () => {
+  test('that stalls is ended', async () => {
     const { connect } = await receiving({ stallMs: 50 });
     const connection = await connect();
     const silent = new RawSender(connection);
     silent.offer(0, ['x'], 1);
     await silent.answer();
     await expect(silent.answer()).rejects.toMatchObject({ applicationCode: 4 });
-    const { connect: other } = await receiving();
-    const [first, second] = [await other(), await other()];
-    const many = Array.from({ length: 65 }, (_, i) => new RawSender(i < 60 ? first : second));
-    for (const sender of many) sender.offer(0, ['..'], 1);
-    // Which of them comes last nobody knows: they are on two connections.
-    const answers = await Promise.allSettled(many.map((sender) => sender.answer()));
-    const ended = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
-    expect(ended).toEqual([expect.objectContaining({ applicationCode: 3 })]);
-    const others = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
-    expect(others).toEqual(Array(64).fill(expect.objectContaining({ type: 'refused' })));
+  });
+
+  test('that takes all places with silent transfers leaves one to each that comes from elsewhere [FIL-13]', async () => {
+    const { connect } = await receiving();
+    const [hostile, honest] = [await connect(), await connect()];
+    const silent = Array.from({ length: 64 }, () => new RawSender(hostile));
+    for (const sender of silent) sender.offer(0, ['..'], 1);
+    for (const sender of silent) expect(await sender.answer()).toMatchObject({ type: 'refused' });
+    const ends = silent.map((sender) =>
+      sender.answer().then(
+        () => null,
+        (error) => error.applicationCode,
+      ),
+    );
+    const { files } = await sendFiles(honest, [join(outbox({ file: 'y' }), 'file')]);
+    expect(files).toMatchObject([{ outcome: 'sent' }]);
+    expect(await Promise.race(ends)).toBe(3);
+    // Its own transfers make no room for others of its own.
+    const more = new RawSender(hostile);
+    more.offer(0, ['..'], 1);
+    expect(await more.answer()).toMatchObject({ type: 'refused' }); // that of the honest one is over
+    const tooMany = new RawSender(hostile);
+    tooMany.offer(0, ['..'], 1);
+    await expect(tooMany.answer()).rejects.toMatchObject({ applicationCode: 3 });
+  });
+
+  test('from many connections keeps their places as long as it sends, and 30 s more [FIL-13]', async () => {
+    const now = vi.spyOn(performance, 'now').mockReturnValue(0);
+    onTestFinished(() => now.mockRestore());
+    const receiver = await receiveFiles(join(emptyFolder(), 'inbox'));
+    onTestFinished(() => receiver.close());
+    const codes: (number | null)[] = [];
+    const come = (at: number) => {
+      now.mockReturnValue(at);
+      const connection = new EventEmitter();
+      const stream = new SilentStream((code) => {
+        codes[number] = code;
+      });
+      const number = codes.push(null) - 1;
+      receiver.serve(connection as never);
+      connection.emit('stream', stream);
+    };
+    for (let i = 0; i < 64; i++) come(i);
+    come(30_000 - 1);
+    expect(codes).toEqual([...Array(64).fill(null), 3]);
+    come(30_001);
+    expect(codes).toEqual([4, ...Array(63).fill(null), 3, null]);
   });
 
   test('finds no way out by links that stand in the folder, whether to a file or to a folder', async () => {
@@ -323,6 +362,34 @@ describe('a hostile sender', () => {
     expect(readdirSync(outside)).toEqual(['secret']);
   });
 });
+
+/** The stream of a transfer from which nothing comes. */
+class SilentStream extends EventEmitter {
+  readonly label = FILES_LABEL;
+  readonly delivery = 'reliable';
+  readonly ordered = true;
+  private readonly onReset: (code: number) => void;
+  private end: (result: IteratorResult<Buffer>) => void = () => {};
+
+  constructor(onReset: (code: number) => void) {
+    super();
+    this.onReset = onReset;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Buffer> {
+    return {
+      next: () =>
+        new Promise((resolve) => {
+          this.end = resolve;
+        }),
+    };
+  }
+
+  reset(code: number): void {
+    this.onReset(code);
+    this.end({ done: true, value: undefined });
+  }
+}
 
 describe('a hostile receiver', () => {
   /** A receiver that answers what it likes. */
