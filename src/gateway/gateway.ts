@@ -62,7 +62,7 @@ interface GatewayEvents {
   /** The socket failed for good: the gateway is over. Not thrown when nobody listens for it. */
   error: [error: JspError];
   close: [];
-  /** A fault of the gateway itself, which has cost one caller his answer. */
+  /** A fault of the gateway itself, or of its machine, which has cost one caller his answer. */
   fault: [error: unknown];
 }
 
@@ -197,10 +197,11 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
 
   private async listen(host: string, port: number): Promise<void> {
     try {
-      await this.listener.listen(host, port, (error) => {
+      const failed = (error: JspError): void => {
         this.tell('error', error);
         void this.close({ drainMs: 0 });
-      });
+      };
+      await this.listener.listen(host, port, failed, (error) => this.tell('fault', error));
     } catch (error) {
       void this.backend.close();
       throw error;

@@ -1,4 +1,4 @@
-/** The socket that a door listens on, plain or with TLS: it is bound once, is over where it fails, and takes renewed certificates. */
+/** The socket that a door listens on, plain or with TLS: it is bound once, is over where it fails, but not where one caller cannot be accepted, and takes renewed certificates. */
 
 import type { AddressInfo, Server } from 'node:net';
 import { createSecureContext, type Server as TlsServer } from 'node:tls';
@@ -43,10 +43,17 @@ export class Listener {
    * Resolves when others can connect.
    *
    * @param onFailed - called where it fails for good after that
+   * @param onTrouble - called when somebody could not be accepted, for want of memory, say, and others can; at most once in 10 s
    * @throws {JspError} ERR_JSP_SOCKET when its address cannot be bound
    */
-  listen(host: string, port: number, onFailed: (error: JspError) => void): Promise<void> {
+  listen(
+    host: string,
+    port: number,
+    onFailed: (error: JspError) => void,
+    onTrouble: (error: JspError) => void,
+  ): Promise<void> {
     const { server } = this;
+    let toldAt = Number.NEGATIVE_INFINITY;
     return new Promise((resolve, reject) => {
       const failed = (error: NodeJS.ErrnoException): void => {
         const why = `${this.what} cannot listen on ${host}, port ${port}: ${error.message}`;
@@ -55,9 +62,14 @@ export class Listener {
       server.once('error', failed);
       server.listen({ port, host, backlog: BACKLOG }, () => {
         server.off('error', failed);
-        server.on('error', (error) =>
-          onFailed(new JspError('ERR_JSP_SOCKET', error.message, { cause: error })),
-        );
+        server.on('error', (cause: NodeJS.ErrnoException) => {
+          const error = new JspError('ERR_JSP_SOCKET', cause.message, { cause });
+          if (cause.syscall !== 'accept' || !server.listening) return onFailed(error);
+          const now = performance.now();
+          if (now - toldAt < APART_MS) return;
+          toldAt = now;
+          onTrouble(error);
+        });
         this.address = server.address() as AddressInfo;
         resolve();
       });
@@ -95,3 +107,4 @@ export class Listener {
 
 /** So many connections may wait to be accepted, where the system allows it. The loop accepts one a round, so that Node's 511 are soon there, and whoever comes then tries again after a second. */
 const BACKLOG = 4_096;
+const APART_MS = 10_000;

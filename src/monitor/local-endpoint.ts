@@ -45,7 +45,8 @@ export class LocalEndpoint {
     const path = socketPath(directory, process.pid);
     const server = createServer();
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error) => reject(refusal(`cannot open ${path}: ${error.message}`, error)));
+      // What comes later is of one who could not be accepted, and costs the process nothing.
+      server.on('error', (error) => reject(refusal(`cannot open ${path}: ${error.message}`, error)));
       server.listen(path, resolve);
     });
     if (!isPipes(directory)) chmodSync(path, 0o600);

@@ -124,9 +124,9 @@ describe('a gateway that closes', () => {
     const told: unknown[] = [];
     server.gateway.on('error', ({ code, message }) => told.push([code, message]));
     const closed = new Promise<void>((resolve) => server.gateway.once('close', resolve));
-    listener?.emit('error', new Error('accept EMFILE'));
+    listener?.emit('error', new Error('listen EINVAL'));
     await closed;
-    expect(told).toEqual([['ERR_JSP_SOCKET', 'accept EMFILE']]);
+    expect(told).toEqual([['ERR_JSP_SOCKET', 'listen EINVAL']]);
     await server.close();
   });
 

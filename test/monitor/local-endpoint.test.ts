@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, Server } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -57,6 +57,17 @@ describe.skipIf(process.platform === 'win32')(
       expect(existsSync(endpoint.path)).toBe(false);
       expect(tellingProcesses(directory)).toEqual([]);
       await expect(ProcessReader.open(process.pid, directory)).rejects.toMatchObject(refused);
+    });
+
+    test('outlives errors of those who cannot be accepted', async () => {
+      const listen = vi.spyOn(Server.prototype, 'listen');
+      const directory = await open(live(1));
+      const server = listen.mock.contexts[0] as Server;
+      for (let i = 0; i < 2; i++)
+        expect(() => server.emit('error', new Error('accept ENOMEM'))).not.toThrow();
+      const reader = await ProcessReader.open(process.pid, directory);
+      expect(await reader.ask(1)).toMatchObject({ connectionsOpen: 1 });
+      reader.close();
     });
 
     test('tells what metrics() tell, as often as it is asked', async () => {

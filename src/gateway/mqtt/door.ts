@@ -39,7 +39,7 @@ interface MqttEvents {
   /** The socket failed for good: the door is over. Not thrown when nobody listens for it. */
   error: [error: JspError];
   close: [];
-  /** A fault of the door itself, which has cost one client its connection. */
+  /** A fault of the door itself, or of its machine, which has cost one client its connection. */
   fault: [error: unknown];
 }
 
@@ -158,10 +158,11 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
   }
 
   private async listen(host: string, port: number): Promise<void> {
-    await this.listener.listen(host, port, (error) => {
+    const failed = (error: JspError): void => {
       this.tell('error', error);
       void this.close({ drainMs: 0 });
-    });
+    };
+    await this.listener.listen(host, port, failed, (error) => this.tell('fault', error));
     this.stopShowing = this.clients.show();
   }
 
