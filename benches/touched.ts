@@ -11,6 +11,7 @@ import { Socket } from 'node:dgram';
 import { Session } from 'node:inspector/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
+import { nativeAddon } from '../src/base/native-addon.ts';
 import { connect, generateIdentity, listen, type Stream } from '../src/index.ts';
 
 interface Called {
@@ -104,11 +105,12 @@ async function traceOfSend(): Promise<Trace> {
     }
   }
   let sent = 0;
-  const { send: sendDatagram } = Socket.prototype;
-  Socket.prototype.send = function (this: Socket, ...args: Parameters<Socket['send']>) {
+  const gone = (): void => {
     sent ||= reached.length;
-    return sendDatagram.apply(this, args);
-  } as Socket['send'];
+  };
+  const sockets = nativeAddon()?.sockets;
+  if (sockets === undefined || sockets === null) callBefore(Socket.prototype, 'send', gone);
+  else callBefore(sockets, 'send', gone);
   await send(stream);
   const arrivedAt = reached.length;
   await sleep(SETTLE_MS);
@@ -117,6 +119,19 @@ async function traceOfSend(): Promise<Trace> {
   await listener.close({ timeoutMs: 0 });
   const calls = reached.map((place) => places.get(place) as Called);
   return { out: calls.slice(0, sent), in: calls.slice(sent, arrivedAt), back: calls.slice(arrivedAt) };
+}
+
+/** Has `first` called before each call of this method. */
+function callBefore<K extends string>(
+  target: Record<K, (...args: never[]) => unknown>,
+  method: K,
+  first: () => void,
+): void {
+  const call = target[method];
+  target[method] = function (this: unknown, ...args: never[]) {
+    first();
+    return call.apply(this, args);
+  };
 }
 
 function filesOf(calls: readonly Called[]): string[] {
