@@ -116,7 +116,7 @@ const SHAPES: [string, (unread: Unread, i: number) => void, number, number?][] =
   [
     'ABANDON of every second message',
     (u, i) => u.take([integers(F.ABANDON, 0, 2 * i + 1, 1, 0)]),
-    30_000,
+    10_000,
     100,
   ],
 ];
