@@ -601,6 +601,24 @@ test('logs that nobody configures any more are kept, and told', async () => {
   expect(bench.files.paths().some((path) => path.startsWith(DIRECTORY))).toBe(true);
 });
 
+test('a log goes on where the first of several batches that were never synced is torn, as if those behind it had never been [STO-10]', async () => {
+  const bench = new Bench();
+  bench.logs = [{ name: 'default', sync: 'interval' }];
+  const { store } = await bench.open();
+  for (const payload of ['p1', 'p2', 'p3', 'p4']) await stored(store, store.logs[0], [recordOf({ payload })]);
+  bench.files.operationsLeft = 0;
+  bench.files = bench.files.afterKill();
+  const path = bench.files.paths().find((each) => /log-.*seg$/.test(each)) as string;
+  const bytes = Buffer.from(bench.files.contentOf(path));
+  bytes[bytes.indexOf('p2')] ^= 1;
+  bench.files.overwrite(path, bytes);
+  const again = (await bench.open()).store;
+  expect(await stored(again, again.logs[0], [recordOf({ payload: 'new' })])).toEqual([2]);
+  await again.close();
+  const { logs } = (await bench.open()).store;
+  expect((await allOf(logs[0])).map(payloadOf)).toEqual(['p1', 'new']);
+});
+
 describe('a log that nobody configures any more', () => {
   const both = [{ name: 'default' }, { name: 'old', filters: ['x'] }];
 
