@@ -5,6 +5,7 @@ import {
   PROTECTION_OFF,
   type ProtectionOptions,
 } from '../../../src/protocol/fec/protection.ts';
+import type { DefaultProtection } from '../../../src/protocol/fec/stream-protection.ts';
 import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import type { LinkOptions } from '../../../src/udp/link.ts';
 import { bytesOf, Pair } from './pair.ts';
@@ -134,4 +135,20 @@ describe('on a path that loses', () => {
     const { repeatsSent } = pair.client.core.metrics();
     expect(repeatsSent).toBeLessThan(250);
   });
+});
+
+test.each([
+  ['asked for it', PROTECTION_AUTO],
+  ['would have had it when all are to have it', PROTECTION_OFF],
+])('nothing is protected any more once the last stream that %s is over', (_, asked) => {
+  const pair = new Pair({ client: { protection: asked } }).connected();
+  const { streams } = pair.client.core;
+  const stream = pair.client.open();
+  pair.client.send(stream, 'hello');
+  pair.client.end(stream);
+  pair.until(() => pair.server.streams.length === 1);
+  pair.server.end(pair.server.streams[0]);
+  pair.until(() => streams.size === 0);
+  (Reflect.get(streams, 'defaultProtection') as DefaultProtection).change(PROTECTION_AUTO);
+  expect(streams.packer.protection.isAsked).toBe(false);
 });

@@ -50,6 +50,17 @@ describe('ReceiveStream', () => {
     expect(link.readAll(0)).toEqual(Array.from({ length: 12 }, (_, i) => bytesOf(100, i)));
   });
 
+  test('holds nothing any more of what came early once it was read [STR-7]', () => {
+    const link = new Link({ ordered: true });
+    const [first, ...early] = packetsOf(link, 12, 100, 3);
+    for (const packet of early) link.deliver(packet, 0);
+    const { reliable } = link.receive as unknown as { reliable: { held: Map<number, unknown> | null } };
+    expect(reliable.held?.size).toBe(3);
+    link.deliver(first, 0);
+    expect(link.readAll(0)).toHaveLength(12);
+    expect(reliable.held).toBeNull();
+  });
+
   test('delivers on an unordered stream as it comes [STR-7]', () => {
     const link = new Link({ ordered: false });
     const packets = packetsOf(link, 6, 100, 3);
