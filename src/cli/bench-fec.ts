@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type FecResult, type FecScenario, type Losses, runFec } from '../bench/fec.ts';
 import { formatTable, whole } from '../bench/figures.ts';
 import { PERFECT_PATH } from '../bench/lab-path.ts';
@@ -24,7 +24,11 @@ export function addFecBench(bench: Command): void {
     .description(
       'share of lost packets that repairs bring back, beside what combinatorics promise; in virtual time',
     )
-    .option('--code <k+r,...>', 'packets of a block and repairs behind them', codes, codes('10+2,4+1,20+4'))
+    .addOption(
+      new Option('--code <k+r,...>', 'packets of a block and repairs behind them')
+        .argParser(codes)
+        .default(codes(CODES), CODES),
+    )
     .option('--loss <percent,...>', 'of datagrams, each by itself', percentages, [1, 5, 10, 20])
     .option('--run <n,...>', 'datagrams lost in a row, now and then', wholeNumbers(1, 32), [2, 4])
     .option('--size <bytes>', 'of a message, which is a packet', wholeNumber(NUMBER_BYTES, 1_100), 64)
@@ -127,6 +131,7 @@ function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
+const CODES = '10+2,4+1,20+4';
 const MESSAGES_MAX = 100_000;
 const HEADER = ['code', 'loss', 'messages', 'lost', 'recovered', 'share', 'predicted', 'points', 'x up'];
 

@@ -49,7 +49,10 @@ export async function run(): Promise<void> {
       optionDescription(option) {
         const { defaultValue } = option;
         const isEmpty = typeof defaultValue === 'object' && Object.keys(defaultValue ?? {}).length === 0;
-        return isEmpty ? option.description : new Help().optionDescription(option); // "(default: [])" says nothing
+        if (isEmpty) return option.description; // "(default: [])" says nothing
+        // A list as one would type it.
+        if (Array.isArray(defaultValue)) option.defaultValueDescription ??= defaultValue.join(',');
+        return new Help().optionDescription(option);
       },
     })
     .hook('preAction', (_, command) => {

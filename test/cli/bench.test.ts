@@ -47,6 +47,17 @@ describe('jsp bench', () => {
     expect([result.size, result.mtu, result.lost]).toEqual([64, 1_200, 0]);
   });
 
+  test('shows in its help a list that is the default as one types it', async () => {
+    const [fec, lossy] = await jspTogether([
+      ['bench', 'fec', '--help'],
+      ['bench', 'lossy', '--help'],
+    ]);
+    expect(fec.out.replaceAll(/\s+/g, ' ')).toContain('repairs behind them (default: 10+2,4+1,20+4)');
+    expect(lossy.out.replaceAll(/\s+/g, ' ')).toContain(
+      'against loss: off, auto, 10+3, auto:overhead=1.2 (default: off,auto)',
+    );
+  });
+
   test('mtu tells the overhead of each size', async () => {
     const results = await bench('mtu', '--mtus', '512,16384');
     expect(results.map(({ mtu }) => mtu)).toEqual([512, 16_384]);
