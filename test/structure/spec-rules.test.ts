@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { filesBelow } from './project.ts';
+import { filesBelow, textOf } from './project.ts';
 import { citationsOf, prefixOf, rulesOf } from './rules.ts';
 
 const pages = filesBelow('spec', '.md');
@@ -31,6 +31,20 @@ test('every rule that code, tests or the specification cite exists', () => {
   const inPages = citationsOf(pages, prefixes);
   const unknown = [...inSource, ...inTests, ...inPages].filter(({ id }) => !known.has(id));
   expect(unknown.map(({ id, place }) => `${place} cites ${id}`)).toEqual([]);
+});
+
+test('every rule that the manual refers to exists', () => {
+  const known = new Set(rules.map(({ id }) => id));
+  const manual = [
+    ...filesBelow('docs', '.md'),
+    ...['README.md', 'SECURITY.md', 'CONTRIBUTING.md'].map(pageOf),
+  ];
+  const referred = manual.flatMap(({ path, text }) =>
+    [...text.matchAll(/\b[A-Z]{2,4}-\d+\b/g)].map(([id]) => ({ id, path })),
+  );
+  const ours = referred.filter(({ id }) => prefixes.has(prefixOf(id)));
+  expect(ours.length).toBeGreaterThan(30);
+  expect(ours.filter(({ id }) => !known.has(id))).toEqual([]);
 });
 
 test('every page of the specification is in its table of contents, and every entry is a page', () => {
@@ -66,6 +80,10 @@ function uncited(citations: readonly { id: string }[]): string[] {
 
 function prefixesOfReadme(): string[] {
   return [...readme().matchAll(/\.md\) \| ([A-Z]+) \|/g)].map(([, prefix]) => prefix);
+}
+
+function pageOf(path: string): { path: string; text: string } {
+  return { path, text: textOf(path) ?? '' };
 }
 
 function readme(): string {

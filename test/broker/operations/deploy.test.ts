@@ -48,6 +48,11 @@ test('the dashboard for Grafana asks for series that there are, and has a panel 
   expect(new Set(places).size).toBe(places.length);
 });
 
+test('the page for operators has every series, and no other [OPS-10]', () => {
+  const told = seriesIn(textOf('docs/operations.md') ?? '');
+  expect(told.sort()).toEqual([...PROMETHEUS_NAMES].sort());
+});
+
 test('each alert is about series that there are, says what it is about, and what to do [OPS-10]', () => {
   const text = textOf('deploy/alerts.yaml') ?? '';
   const rules = text.split(/^ {6}- alert: /m).slice(1);
