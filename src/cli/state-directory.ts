@@ -2,7 +2,6 @@ import {
   chmodSync,
   closeSync,
   fsyncSync,
-  linkSync,
   openSync,
   readFileSync,
   renameSync,
@@ -14,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { JspError } from '../base/errors.ts';
 import { lockFolder } from '../disk/lock-folder.ts';
 import { makeFolderSync } from '../disk/make-folder.ts';
+import { takeName } from '../disk/take-name.ts';
 import { Identity } from '../protocol/crypto/index.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
 import { CommandError, warn } from './terminal.ts';
@@ -99,7 +99,8 @@ export function writeSecretFile(path: string, secret: string): void {
     } finally {
       closeSync(fd);
     }
-    linkSync(draft, path);
+    if (!takeName(draft, path))
+      throw Object.assign(new Error('EEXIST: file already exists'), { code: 'EEXIST' });
   } finally {
     rmSync(draft, { force: true });
   }

@@ -1,7 +1,8 @@
 /** Directories that one process at a time may have: that of a store, and where a broker keeps its identity. [STO-1] */
 
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { takeName } from './take-name.ts';
 
 /** What it is called that a directory cannot be had. */
 export interface LockErrors {
@@ -25,25 +26,18 @@ export function lockFolder(directory: string, name: string, errors: LockErrors):
   try {
     for (let i = 0; i < ATTEMPTS; i++) {
       writeFileSync(draft, own);
-      // The link is there whole or not at all, and only where none was.
-      if (tryLink(draft, file)) return () => unlock(file, own);
+      if (takeName(draft, file)) return () => unlock(file, own);
       const holder = contentOf(file);
       if (holder !== null && isHeld(holder)) throw errors.inUse(pidOf(holder));
+      if (holder === '' && i < EMPTY_ATTEMPTS) {
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, EMPTY_MS); // somebody is about to have it
+        continue;
+      }
       if (holder !== null) removeStale(file, holder);
     }
     throw errors.unreadable();
   } finally {
     rmSync(draft, { force: true });
-  }
-}
-
-function tryLink(draft: string, file: string): boolean {
-  try {
-    linkSync(draft, file);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
   }
 }
 
@@ -55,7 +49,7 @@ function removeStale(file: string, holder: string): void {
   } catch {
     return; // somebody else has removed it
   }
-  if (contentOf(aside) !== holder) tryLink(aside, file);
+  if (contentOf(aside) !== holder) takeName(aside, file);
   rmSync(aside, { force: true });
 }
 
@@ -106,3 +100,6 @@ function contentOf(file: string): string | null {
 }
 
 const ATTEMPTS = 16;
+/** An empty lock that stays so for as long as these is of a process that was killed. */
+const EMPTY_ATTEMPTS = 8;
+const EMPTY_MS = 10;

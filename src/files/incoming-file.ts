@@ -197,7 +197,13 @@ async function linkIfFree(part: string, folder: OpenFolder, name: string): Promi
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
   }
-  await rename(part, path);
+  try {
+    await rename(part, path);
+  } catch (error) {
+    const there = await folder.look(name).catch(() => null);
+    if (there?.isFile() && there.size === 0) await unlink(path).catch(() => {}); // or the name would be taken for good
+    throw error;
+  }
   return true;
 }
 
@@ -212,6 +218,7 @@ const WAITING_BYTES_MAX = 1024 * 1024;
 const RENAMES_MAX = 999;
 const NO_LINKS: ReadonlySet<string> = new Set([
   'EPERM',
+  'EACCES',
   'ENOTSUP',
   'EOPNOTSUPP',
   'ENOSYS',

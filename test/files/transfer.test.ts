@@ -16,8 +16,10 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import fs from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type SendProgress, sendFiles } from '../../src/files/index.ts';
 import { Refusal } from '../../src/files/messages.ts';
 import type { Connection } from '../../src/index.ts';
@@ -139,6 +141,24 @@ describe('a transfer that broke off', () => {
     if (bytes !== null) writeFileSync(part, bytes);
     return part;
   }
+
+  test('whose file system knows no hard links and fails at the end leaves its name free', async () => {
+    const fails = (code: string) => () => Promise.reject(Object.assign(new Error(code), { code }));
+    const link = vi.spyOn(fs, 'link').mockImplementation(fails('EPERM'));
+    const rename = vi.spyOn(fs, 'rename').mockImplementationOnce(fails('EIO'));
+    syncBuiltinESMExports();
+    onTestFinished(() => {
+      for (const each of [link, rename]) each.mockRestore();
+      syncBuiltinESMExports();
+    });
+    const { inbox, connect } = await receiving();
+    const paths = [join(outbox({ a: 'content' }), 'a')];
+    const { files } = await sendFiles(await connect(), paths);
+    expect(files[0]).toMatchObject({ outcome: 'refused', reason: expect.stringContaining('EIO') });
+    expect(readdirSync(inbox)).toEqual(['.jsp-parts']);
+    expect((await sendFiles(await connect(), paths)).files[0]).toMatchObject({ outcome: 'sent' });
+    expect(readFileSync(join(inbox, 'a'), 'utf8')).toBe('content');
+  });
 
   test('goes on where it was [FIL-7]', async () => {
     const content = randomBytes(3 * MIB);
