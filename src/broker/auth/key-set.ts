@@ -38,6 +38,10 @@ export class KeySet {
   /** Names of the keys there are (RFC 7638). */
   private thumbprints: ReadonlySet<string> = new Set();
   private askedAt = Number.NEGATIVE_INFINITY;
+  /** When they were had last. */
+  private cameAt = Number.NEGATIVE_INFINITY;
+  /** Names of keys that are not there, and when a token had each first; the one that came last is the last. */
+  private readonly missing = new Map<string, number>();
   private asking: Promise<void> | null = null;
   private timer: TimerHandle | null = null;
   private failure: string | null = null;
@@ -105,6 +109,21 @@ export class KeySet {
     return this.find !== find;
   }
 
+  /** A token is of a key that is not there. Returns when one was that first: now, if none was. */
+  missedSince(name: string): number {
+    const known = name.slice(0, NAME_CHARACTERS_MAX);
+    const since = this.missing.get(known) ?? this.around.clock.now();
+    this.missing.delete(known);
+    this.missing.set(known, since);
+    if (this.missing.size > MISSING_MAX) this.missing.delete(this.missing.keys().next().value as string);
+    return since;
+  }
+
+  /** What is not there now was not there after that time either: it need not be waited for. */
+  hasComeSince(since: number): boolean {
+    return this.url === null || this.cameAt >= since;
+  }
+
   close(): void {
     this.isClosed = true;
     if (this.timer !== null) this.around.clock.clearTimer(this.timer);
@@ -123,7 +142,9 @@ export class KeySet {
     const { failure } = this;
     this.askedAt = this.around.clock.now();
     try {
+      const { askedAt } = this;
       await this.take(await fetchKeys(this.url as string, this.around.fetch));
+      this.cameAt = askedAt;
       this.failure = null;
     } catch (error) {
       this.failure = reasonOf(error);
@@ -220,3 +241,6 @@ const CACHE_MS = 600_000;
 const FETCH_MS_MAX = 5_000;
 const SET_BYTES_MAX = 256 * 1024;
 const KEYS_MAX = 64;
+/** Of keys that are not there. */
+const MISSING_MAX = 256;
+const NAME_CHARACTERS_MAX = 128;

@@ -109,8 +109,11 @@ export class Issuer {
     try {
       return await verifyWith(token, keys, options);
     } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey) || !(await keys.lookAgain())) throw error;
-      return await verifyWith(token, keys, options);
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      const since = keys.missedSince(decodeProtectedHeader(token).kid ?? '');
+      if (await keys.lookAgain()) return await verifyWith(token, keys, options);
+      // It may be a new one, and others have had the keys asked for just before it was there.
+      throw keys.hasComeSince(since) ? error : new TokenUndecided();
     }
   }
 }

@@ -101,6 +101,26 @@ describe('the keys of a URL [AUT-10]', () => {
     expect([await with_(auth, STRANGE), world.asked]).toEqual(['refused', 3]);
   });
 
+  test('are waited for by a token of a new one, though strangers have had them asked for just before, and while they cannot be had', async () => {
+    const world = new World();
+    const auth = await world.open();
+    await world.pass(31);
+    expect([await with_(auth, STRANGE), world.asked]).toEqual(['refused', 2]);
+    world.answer = () => world.keys(OLD, NEW);
+    await world.pass(1);
+    expect([await with_(auth, NEW), await with_(auth, STRANGE), world.asked]).toEqual([
+      'later',
+      'refused',
+      2,
+    ]);
+    await world.pass(30);
+    expect([await with_(auth, NEW), world.asked]).toEqual(['taken', 3]);
+    world.answer = () => Promise.reject(new TypeError('fetch failed'));
+    const next = { ...STRANGE, jwk: { ...STRANGE.jwk, kid: 'next' } };
+    await world.pass(31);
+    expect([await with_(auth, next), await with_(auth, NEW)]).toEqual(['later', 'taken']);
+  });
+
   test('come again by themselves, and one that is gone counts no more, not even for a token that was taken', async () => {
     const world = new World();
     const auth = await world.open();
