@@ -13,7 +13,7 @@ const listener = await listen({
   module: new URL('./workers-session.js', import.meta.url),
 });
 listener.on('worker', ({ worker, state, error }) =>
-  console.log(`worker ${worker} ${state}${error ? `: ${error.message}` : ''}`),
+  console.log(error === null ? `worker ${worker} ${state}` : error.message),
 );
 
 const connections = await Promise.all(Array.from({ length: clients }, () => connect(listener.url)));
