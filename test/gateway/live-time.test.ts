@@ -105,3 +105,23 @@ test('a quiet stream of events has a comment every 15 s [GW-63]', async () => {
   await readUntil('\n:\n');
   aborter.abort();
 });
+
+test('a gateway that has closed leaves no timer behind, whatever was under way', async () => {
+  const own = new StandingClock();
+  const other = await gatewayInMemory({ clock: own });
+  const client = await WsClient.welcomed(other);
+  await client.ask({ type: 'subscribe', id: 1, filters: ['a'] }, 'subscribed');
+  await client.ask({ type: 'subscribe', id: 2, qos: 0, filters: ['asked'] }, 'subscribed');
+  const events = await other.fetch('/v1/events?filter=a');
+  const published = await other.fetch('/v1/topics/a', { method: 'POST', body: 'text' });
+  expect([events.status, published.status]).toEqual([200, 200]);
+  const waiting = other
+    .fetch('/v1/requests/asked', { method: 'POST', body: 'who answers?' })
+    .catch(() => null);
+  await client.messages(2);
+  expect(own.pending).toBeGreaterThan(2);
+  await Promise.all([other.close(), own.pass(2)]); // in which who is left is cut off
+  await waiting;
+  await own.pass(1); // the last look at who may still be there
+  expect(own.pending).toBe(0);
+});

@@ -248,6 +248,33 @@ describe('a log that is read', () => {
     expect(one.stream.reads).toBe(0);
   });
 
+  test('is followed for 10 s more when nobody reads it, and for good where somebody does again meanwhile', async () => {
+    const node = new Node(new ModelEngine());
+    node.log.follow(true);
+    node.stream.settle();
+    node.log.follow(false);
+    await node.clock.pass(9_000);
+    node.log.follow(true);
+    await node.clock.pass(9_000);
+    node.stream.settle();
+    expect(node.stream.isFollowed).toBe(true);
+    node.log.follow(false);
+    await node.clock.pass(9_999);
+    expect(node.stream.isFollowed).toBe(true);
+    await node.clock.pass(1);
+    expect(node.stream.isFollowed).toBe(false);
+  });
+
+  test.each([true, false])('leaves no timer behind when it is closed (read: %s)', (isRead) => {
+    const node = new Node(new ModelEngine());
+    node.log.append(recordOf('a', { id: 1 }));
+    node.log.follow(true);
+    node.log.follow(isRead);
+    expect(node.clock.pending).toBeGreaterThan(1);
+    node.log.close();
+    expect(node.clock.pending).toBe(0);
+  });
+
   test('that is out of reach has its last known end, and those who wait for records get them when it is back [CLU-33]', () => {
     const engine = new ModelEngine();
     const [one, other] = [new Node(engine, 'a'), new Node(engine, 'b')];

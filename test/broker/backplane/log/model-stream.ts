@@ -125,6 +125,11 @@ export class ModelStream implements LogStream {
     });
   }
 
+  /** What others write is sent. */
+  get isFollowed(): boolean {
+    return this.tail !== null;
+  }
+
   follow(from: number | null): void {
     this.tail = from;
     if (from !== null) this.ask(() => this.bring());
