@@ -86,3 +86,18 @@ test('the same of what is said of a subscription, also where that is closed mean
     while (!isReading()) await turn();
   }
 });
+
+test('a connection has 1,000 subscriptions and 1,024 requests under way at most', async () => {
+  const { said, say } = await welcomed();
+  const refusals = () => said.filter(({ type }) => type === 'error');
+  for (let id = 1; id <= 1_000; id++) say({ type: 'subscribe', id, filters: ['a'], qos: 0 });
+  await turn();
+  expect(refusals()).toEqual([]);
+  say({ type: 'subscribe', id: 1_001, filters: ['a'], qos: 0 });
+  expect(refusals()).toMatchObject([{ id: 1_001, code: 'TOO_MANY_SUBSCRIPTIONS' }]);
+  for (let id = 1; id <= 1_024; id++) say({ type: 'request', id, topic: 'a', text: '' });
+  await turn();
+  expect(refusals()).toHaveLength(1);
+  say({ type: 'request', id: 1_025, topic: 'a', text: '' });
+  expect(refusals()[1]).toMatchObject({ id: 1_025, code: 'LIMITED' });
+});

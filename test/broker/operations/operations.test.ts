@@ -130,6 +130,12 @@ describe('requests of operators [OPS-1]', () => {
     });
   });
 
+  test('to redrive name at most 1,000 offsets', async () => {
+    const offsets = Array.from({ length: 1_001 }, (_, i) => i);
+    expect(await operated().ask('redrive', { offsets })).toMatchObject({ status: 400, code: 'BAD_REQUEST' });
+    expect(await operated().ask('redrive', { offsets: offsets.slice(1) })).not.toHaveProperty('code');
+  });
+
   test('for clients are pages: sorted, searched, of the length asked for [OPS-3]', async () => {
     const world = operated();
     for (let i = 0; i < 30; i++) {

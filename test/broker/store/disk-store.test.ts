@@ -90,6 +90,18 @@ describe('what was stored', () => {
     expect((await allOf(again.store.logs[0])).length).toBe(300);
   });
 
+  test('is told of when it was loaded, though nothing else happens meanwhile [STO-14]', async () => {
+    const bench = new Bench();
+    bench.settings = { cacheBytes: 1_000, segmentBytes: 2_048 };
+    const { store } = await bench.open();
+    for (let i = 0; i < 20; i++) await stored(store, store.logs[0], payloads(5, 5 * i + 1));
+    const told = newsOf(store);
+    told.length = 0;
+    expect(store.logs[0].read(1, 5, 100)).toBeNull();
+    await settled(200);
+    expect(told).toEqual(['loaded']);
+  });
+
   test('is read for four at a time, however many want what is not in memory, and in the end for all [STO-14]', async () => {
     const bench = new Bench();
     bench.settings = { segmentBytes: 2_048, cacheBytes: 1_000 };

@@ -104,6 +104,7 @@ describe('A lifetime', () => {
       [1, Outcome.EXPIRED],
       [2, Outcome.DROPPED],
     ]);
+    expect(link.sendContext).toMatchObject({ expired: 1, dropped: 1 });
   });
 
   test('travels less the one-way delay, and ends a message that would come too late before it is sent [STR-16]', () => {
