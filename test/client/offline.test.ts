@@ -205,6 +205,7 @@ describe('a client without a connection', () => {
     clock.advance(3_000);
     expect(told.at(-1)).toBe('c 0 ERR_JSP_EXPIRED');
     expect(client.metrics().buffered).toMatchObject({ messages: 0, bytes: 0, expired: 3 });
+    client.publish('d', '', { ttlMs: 60_000 });
     client.destroy();
     expect(clock.pending).toBe(0);
   });
@@ -224,6 +225,21 @@ describe('a client without a connection', () => {
     expect(client.metrics().lost).toBe(10);
     await until(() => client.state === 'online');
     client.destroy();
+  });
+
+  test('tells each message that still waits when it is ended, once [CLT-11]', async () => {
+    const { client, connections, way } = await new FakeBroker().returningClient();
+    const told = unpublished(client);
+    way.isReachable = false;
+    connections[0].break();
+    client.publish('a', '');
+    const receipt = client.publish('b', '', { qos: 1 });
+    client.publish('c', '', { priority: 'bulk' });
+    client.destroy();
+    await expect(receipt).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+    await settled();
+    expect(told.sort()).toEqual(['a 0 ERR_JSP_CLOSED', 'b 1 ERR_JSP_CLOSED', 'c 0 ERR_JSP_CLOSED']);
+    expect(client.metrics().buffered).toMatchObject({ messages: 0, bytes: 0 });
   });
 
   test('closes at once when it has nothing to say, and fails what it had when it has no time', async () => {

@@ -63,6 +63,23 @@ describe('files', () => {
   });
 });
 
+test('a sender that hears nothing of its receiver adds nothing to what is under way, and goes on when it does', async () => {
+  const folder = outbox({ large: randomBytes(8 * MIB) });
+  const { connect } = await receiving();
+  const connection = await connect();
+  const silent = { ...connection.metrics(), silenceMs: 1_000, bytesInFlight: MIB };
+  let looks = 0;
+  const waited = new Promise<string>((resolve) => {
+    vi.spyOn(connection, 'metrics').mockImplementation(() => {
+      if (++looks === 5) resolve('waited');
+      return looks < 20 ? silent : { ...silent, silenceMs: 0 };
+    });
+  });
+  const sending = sendFiles(connection, [join(folder, 'large')]);
+  expect(await Promise.race([waited, sending])).toBe('waited');
+  expect((await sending).files[0].outcome).toBe('sent');
+});
+
 describe('what is there', () => {
   test('is not sent again when it is the same, and never overwritten when it is not [FIL-9] [FIL-10]', async () => {
     const folder = outbox({ same: 'same', other: 'other', 'longer.txt': 'longer' });

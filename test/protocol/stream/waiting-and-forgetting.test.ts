@@ -81,3 +81,21 @@ test('of hundreds of streams, none of whose next messages fits, only a few are a
   pair.run(2_000);
   expect(asked).toBeLessThan(20 * (pair.client.packets.length - before));
 });
+
+test('of many streams none is asked what time it is for before the earliest deadline of all', () => {
+  const pair = new Pair({ server: { streamsMax: 100 } }).connected();
+  const { streams } = pair.client.core;
+  let asked = 0;
+  for (let i = 0; i < 100; i++) {
+    const { sender } = pair.client.open();
+    const nextTimeout = sender.nextTimeout.bind(sender);
+    sender.nextTimeout = () => {
+      asked++;
+      return nextTimeout();
+    };
+  }
+  pair.run(1_000);
+  asked = 0;
+  for (let i = 0; i < 10; i++) expect(streams.onTimeout(pair.now + i, pair.now, 0)).toBe(0);
+  expect(asked).toBe(0);
+});
