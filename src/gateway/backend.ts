@@ -8,6 +8,8 @@ import { type Clock, systemClock } from '../udp/clock.ts';
 import { localPair, Turns } from './local-connection.ts';
 
 export interface Backend {
+  /** Whether the broker knows the address of a caller, by which it counts those who say nothing of who they are. [BRK-120] */
+  readonly tellsAddress: boolean;
   /** Why the last attempt to connect has failed; null: it has not. */
   readonly failure: string | null;
   /** A connection to the broker, which knows no more of it than `facts` until the caller says HELLO on it. Rejects when there is none to be had. */
@@ -20,6 +22,7 @@ export interface Backend {
 
 /** A broker in this process: a connection costs two objects and no packet. */
 export class LocalBackend implements Backend {
+  readonly tellsAddress = true;
   readonly failure = null;
   private readonly broker: Pick<Broker, 'serve'>;
   private readonly turns: Turns;
@@ -45,6 +48,7 @@ export class LocalBackend implements Backend {
 
 /** A broker elsewhere, by its URLs: each caller has a connection of the transport of his own. */
 export class RemoteBackend implements Backend {
+  readonly tellsAddress = false;
   private readonly urls: readonly string[];
   private readonly clock: Clock;
   private readonly options: ConnectOptions;

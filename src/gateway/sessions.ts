@@ -1,10 +1,12 @@
 /**
- * The sessions of callers by HTTP, who have no connection of their own that would last: all who prove the same share one, so that a request does not cost a HELLO, and the
+ * The sessions of callers by HTTP, who have no connection of their own that would last: all who prove the same share one, and all of an address who prove nothing, so that a request does not cost a HELLO, and the
  * end of their credentials ends it for all of them. [GW-11] They are bounded, and go when nobody has used them for 75 s.
  */
 
+import { addressPrefix } from '../base/ip-address.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import type { ConnectionFacts } from '../pubsub/message-stream.ts';
+import { AuthMethod } from '../pubsub/session-commands.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import { Asking, askingName } from './asking.ts';
 import type { Backend } from './backend.ts';
@@ -38,6 +40,9 @@ export class SharedSessions {
   private latest: Shared | null = null;
   private sweep: TimerHandle | null = null;
   private isClosed = false;
+  /** That of the caller without credentials who has come last, and the key by which they are known. */
+  private latestAddress = '';
+  private latestKey = '@';
 
   constructor(backend: Backend, clock: Clock, max: number) {
     this.backend = backend;
@@ -55,7 +60,7 @@ export class SharedSessions {
    * @throws {Problem | JspError} what the broker refuses it for
    */
   of(proof: Proof, address: string): Session | Promise<Session> {
-    const key = keyOf(proof);
+    const key = this.keyOf(proof, address);
     // [GW-27] who publishes to others than those who make this one wait does not wait with it
     for (let i = 0; i < ABREAST_MAX; i++) {
       if (!this.isStopped(`${key}#${i}`)) return this.named(`${key}#${i}`, proof, address);
@@ -71,7 +76,7 @@ export class SharedSessions {
 
   /** What asks in the name of whoever proves this: a session of its own, for it has a name. */
   async askingOf(proof: Proof, address: string): Promise<Asking> {
-    const session = await this.named(`${keyOf(proof)}?`, proof, address, askingName());
+    const session = await this.named(`${this.keyOf(proof, address)}?`, proof, address, askingName());
     let asking = this.askings.get(session);
     if (asking === undefined) {
       asking = new Asking(session, this.clock);
@@ -89,6 +94,16 @@ export class SharedSessions {
       this.values.set(session, values);
     }
     return values;
+  }
+
+  /** By what is proved; where that is nothing by the address, for that is how the broker counts them: one could use up the rate of all others otherwise. [BRK-120] */
+  private keyOf(proof: Proof, address: string): string {
+    if (proof.method !== AuthMethod.NONE || !this.backend.tellsAddress) return keyOf(proof);
+    if (this.latestAddress !== address) {
+      this.latestAddress = address;
+      this.latestKey = `@${addressPrefix(address, 32, 64)}`;
+    }
+    return this.latestKey;
   }
 
   private named(key: string, proof: Proof, address: string, name = ''): Session | Promise<Session> {

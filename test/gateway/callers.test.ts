@@ -209,3 +209,22 @@ test('the files of the dashboard let a page load from its own origin alone, and 
   expect((await none.raw('GET', '/')).status).toBe(404);
   await none.close();
 });
+
+test('those without credentials have the rate of their own address, of IPv6 of their network, whoever else comes [BRK-120]', async () => {
+  const anonymous = {
+    rules: [{ allow: ['publish' as const], topics: ['#'] }],
+    limits: { publishesPerSecond: 0.001, publishesBurst: 2 },
+  };
+  const server = await gatewayInMemory({ trustedProxies: ['127.0.0.1'] }, { auth: { anonymous } });
+  const publish = async (address: string) =>
+    (await server.raw('POST', '/v1/topics/a', { 'x-forwarded-for': address }, 'x')).status;
+  const statuses = async (...addresses: string[]) => {
+    const all: number[] = [];
+    for (const address of addresses) all.push(await publish(address));
+    return all;
+  };
+  expect(await statuses('192.0.2.1', '192.0.2.1', '192.0.2.1')).toEqual([200, 200, 429]);
+  expect(await statuses('192.0.2.2', '192.0.2.1')).toEqual([200, 429]);
+  expect(await statuses('2001:db8::1', '2001:db8::2', '2001:db8::3')).toEqual([200, 200, 429]);
+  await server.close();
+});

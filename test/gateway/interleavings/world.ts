@@ -87,6 +87,7 @@ export class World {
         probe: async () => {},
         close: async () => {},
         failure: null,
+        tellsAddress: true,
       },
     };
     this.readers = [new WsReader(this), new SseReader(this), new WsReader(this), new DurableReader(this)];
