@@ -88,7 +88,6 @@ const SHORT_FILES: Readonly<Record<string, string>> = {
   'src/client/undertaking.ts': 'one rule for the promises of a client and of its subscriptions',
   'src/protocol/connection/hello-padding.ts': 'one sum, with the figures that it is made of',
   'src/protocol/crypto/cipher-suite.ts': 'one table of suites',
-  'src/protocol/wire/frames/extension.ts': 'one frame, of which no more is known than how to skip it',
   'src/transport/hints.ts': 'one rule for all who come back, connections and clients of a broker',
   'src/transport/throwing.ts': 'one rule, for those who have an emitter of Node and those who have none',
   'src/transport/diagnostics.ts': 'one table of channels, which know nothing of what is published on them',

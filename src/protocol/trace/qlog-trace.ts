@@ -6,9 +6,10 @@
 import { hexOf } from '../../base/bytes.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
+import { frameJson, nextFrame } from '../wire/frames/index.ts';
 import { type PacketSpace, PacketType, TAG_BYTES, VERSION } from '../wire/packet-header.ts';
+import { applicationCodeJson, transportErrorName, UINT32_MAX } from '../wire/qlog-values.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
-import { applicationCodeJson, framesJson, transportErrorName, UINT32_MAX } from './qlog-frames.ts';
 import type { DropTrigger, RecoveryFigures, TracedEnd, TracedPacket, TraceSink } from './trace.ts';
 
 /** What the first record of a log says. */
@@ -342,6 +343,19 @@ export type ConnectionStateName =
   | 'closed';
 export type FoundPackets = 'packets_recovered' | 'packets_recovered_by_peer' | 'packets_spuriously_lost';
 
+/** The frames of a payload in the clear, as a JSON array: each as its file of `wire/frames/` says it. What cannot be decoded ends it, as an unknown frame. */
+export function framesJson(reader: FrameReader, buffer: Uint8Array, start: number, end: number): string {
+  reader.reset(buffer, start, end);
+  let list = '';
+  let at = start;
+  while (nextFrame(reader)) {
+    list += `${list === '' ? '' : ','}${frameJson(reader, reader.at - at) || unknown(reader.type, reader.at - at)}`;
+    at = reader.at;
+  }
+  if (reader.error !== 0 && at < end) list += `${list === '' ? '' : ','}${unknown(buffer[at], end - at)}`;
+  return `[${list}]`;
+}
+
 /** What only long headers have. */
 function idsJson({ type, destinationId, sourceId }: TracedPacket): string {
   if (type === PacketType.ONE_RTT) return '';
@@ -354,6 +368,10 @@ function closeTrigger({ by, code, scope, timeout }: TracedEnd): string {
   if (by === 'timeout') return timeout === 'handshake' ? 'handshake_timeout' : 'idle_timeout';
   if (code === 0) return 'clean';
   return scope === 'application' ? 'application' : 'error';
+}
+
+function unknown(type: number, bytes: number): string {
+  return `{"frame_type":"unknown","raw_frame_type":${type},"raw_length":${bytes}}`;
 }
 
 function ipVersion(host: string): string {

@@ -96,6 +96,11 @@ export class FrameReader extends ByteCursor {
   dataStart = 0;
   dataLength = 0;
 
+  /** A view of the frame's bytes. */
+  get bytes(): Uint8Array {
+    return this.buffer.subarray(this.dataStart, this.dataStart + this.dataLength);
+  }
+
   /** Begins with the payload buffer[start, end) of a packet. */
   override reset(buffer: Uint8Array, start: number, end: number): void {
     super.reset(buffer, start, end);
@@ -129,12 +134,22 @@ export class FrameReader extends ByteCursor {
 
 /** What a file of `frames/` says of a frame. */
 export interface FrameKind {
+  /** Its type, or the first of those up to {@link last}. */
+  readonly type: number;
+  readonly last?: number;
   /** Reads the fields behind the type byte; what is malformed makes the reader fail. */
   readonly read: (reader: FrameReader) => void;
   /** The packets that may carry it: one of {@link InPackets}. [FRM-4] */
   readonly packets: number;
   /** A packet with this frame must be acknowledged. [FRM-3] */
   readonly isAckEliciting: boolean;
+  /**
+   * As qlog says it: a frame that means the same as one of QUIC under its name and with its fields, others as spec/qlog/jetstream.cddl defines them. What messages say is
+   * left out. Empty where qlog has no room for what it says. [TRC-4]
+   *
+   * @param bytes - length of the frame
+   */
+  readonly json: (reader: FrameReader, bytes: number) => string;
 }
 
 /** Sets of packet types. */

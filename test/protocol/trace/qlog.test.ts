@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { PROTECTION_AUTO, ProtectionMode } from '../../../src/protocol/fec/protection.ts';
-import { framesJson } from '../../../src/protocol/trace/qlog-frames.ts';
-import { qlogHeader } from '../../../src/protocol/trace/qlog-trace.ts';
+import { framesJson, qlogHeader } from '../../../src/protocol/trace/qlog-trace.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
 import { versionPacket } from '../../../src/protocol/wire/version-packet.ts';

@@ -105,17 +105,25 @@ function writeRecovered(out: Uint8Array, at: number, recovered: readonly number[
   return next;
 }
 
-export const ack: FrameKind = {
+const ack: FrameKind = {
+  type: FrameType.ACK,
+  last: FrameType.ACK_ECN_RECOVERED,
   read: readAck,
   packets: InPackets.ALL_BUT_0RTT,
   isAckEliciting: false,
+  json: ackJson,
 };
 
-export const ackFrequency: FrameKind = {
+const ackFrequency: FrameKind = {
+  type: FrameType.ACK_FREQUENCY,
   read: readAckFrequency,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) =>
+    `{"frame_type":"ack_frequency","sequence_number":${r.number},"ack_eliciting_threshold":${r.threshold},"requested_max_ack_delay":${r.delay / 1_000}}`,
 };
+
+export const ACK_FRAMES: readonly FrameKind[] = [ack, ackFrequency];
 
 function readAck(r: FrameReader): void {
   r.largest = r.varint();
@@ -180,6 +188,19 @@ function grown(numbers: Float64Array): Float64Array {
   const larger = new Float64Array(Math.max(RECOVERED_AT_FIRST, numbers.length * 2));
   larger.set(numbers);
   return larger;
+}
+
+function ackJson(r: FrameReader): string {
+  let ranges = '';
+  for (let i = 0; i < r.rangeCount; i++) {
+    const low = r.ackRanges[2 * i];
+    const high = r.ackRanges[2 * i + 1] - 1;
+    ranges += `${i === 0 ? '' : ','}[${low === high ? low : `${low},${high}`}]`;
+  }
+  let json = `{"frame_type":"ack","ack_delay":${r.delay / 1_000},"acked_ranges":[${ranges}]`;
+  if (r.ect0 >= 0) json += `,"ect1":${r.ect1},"ect0":${r.ect0},"ce":${r.ce}`;
+  if (r.recoveredCount > 0) json += `,"recovered":[${[...r.recovered.subarray(0, r.recoveredCount)]}]`;
+  return `${json}}`;
 }
 
 /** The count of further ranges is below 64 and so takes one byte. */

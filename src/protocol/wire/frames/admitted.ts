@@ -18,11 +18,15 @@ export function writeAdmittedHeader(w: FrameWriter, offset: number, total: numbe
   w.sent.part(FrameType.ADMITTED, 0, 0, offset, length);
 }
 
-export const admitted: FrameKind = {
+const admitted: FrameKind = {
+  type: FrameType.ADMITTED,
   read: readAdmitted,
   packets: InPackets.ONE_RTT,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"admitted","offset":${r.offset},"length":${r.dataLength}}`,
 };
+
+export const ADMITTED_FRAMES: readonly FrameKind[] = [admitted];
 
 function readAdmitted(r: FrameReader): void {
   r.offset = r.varint();

@@ -7,6 +7,7 @@
 import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
+import { applicationCodeJson, textJson, transportErrorName, UINT32_MAX } from '../qlog-values.ts';
 import { varintSize } from '../varint.ts';
 
 export function connectionCloseSize(code: number, reason: Uint8Array): number {
@@ -32,11 +33,15 @@ export function writeConnectionClose(
   w.data(reason);
 }
 
-export const connectionClose: FrameKind = {
+const connectionClose: FrameKind = {
+  type: FrameType.CONNECTION_CLOSE,
   read: readConnectionClose,
   packets: InPackets.ALL,
   isAckEliciting: false,
+  json: closeJson,
 };
+
+export const CLOSE_FRAMES: readonly FrameKind[] = [connectionClose];
 
 function readConnectionClose(r: FrameReader): void {
   r.scope = r.u8();
@@ -44,4 +49,14 @@ function readConnectionClose(r: FrameReader): void {
   r.frameType = r.u8();
   r.data();
   if (r.scope > 2) r.fail(); // [FRM-12]
+}
+
+function closeJson(r: FrameReader): string {
+  const isTransport = r.scope === 0;
+  const name = isTransport ? transportErrorName(r.code) : null;
+  const code = name === null ? applicationCodeJson(r.code) : `"${name}"`;
+  let json = `{"frame_type":"connection_close","error_space":"${isTransport ? 'transport' : 'application'}","error_code":${code}`;
+  if (r.code <= UINT32_MAX) json += `,"raw_error_code":${r.code}`;
+  json += `,"reason":${textJson(r.bytes)}`;
+  return r.frameType === 0 ? `${json}}` : `${json},"trigger_frame_type":${r.frameType}}`;
 }

@@ -57,29 +57,39 @@ export function writeTicket(
   w.sent.plain(FrameType.TICKET);
 }
 
-export const crypto: FrameKind = {
+const crypto: FrameKind = {
+  type: FrameType.CRYPTO,
   read: readCrypto,
   packets: InPackets.ALL_BUT_0RTT,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"crypto","offset":${r.offset},"length":${r.dataLength}}`,
 };
 
-export const handshakeDone: FrameKind = {
+const handshakeDone: FrameKind = {
+  type: FrameType.HANDSHAKE_DONE,
   read: readNothing,
   packets: InPackets.ONE_RTT,
   isAckEliciting: true,
+  json: () => '{"frame_type":"handshake_done"}',
 };
 
-export const newToken: FrameKind = {
+const newToken: FrameKind = {
+  type: FrameType.NEW_TOKEN,
   read: readToken,
   packets: InPackets.ONE_RTT,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"new_token","token":{"length":${r.dataLength}}}`,
 };
 
-export const ticket: FrameKind = {
+const ticket: FrameKind = {
+  type: FrameType.TICKET,
   read: readTicket,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"ticket","lifetime":${r.lifetime},"length":${r.dataLength}}`,
 };
+
+export const CRYPTO_FRAMES: readonly FrameKind[] = [crypto, handshakeDone, newToken, ticket];
 
 function readCrypto(r: FrameReader): void {
   r.offset = r.varint();

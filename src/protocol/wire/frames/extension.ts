@@ -5,6 +5,7 @@
  */
 
 import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
+import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { varintSize } from '../varint.ts';
 
@@ -18,11 +19,16 @@ export function writeExtension(w: FrameWriter, type: number, data: Uint8Array): 
   w.data(data);
 }
 
-export const extension: FrameKind = {
+const extension: FrameKind = {
+  type: FrameType.EXTENSION,
+  last: FrameType.EXTENSION | 0x7,
   read: readExtension,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: () => '',
 };
+
+export const EXTENSION_FRAMES: readonly FrameKind[] = [extension];
 
 function readExtension(r: FrameReader): void {
   r.data();

@@ -50,19 +50,26 @@ function writeStreamLimit(w: FrameWriter, type: number, stream: number, limit: n
   w.sent.limit(type, stream, limit);
 }
 
-/** MAX_DATA, MAX_STREAMS, DATA_BLOCKED and STREAMS_BLOCKED. */
-export const limitOfConnection: FrameKind = {
-  read: readLimit,
-  packets: InPackets.APPLICATION,
-  isAckEliciting: true,
-};
+export const FLOW_CONTROL_FRAMES: readonly FrameKind[] = [
+  ofConnection(FrameType.MAX_DATA, '"max_data","maximum"'),
+  ofStream(FrameType.MAX_STREAM_DATA, 'max_stream_data', 'maximum'),
+  ofConnection(FrameType.MAX_STREAMS, '"max_streams","stream_type":"bidirectional","maximum"'),
+  ofConnection(FrameType.DATA_BLOCKED, '"data_blocked","limit"'),
+  ofStream(FrameType.STREAM_DATA_BLOCKED, 'stream_data_blocked', 'limit'),
+  ofConnection(FrameType.STREAMS_BLOCKED, '"streams_blocked","stream_type":"bidirectional","limit"'),
+];
 
-/** MAX_STREAM_DATA and STREAM_DATA_BLOCKED. */
-export const limitOfStream: FrameKind = {
-  read: readStreamLimit,
-  packets: InPackets.APPLICATION,
-  isAckEliciting: true,
-};
+/** @param named - its JSON from its name to that of its limit */
+function ofConnection(type: number, named: string): FrameKind {
+  const json = (r: FrameReader): string => `{"frame_type":${named}:${r.limit}}`;
+  return { type, read: readLimit, packets: InPackets.APPLICATION, isAckEliciting: true, json };
+}
+
+function ofStream(type: number, name: string, limit: string): FrameKind {
+  const json = (r: FrameReader): string =>
+    `{"frame_type":"${name}","stream_id":${r.stream},"${limit}":${r.limit}}`;
+  return { type, read: readStreamLimit, packets: InPackets.APPLICATION, isAckEliciting: true, json };
+}
 
 function readLimit(r: FrameReader): void {
   r.limit = r.varint();

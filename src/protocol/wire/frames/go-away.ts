@@ -21,11 +21,15 @@ export function writeGoAway(w: FrameWriter, delayMs: number, url: Uint8Array): v
   w.sent.plain(FrameType.GOAWAY);
 }
 
-export const goAway: FrameKind = {
+const goAway: FrameKind = {
+  type: FrameType.GOAWAY,
   read: readGoAway,
   packets: InPackets.ONE_RTT,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"goaway","delay":${r.delay},"length":${r.dataLength}}`,
 };
+
+export const GO_AWAY_FRAMES: readonly FrameKind[] = [goAway];
 
 function readGoAway(r: FrameReader): void {
   r.delay = r.varint();

@@ -1,58 +1,38 @@
 /**
- * The table of frames: what is read how, in which packets it may stand, and whether it elicits an acknowledgement. A new frame is a file
- * beside this one (layout, reader, writer, size), its type in `frame-type.ts`, a line here, and what acts on it and
+ * The table of frames: what is read how, in which packets it may stand, whether it elicits an acknowledgement, and how a log says it. Each family is a file
+ * beside this one (layouts, readers, writers, sizes). A new frame has its type in `frame-type.ts`, its place in one of them, and what acts on it and
  * sends it: CONTRIBUTING.md tells the way.
  */
 
 import { CloseCode } from '../close-code.ts';
 import type { FrameKind, FrameReader } from '../frame-reader.ts';
 import { FrameType, MessageFlag } from '../frame-type.ts';
-import { ack, ackFrequency } from './ack.ts';
-import { admitted } from './admitted.ts';
-import { connectionClose } from './connection-close.ts';
-import { crypto, handshakeDone, newToken, ticket } from './crypto.ts';
-import { extension } from './extension.ts';
-import { limitOfConnection, limitOfStream } from './flow-control.ts';
-import { goAway } from './go-away.ts';
-import { abandon, dropped, message, messages } from './message.ts';
-import { newConnectionId, pathChallenge, pathResponse, retireConnectionId } from './path.ts';
-import { heartbeat, padding, ping } from './ping.ts';
-import { repair } from './repair.ts';
-import { resetStream, stopSending, streamFin, streamOpen } from './stream.ts';
+import { ACK_FRAMES } from './ack.ts';
+import { ADMITTED_FRAMES } from './admitted.ts';
+import { CLOSE_FRAMES } from './connection-close.ts';
+import { CRYPTO_FRAMES } from './crypto.ts';
+import { EXTENSION_FRAMES } from './extension.ts';
+import { FLOW_CONTROL_FRAMES } from './flow-control.ts';
+import { GO_AWAY_FRAMES } from './go-away.ts';
+import { MESSAGE_FRAMES } from './message.ts';
+import { PATH_FRAMES } from './path.ts';
+import { PING_FRAMES } from './ping.ts';
+import { REPAIR_FRAMES } from './repair.ts';
+import { STREAM_FRAMES } from './stream.ts';
 
-const FRAMES: readonly (readonly [first: number, last: number, kind: FrameKind])[] = [
-  one(FrameType.PADDING, padding),
-  one(FrameType.PING, ping),
-  [FrameType.ACK, FrameType.ACK_ECN_RECOVERED, ack],
-  one(FrameType.CRYPTO, crypto),
-  one(FrameType.HANDSHAKE_DONE, handshakeDone),
-  one(FrameType.NEW_TOKEN, newToken),
-  one(FrameType.TICKET, ticket),
-  one(FrameType.STREAM_OPEN, streamOpen),
-  one(FrameType.STREAM_FIN, streamFin),
-  one(FrameType.RESET_STREAM, resetStream),
-  one(FrameType.STOP_SENDING, stopSending),
-  one(FrameType.ABANDON, abandon),
-  one(FrameType.DROPPED, dropped),
-  one(FrameType.MAX_DATA, limitOfConnection),
-  one(FrameType.MAX_STREAM_DATA, limitOfStream),
-  one(FrameType.MAX_STREAMS, limitOfConnection),
-  one(FrameType.DATA_BLOCKED, limitOfConnection),
-  one(FrameType.STREAM_DATA_BLOCKED, limitOfStream),
-  one(FrameType.STREAMS_BLOCKED, limitOfConnection),
-  one(FrameType.REPAIR, repair),
-  one(FrameType.HEARTBEAT, heartbeat),
-  one(FrameType.PATH_CHALLENGE, pathChallenge),
-  one(FrameType.PATH_RESPONSE, pathResponse),
-  one(FrameType.NEW_CONNECTION_ID, newConnectionId),
-  one(FrameType.RETIRE_CONNECTION_ID, retireConnectionId),
-  one(FrameType.CONNECTION_CLOSE, connectionClose),
-  one(FrameType.ACK_FREQUENCY, ackFrequency),
-  one(FrameType.ADMITTED, admitted),
-  one(FrameType.GOAWAY, goAway),
-  [FrameType.MESSAGE, FrameType.MESSAGE | 0xf, message],
-  [FrameType.MESSAGES, FrameType.MESSAGES_ENVELOPED_BEST_EFFORT, messages],
-  [FrameType.EXTENSION, FrameType.EXTENSION | 0x7, extension], // [FRM-2] what can be skipped
+const FRAMES: readonly FrameKind[] = [
+  ...PING_FRAMES,
+  ...ACK_FRAMES,
+  ...CRYPTO_FRAMES,
+  ...STREAM_FRAMES,
+  ...MESSAGE_FRAMES,
+  ...FLOW_CONTROL_FRAMES,
+  ...REPAIR_FRAMES,
+  ...PATH_FRAMES,
+  ...CLOSE_FRAMES,
+  ...ADMITTED_FRAMES,
+  ...GO_AWAY_FRAMES,
+  ...EXTENSION_FRAMES,
 ];
 
 /** Reads the next frame. False at the end of the payload, or when {@link FrameReader.error} says that it is malformed. */
@@ -64,6 +44,11 @@ export function nextFrame(reader: FrameReader): boolean {
   if (!reader.failed) return true;
   reader.error = CloseCode.FRAME_ENCODING_ERROR;
   return false;
+}
+
+/** The reader's frame as qlog says it; empty where that has no room for it. @param bytes - length of the frame */
+export function frameJson(reader: FrameReader, bytes: number): string {
+  return JSON_WRITERS[reader.type](reader, bytes);
 }
 
 /** True when a packet with this frame must be acknowledged. [FRM-3] */
@@ -90,10 +75,6 @@ export function isAheadOfSymbol(type: number): boolean {
   );
 }
 
-function one(type: number, kind: FrameKind): [number, number, FrameKind] {
-  return [type, type, kind];
-}
-
 /** [FRM-1] A type that nobody knows. */
 function readUnknown(reader: FrameReader): void {
   reader.fail();
@@ -103,8 +84,10 @@ function readUnknown(reader: FrameReader): void {
 const READERS: ((reader: FrameReader) => void)[] = new Array(256).fill(readUnknown);
 const PACKETS = new Uint8Array(256);
 const ELICITING = new Uint8Array(256);
-for (const [first, last, kind] of FRAMES) {
-  READERS.fill(kind.read, first, last + 1);
-  PACKETS.fill(kind.packets, first, last + 1);
-  ELICITING.fill(kind.isAckEliciting ? 1 : 0, first, last + 1);
+const JSON_WRITERS: FrameKind['json'][] = new Array(256).fill(() => '');
+for (const { type, last = type, read, packets, isAckEliciting, json } of FRAMES) {
+  READERS.fill(read, type, last + 1);
+  PACKETS.fill(packets, type, last + 1);
+  ELICITING.fill(isAckEliciting ? 1 : 0, type, last + 1);
+  JSON_WRITERS.fill(json, type, last + 1);
 }

@@ -8,7 +8,7 @@
  */
 
 import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
-import { FrameType, MessageFlag, RunFlag, type Space } from '../frame-type.ts';
+import { FrameType, MessageFlag, RunFlag, Space } from '../frame-type.ts';
 import type { FrameWriter, MessageHeader } from '../frame-writer.ts';
 import { readVarint, VARINT_MAX, varintLength, varintSize, writeVarint } from '../varint.ts';
 
@@ -93,29 +93,42 @@ export function writeDropped(
   w.sent.run(FrameType.DROPPED, stream, first, count, space);
 }
 
-export const message: FrameKind = {
+const message: FrameKind = {
+  type: FrameType.MESSAGE,
+  last: FrameType.MESSAGE | 0xf,
   read: readMessage,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: messageJson,
 };
 
-export const messages: FrameKind = {
+const messages: FrameKind = {
+  type: FrameType.MESSAGES,
+  last: FrameType.MESSAGES_ENVELOPED_BEST_EFFORT,
   read: readMessages,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: messagesJson,
 };
 
-export const abandon: FrameKind = {
+const abandon: FrameKind = {
+  type: FrameType.ABANDON,
   read: readAbandon,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"abandon","stream_id":${r.stream},"first":${r.sequence},"count":${r.count}}`,
 };
 
-export const dropped: FrameKind = {
+const dropped: FrameKind = {
+  type: FrameType.DROPPED,
   read: readDropped,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) =>
+    `{"frame_type":"dropped","stream_id":${r.stream},"space":"${spaceName(r.space)}","first":${r.sequence},"count":${r.count}}`,
 };
+
+export const MESSAGE_FRAMES: readonly FrameKind[] = [message, messages, abandon, dropped];
 
 function readMessage(r: FrameReader): void {
   const flags = r.type & 0xf;
@@ -175,4 +188,40 @@ function readDropped(r: FrameReader): void {
   r.count = r.varint();
   // [FRM-12]
   if (r.space > 1 || r.count < 1 || r.sequence + r.count > VARINT_MAX) r.fail();
+}
+
+function messageJson(r: FrameReader): string {
+  const { flags } = r;
+  const space = spaceName((flags & MessageFlag.BEST_EFFORT) === 0 ? Space.RELIABLE : Space.BEST_EFFORT);
+  let json = `{"frame_type":"message","stream_id":${r.stream},"space":"${space}","sequence":${r.sequence},"length":${r.dataLength}`;
+  if ((flags & MessageFlag.FRAGMENT) !== 0)
+    json += `,"offset":${r.offset},"total":${r.total},"oldest":${r.oldest}`;
+  if ((flags & MessageFlag.LIFETIME) !== 0) json += `,"remaining":${r.remaining / 1_000}`;
+  return `${json}${envelopedJson(r)}}`;
+}
+
+function messagesJson(r: FrameReader): string {
+  const space = spaceName(r.type & RunFlag.BEST_EFFORT);
+  return `{"frame_type":"messages","stream_id":${r.stream},"space":"${space}","first":${r.sequence},"count":${r.count},"length":${runBytes(r)}${envelopedJson(r)}}`;
+}
+
+/** Of messages that begin with an envelope. */
+function envelopedJson(r: FrameReader): string {
+  return r.isEnveloped ? ',"enveloped":true' : '';
+}
+
+/** Bytes of the messages of a run, without their lengths in front. */
+function runBytes({ buffer, dataStart, dataLength, count }: FrameReader): number {
+  let bytes = 0;
+  let at = dataStart;
+  for (let i = 0; i < count; i++) {
+    const length = readVarint(buffer, at, dataStart + dataLength);
+    bytes += length;
+    at += varintLength(buffer[at]) + length;
+  }
+  return bytes;
+}
+
+function spaceName(space: number): string {
+  return space === Space.RELIABLE ? 'reliable' : 'best_effort';
 }

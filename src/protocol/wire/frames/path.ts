@@ -7,10 +7,12 @@
  *     RETIRE_CONNECTION_ID  0x1b  sequence varint
  */
 
+import { hexOf } from '../../../base/bytes.ts';
 import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { CONNECTION_ID_BYTES_MAX, RESET_TOKEN_BYTES } from '../packet-header.ts';
+import { UINT32_MAX } from '../qlog-values.ts';
 
 /** No NEW_CONNECTION_ID is longer than this. */
 export const NEW_CONNECTION_ID_BYTES_MAX = 1 + 8 + 8 + 1 + CONNECTION_ID_BYTES_MAX + 16;
@@ -53,29 +55,45 @@ export function writeRetireConnectionId(w: FrameWriter, sequence: number): void 
   w.varint(sequence);
 }
 
-export const pathChallenge: FrameKind = {
+const pathChallenge: FrameKind = {
+  type: FrameType.PATH_CHALLENGE,
   read: readChallenge,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"path_challenge","data":"${hexOf(r.bytes)}"}`,
 };
 
-export const pathResponse: FrameKind = {
+const pathResponse: FrameKind = {
+  type: FrameType.PATH_RESPONSE,
   read: readChallenge,
   packets: InPackets.ONE_RTT,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"path_response","data":"${hexOf(r.bytes)}"}`,
 };
 
-export const newConnectionId: FrameKind = {
+const newConnectionId: FrameKind = {
+  type: FrameType.NEW_CONNECTION_ID,
   read: readNewConnectionId,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: newConnectionIdJson,
 };
 
-export const retireConnectionId: FrameKind = {
+const retireConnectionId: FrameKind = {
+  type: FrameType.RETIRE_CONNECTION_ID,
   read: readRetireConnectionId,
   packets: InPackets.ONE_RTT,
   isAckEliciting: true,
+  json: (r) =>
+    r.sequence > UINT32_MAX ? '' : `{"frame_type":"retire_connection_id","sequence_number":${r.sequence}}`,
 };
+
+export const PATH_FRAMES: readonly FrameKind[] = [
+  pathChallenge,
+  pathResponse,
+  newConnectionId,
+  retireConnectionId,
+];
 
 function readChallenge(r: FrameReader): void {
   r.opaque(CHALLENGE_BYTES);
@@ -93,6 +111,12 @@ function readNewConnectionId(r: FrameReader): void {
 
 function readRetireConnectionId(r: FrameReader): void {
   r.sequence = r.varint();
+}
+
+/** qlog has no room for larger sequences. */
+function newConnectionIdJson(r: FrameReader): string {
+  if (r.sequence > UINT32_MAX) return '';
+  return `{"frame_type":"new_connection_id","sequence_number":${r.sequence},"retire_prior_to":${r.retirePriorTo},"connection_id_length":${r.dataLength},"connection_id":"${hexOf(r.bytes)}"}`;
 }
 
 const CHALLENGE_BYTES = 8;

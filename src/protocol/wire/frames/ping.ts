@@ -28,23 +28,31 @@ export function writeHeartbeat(w: FrameWriter, number: number, intervalMs: numbe
 }
 
 /** PADDING that stands in a row is read as one. */
-export const padding: FrameKind = {
+const padding: FrameKind = {
+  type: FrameType.PADDING,
   read: readPadding,
   packets: InPackets.ALL,
   isAckEliciting: false,
+  json: (_, bytes) => `{"frame_type":"padding","payload_length":${bytes}}`,
 };
 
-export const ping: FrameKind = {
+const ping: FrameKind = {
+  type: FrameType.PING,
   read: readNothing,
   packets: InPackets.ALL,
   isAckEliciting: true,
+  json: () => '{"frame_type":"ping"}',
 };
 
-export const heartbeat: FrameKind = {
+const heartbeat: FrameKind = {
+  type: FrameType.HEARTBEAT,
   read: readHeartbeat,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"heartbeat","number":${r.number},"interval":${r.interval}}`,
 };
+
+export const PING_FRAMES: readonly FrameKind[] = [padding, ping, heartbeat];
 
 function readPadding(r: FrameReader): void {
   const start = r.at - 1;

@@ -55,11 +55,16 @@ export function maskSize(span: number): number {
   return (span + 7) >> 3;
 }
 
-export const repair: FrameKind = {
+const repair: FrameKind = {
+  type: FrameType.REPAIR,
   read: readRepair,
   packets: InPackets.ONE_RTT,
   isAckEliciting: true,
+  json: (r) =>
+    `{"frame_type":"repair","code":${r.code},"group":${r.group},"index":${r.index},"k":${r.k},"r":${r.r},"length":${r.dataLength}}`,
 };
+
+export const REPAIR_FRAMES: readonly FrameKind[] = [repair];
 
 function readRepair(r: FrameReader): void {
   r.code = r.u8();

@@ -9,8 +9,9 @@
  */
 
 import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
-import { Delivery, FrameType } from '../frame-type.ts';
+import { Delivery, FrameType, PRIORITY_NAMES } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
+import { applicationCodeJson, textJson } from '../qlog-values.ts';
 import { varintSize } from '../varint.ts';
 
 /** The flags byte of a STREAM_OPEN. */
@@ -61,29 +62,41 @@ export function writeStopSending(w: FrameWriter, stream: number, code: number): 
   w.sent.ofStream(FrameType.STOP_SENDING, stream);
 }
 
-export const streamOpen: FrameKind = {
+const streamOpen: FrameKind = {
+  type: FrameType.STREAM_OPEN,
   read: readStreamOpen,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: streamOpenJson,
 };
 
-export const streamFin: FrameKind = {
+const streamFin: FrameKind = {
+  type: FrameType.STREAM_FIN,
   read: readStreamFin,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) => `{"frame_type":"stream_fin","stream_id":${r.stream},"end":${r.end}}`,
 };
 
-export const resetStream: FrameKind = {
+const resetStream: FrameKind = {
+  type: FrameType.RESET_STREAM,
   read: readResetStream,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) =>
+    `{"frame_type":"reset_stream","stream_id":${r.stream},"error_code":${applicationCodeJson(r.code)},"final_size":${r.end}}`,
 };
 
-export const stopSending: FrameKind = {
+const stopSending: FrameKind = {
+  type: FrameType.STOP_SENDING,
   read: readStopSending,
   packets: InPackets.APPLICATION,
   isAckEliciting: true,
+  json: (r) =>
+    `{"frame_type":"stop_sending","stream_id":${r.stream},"error_code":${applicationCodeJson(r.code)}}`,
 };
+
+export const STREAM_FRAMES: readonly FrameKind[] = [streamOpen, streamFin, resetStream, stopSending];
 
 function readStreamOpen(r: FrameReader): void {
   r.stream = r.varint();
@@ -133,6 +146,13 @@ export function isUtf8(buffer: Uint8Array, start: number, end: number): boolean 
   }
   return true;
 }
+
+function streamOpenJson(r: FrameReader): string {
+  const label = textJson(r.bytes);
+  return `{"frame_type":"stream_open","stream_id":${r.stream},"priority":"${PRIORITY_NAMES[r.priority]}","ordered":${r.ordered},"delivery":"${DELIVERIES[r.delivery]}","label":${label}}`;
+}
+
+const DELIVERIES = ['reliable', 'partial', 'best_effort'];
 
 /** Longest label of a stream. [FRM-10] */
 export const LABEL_BYTES_MAX = 64;
