@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { isFinalEnd, Life } from '../../src/client/life.ts';
 import { Link, type LinkUser } from '../../src/client/link.ts';
@@ -205,6 +205,43 @@ describe('a client that loses its connection', () => {
     expect(states.at(-1)).toBe(
       isFinal ? 'closed: ERR_JSP_CLOSED_BY_PEER' : 'offline: ERR_JSP_HEARTBEAT_TIMEOUT',
     );
+  });
+
+  test('keeps its process while it is away, for as long as it is to, and no longer than it lives [CLT-16]', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      const { life, world, peers, retry } = newLife();
+      const kept = [vi.getTimerCount()];
+      const note = () => kept.push(vi.getTimerCount());
+      await life.begin('reject', undefined);
+      note();
+      world.answer = REFUSED;
+      peers[0].break();
+      note();
+      life.setReferenced(false);
+      note();
+      life.setReferenced(true);
+      await retry();
+      note();
+      life.end(null);
+      note();
+      expect(kept).toEqual([0, 0, 1, 0, 1, 0]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('tries at once when there is reason to, in the place of the attempt that waited', async () => {
+    const { life, world, peers, clock } = newLife();
+    await life.begin('reject', undefined);
+    world.hangs = true;
+    peers[0].break();
+    expect([world.dials, clock.pending]).toEqual([1, 1]);
+    life.hurry();
+    expect([world.dials, clock.pending]).toEqual([2, 0]);
+    life.hurry(); // which is under way
+    expect(world.dials).toBe(2);
+    life.end(null);
   });
 
   test('is over for good when the broker proves another identity [CLT-4]', async () => {
