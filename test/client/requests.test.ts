@@ -50,6 +50,16 @@ describe('a request', () => {
     },
   );
 
+  test('that is answered leaves no timer behind [CLT-33]', async () => {
+    const clock = new ManualClock();
+    const client = await new FakeBroker().client({ clock });
+    await client.reply('quick', () => 'yes');
+    const before = clock.pending;
+    const answer = client.request('quick', '');
+    expect((await answer).text()).toBe('yes');
+    expect(clock.pending).toBe(before);
+  });
+
   test('is given up after its time, and what comes later is counted [CLT-33]', async () => {
     const clock = new ManualClock();
     const client = await new FakeBroker().client({ clock });

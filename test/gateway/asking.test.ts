@@ -9,7 +9,7 @@ import { DeliveryTexts } from '../../src/gateway/delivery-text.ts';
 import { type PublishItem, publishCommand } from '../../src/gateway/item.ts';
 import { PublishState } from '../../src/gateway/publishing.ts';
 import { Session } from '../../src/gateway/session.ts';
-import { CommandReader, ReasonCode, Side } from '../../src/pubsub/command.ts';
+import { CommandReader, PublishFlag, ReasonCode, Side } from '../../src/pubsub/command.ts';
 import { decodeProperties } from '../../src/pubsub/properties.ts';
 import { systemClock } from '../../src/udp/clock.ts';
 import { ManualClock } from '../client/manual-clock.ts';
@@ -23,6 +23,31 @@ const QUESTION: PublishItem = {
   priority: 'chat',
   properties: null,
 };
+
+test('a caller hears at once of an answer that cannot be opened', async () => {
+  let hear: CommandListener | null = null;
+  const session = {
+    name: 'n',
+    openStream: (_: string, listener: CommandListener) => {
+      hear = listener;
+      return { request: async () => {}, reset: () => {} };
+    },
+    publish: (question: Buffer) => {
+      const reader = new CommandReader(Side.CLIENT);
+      reader.read(question);
+      const { replyTopic = '' } = decodeProperties(question, reader.topicEnd);
+      const answer = publishCommand({ ...QUESTION, qos: 0, topic: replyTopic, payload: 'no envelope' });
+      answer[1] |= PublishFlag.COMPRESSED;
+      reader.read(answer);
+      hear?.onDelivery?.(answer, reader);
+      return { state: PublishState.TAKEN };
+    },
+  };
+  const clock = new ManualClock();
+  const asking = new Asking(session as unknown as Session, clock);
+  await expect(asking.ask(QUESTION, 1_000)).rejects.toMatchObject({ code: 'RESPONDER_FAILED' });
+  expect([asking.pending, clock.pending]).toEqual([0, 0]);
+});
 
 test('a caller asks again after his inbox was refused, and after it was taken from him [GW-29]', async () => {
   const streams: CommandListener[] = [];

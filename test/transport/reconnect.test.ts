@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { connect, generateIdentity, listen } from '../../src/index.ts';
 import type { ReconnectAttempt, Reconnected, UndeliveredMessage } from '../../src/transport/reconnect.ts';
 import { LastingLab } from './lasting-lab.ts';
@@ -43,6 +43,28 @@ describe('a connection that comes back [CON-102]', () => {
     expect(world.texts('readings')).toEqual(['one', 'two', 'three']);
     expect(connection.metrics()).toMatchObject({ state: 'online', connections: 2 });
     await lab.settle(connection.close());
+  });
+
+  test('keeps its process while it is away, unless it is not to, and no longer than it lives', async () => {
+    const world = new LastingLab();
+    await world.start('a');
+    const connection = await world.join(['a']);
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      const kept = [vi.getTimerCount()];
+      world.kill('a');
+      connection.openStream({ label: 'x', reopen: true }).send('x');
+      await world.lab.settle(next(connection as never, 'reconnecting'));
+      for (const act of [() => {}, () => connection.unref(), () => connection.ref()]) {
+        act();
+        kept.push(vi.getTimerCount());
+      }
+      connection.destroy();
+      kept.push(vi.getTimerCount());
+      expect(kept).toEqual([0, 1, 0, 1, 0]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('tells of each message that waited and is too large for the server that came back, and sends the others [CON-105]', async () => {
