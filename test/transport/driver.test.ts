@@ -65,6 +65,15 @@ describe('the driver', () => {
       set.delete(timer);
       clearTimer(timer);
     };
+    let most = 0;
+    const stream = client.openStream();
+    for (let i = 0; i < 100; i++) {
+      stream.send('x');
+      await lab.run(7);
+      most = Math.max(most, set.size);
+    }
+    expect(most).toBe(2); // one of each side
+    await lab.settle(stream.flush());
     await lab.settle(Promise.all([client.close(), listener.close()]));
     expect(set.size).toBe(0);
   });
