@@ -4,11 +4,12 @@
  * A principal that is not one any more loses its connections, and what it left behind; one that may do less loses what it may not have: filters, what waits for them, its will.
  */
 
-import { DropReason, ReasonCode, topicOf } from '../../../pubsub/command.ts';
+import { DropReason, ReasonCode } from '../../../pubsub/command.ts';
 import { encodeNotice, NoticeCode } from '../../../pubsub/session-commands.ts';
 import { asksForInbox, isShared, sharedFilter } from '../../../pubsub/topic.ts';
 import type { Client } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
+import { mayStillPublish } from '../handlers/permission.ts';
 import { type Session, SessionState } from '../session/session.ts';
 import type { BrokerState } from '../state.ts';
 import { Allowance } from './access.ts';
@@ -115,7 +116,7 @@ function endFilter(broker: BrokerState, subscription: Subscription, filter: stri
 function reviewWill(broker: BrokerState, session: Session, { access }: Principal): void {
   if (access === null) return;
   const message = broker.wills.messageOf(session);
-  if (message !== null && !access.mayPublish(topicOf(message))) broker.wills.takeBack(session);
+  if (message !== null && !mayStillPublish(access, message, session.name)) broker.wills.takeBack(session);
 }
 
 /** Where what somebody was known by is worth nothing any more, what he has left to be published is not, though others may be known by his name and have the rest. */
@@ -156,7 +157,8 @@ function reviewAbsent(broker: BrokerState, review: Review): void {
   for (const will of broker.wills.orphans) {
     if (will.by === null) continue;
     const principal = principalOf(will.by);
-    const may = principal?.access?.mayPublish(topicOf(will.message)) !== false;
+    const access = principal?.access ?? null;
+    const may = access === null || mayStillPublish(access, will.message, null);
     if (principal !== null && hasLeft(will.by, principal) && may) continue;
     broker.audit.tellOf('revoked', will.by.name, 'a will');
     broker.wills.drop(will);

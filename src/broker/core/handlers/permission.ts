@@ -161,6 +161,19 @@ function isOwnInbox(broker: BrokerState, channel: Channel, name: string): boolea
   return session !== null && name.startsWith(inboxOf(session));
 }
 
+/**
+ * Whether a will, which was allowed once, still is: as any message, by `publish`, or with a reply topic by `request` and by what that is. [BRK-114] [BRK-119]
+ *
+ * @param session - whose it is; null: that is gone, and an inbox, of which nobody else could have had one, was its own
+ */
+export function mayStillPublish(access: Access, will: Uint8Array, session: string | null): boolean {
+  const topic = topicOf(will);
+  const replyTopic = replyTopicOf(will);
+  if (replyTopic === null) return access.mayPublish(topic);
+  const isOwn = isInbox(replyTopic) && (session === null || replyTopic.startsWith(inboxOf(session)));
+  return access.mayRequest(topic) && (isOwn || access.mayPublish(replyTopic));
+}
+
 function replyTopicOf(message: Uint8Array): string | null {
   const at = propertyOf(message, PropertyType.REPLY_TOPIC);
   return at < 0 ? null : decodeName(message, at, at + valueLength(message, at));

@@ -4,9 +4,11 @@ import {
   Command,
   encodeSubscribe,
   Overflow,
+  PublishFlag,
   ReasonCode,
   SubscribeFlag,
 } from '../../../../src/pubsub/command.ts';
+import { encodeProperties } from '../../../../src/pubsub/properties.ts';
 import {
   AuthMethod,
   decodeNotice,
@@ -210,6 +212,21 @@ describe('when a principal may do less', () => {
     stream.publish('b', '2');
     guest.leave();
     expect(taken(heard)).toEqual(['SUBSCRIBED 1', 'a=1', 'b=2']);
+  });
+
+  test.each<[string, string[], boolean]>([
+    ['stays as long as that is allowed', ['allow request svc/#', 'allow subscribe b'], true],
+    ['goes where nothing but publishing is', ['allow publish #'], false],
+  ])('a will with a topic for replies, which needs `request`, %s [BRK-114] [BRK-119]', (_, rules, stays) => {
+    const world = new Guarded();
+    const heard = reader(world.enter(somebody('all', ['allow subscribe #'])), '#');
+    const guest = world.enter(somebody('anna', ['allow request svc/#']), 's', { expiryMs: 0 });
+    const properties = encodeProperties({ replyTopic: '$inbox/s/1' }).toString('latin1');
+    guest.will('svc/a', `${properties}x`, 0, PublishFlag.PROPERTIES);
+    expect(guest.answers).toEqual(['WELCOME 1', 'WILL_SET 2']);
+    become(world, rules);
+    guest.client.disconnect();
+    expect(taken(heard)).toEqual(['SUBSCRIBED 1', ...(stays ? [expect.stringMatching(/^svc\/a=/)] : [])]);
   });
 
   test('so are wills of before a crash whose sessions did not outlive it [BRK-119]', () => {
