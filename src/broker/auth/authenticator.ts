@@ -407,7 +407,7 @@ function assertBound({ claims }: VerifiedToken, proved: ProvedIdentity | null): 
 function nameIn(claims: Readonly<Record<string, unknown>>, claim: string): string {
   const name = claims[claim];
   const bytes = typeof name === 'string' ? Buffer.byteLength(name) : 0;
-  if (bytes === 0 || bytes > SESSION_NAME_BYTES_MAX || /\p{Cc}/u.test(name as string))
+  if (bytes === 0 || bytes > SESSION_NAME_BYTES_MAX || /[\p{Cc}\p{Cs}]/u.test(name as string))
     throw new TokenRefused(`The token's claim ${claim} names nobody.`);
   return name as string;
 }

@@ -368,8 +368,10 @@ function notEmpty(value: unknown): string | null {
 
 function aName(value: unknown): string | null {
   const bytes = typeof value === 'string' ? Buffer.byteLength(value) : 0;
-  const isName = bytes > 0 && bytes <= SESSION_NAME_BYTES_MAX && !/\p{Cc}/u.test(value as string);
-  return isName ? null : `1 to ${SESSION_NAME_BYTES_MAX} bytes of text without control characters`;
+  const isName = bytes > 0 && bytes <= SESSION_NAME_BYTES_MAX && !/[\p{Cc}\p{Cs}]/u.test(value as string);
+  return isName
+    ? null
+    : `1 to ${SESSION_NAME_BYTES_MAX} bytes of well-formed text without control characters`;
 }
 
 function aTime(value: unknown): string | null {

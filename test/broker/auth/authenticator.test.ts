@@ -325,6 +325,7 @@ describe('tokens', () => {
     ['no name', () => mint(ES, { sub: undefined })],
     ['an empty name', () => mint(ES, { sub: '' })],
     ['a name with control characters', () => mint(ES, { sub: 'bob\n' })],
+    ['a name with half a character', () => mint(ES, { sub: 'bob\ud800' })],
     ['a name that is too long', () => mint(ES, { sub: 'b'.repeat(256) })],
     ['a session that is none', () => mint(ES, { jsp_session: 7 } as never)],
     ['the type of another purpose', () => mint(ES, {}, { typ: 'logout+jwt' })],

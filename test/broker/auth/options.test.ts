@@ -38,6 +38,11 @@ describe('what `auth` cannot be is refused with the place where it stands [AUT-2
       rules({ allow: '*', topics: ['a/${user}'] }),
       /topics must be a list of filters/,
     ],
+    [
+      'a name that no store could keep',
+      { keys: [{ id: 'a', hash: HASH, name: 'a\ud800' }] },
+      /name must be 1 to 255 bytes of well-formed text/,
+    ],
     ['a key without a hash', { keys: [{ id: 'a' }] }, /auth.keys\[0\] must have an id and a hash/],
     [
       'a hash that is the key itself',
