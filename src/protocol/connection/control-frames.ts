@@ -7,7 +7,7 @@ import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
-import { CONTROL_FRAME_BYTES_MAX, type FrameWriter } from '../wire/frame-writer.ts';
+import type { FrameWriter } from '../wire/frame-writer.ts';
 import { writeHandshakeDone } from '../wire/frames/crypto.ts';
 import { writePathResponse } from '../wire/frames/path.ts';
 import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
@@ -100,35 +100,31 @@ export class ControlFrames {
     );
   }
 
-  /** Writes what is due, if there is room for it; else the next packet has that. */
+  /** Writes what is due, as far as there is room for it; the next packet has the rest. */
   write(frames: FrameWriter): void {
-    if (frames.room >= SHORT_FRAMES_MAX * CONTROL_FRAME_BYTES_MAX) this.writeShort(frames);
-    if (this.goAway.isDue) this.goAway.write(frames);
-    if (this.newToken.isDue) this.newToken.write(frames);
-    if (this.newTicket.isDue) this.newTicket.write(frames);
-  }
-
-  private writeShort(frames: FrameWriter): void {
-    if (this.isHandshakeDoneDue) {
+    if (this.isHandshakeDoneDue && frames.hasControlRoom) {
       this.isHandshakeDoneDue = false;
       writeHandshakeDone(frames);
     }
-    if (this.pathResponse !== null) {
+    if (this.pathResponse !== null && frames.hasControlRoom) {
       writePathResponse(frames, this.pathResponse);
       this.pathResponse = null;
     }
-    if (this.acks.isDue) this.acks.write(frames);
-    if (this.isHeartbeatDue) {
+    if (this.acks.isDue && frames.hasControlRoom) this.acks.write(frames);
+    if (this.isHeartbeatDue && frames.hasControlRoom) {
       this.isHeartbeatDue = false;
       const intervalMs = this.liveness.intervalMs(this.recovery.probeTimeout(PacketSpace.APPLICATION));
       writeHeartbeat(frames, this.counters.heartbeatsSent++, intervalMs);
     }
-    if (this.isPingDue) {
+    if (this.isPingDue && frames.hasControlRoom) {
       this.isPingDue = false;
       writePing(frames);
     }
     this.admitted?.write(frames); // as much as fits
     if (this.ids.isDue) this.ids.write(frames);
+    if (this.goAway.isDue) this.goAway.write(frames);
+    if (this.newToken.isDue) this.newToken.write(frames);
+    if (this.newTicket.isDue) this.newTicket.write(frames);
   }
 
   /** The server is asked whether it is there, and shown where this side is, in a packet of so many bytes at least. */
@@ -230,6 +226,3 @@ export class ControlFrames {
     }
   }
 }
-
-/** Frames that `writeShort` writes without looking at the room, each of at most {@link CONTROL_FRAME_BYTES_MAX}. */
-const SHORT_FRAMES_MAX = 5;
