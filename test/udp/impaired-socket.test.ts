@@ -123,6 +123,23 @@ describe('an impaired socket', () => {
     expect(inner.sent).toHaveLength(1);
   });
 
+  test('has one timer, for what is due first, and none once it is closed', async () => {
+    const { clock, inner, socket } = impaired({
+      seed: 1,
+      outgoing: { delayMs: 10 },
+      incoming: { delayMs: 5 },
+    });
+    collect(socket);
+    socket.send(batchOf('out'));
+    inner.receive('in');
+    expect(clock.pending).toBe(1);
+    clock.advance(10 * MILLISECOND);
+    expect([inner.sent, clock.pending]).toEqual([['out'], 0]);
+    inner.receive('late');
+    await socket.close();
+    expect(clock.pending).toBe(0);
+  });
+
   test('says of itself what the socket inside says', () => {
     const { inner, socket } = impaired({ seed: 1 });
     const { localHost, localPort, remote, receiveBufferBytes, sendBufferBytes } = socket;
@@ -287,6 +304,10 @@ class RecordingSocket implements DatagramSocket {
 class ManualClock implements Clock {
   private time: Micros = 1_000_000;
   private timers: { at: Micros; callback: () => void }[] = [];
+
+  get pending(): number {
+    return this.timers.length;
+  }
 
   now(): Micros {
     return this.time;
