@@ -123,6 +123,22 @@ describe('a socket on all addresses', () => {
     expect(server.counters.datagramsSent).toBe(6);
   });
 
+  test('looks for addresses no more once it is closed, nor listens at one that comes', async () => {
+    const machine = new Machine(['127.0.0.1']);
+    const looks = vi.spyOn(machine, 'addresses');
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      const server = await serve('0.0.0.0', machine);
+      vi.advanceTimersByTime(1);
+      const before = looks.mock.calls.length;
+      await server.close();
+      vi.advanceTimersByTime(10);
+      expect([before, looks.mock.calls.length]).toEqual([2, 2]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test('closes all of its sockets, and can be closed twice', async () => {
     const server = await serve('0.0.0.0');
     server.unref();
