@@ -44,6 +44,9 @@ export async function findEntries(paths: readonly string[], followLinks = false)
   const walker = new Walker(followLinks);
   const tops = new Map<string, string>();
   for (const path of paths) {
+    // Resolved it would be the folder that the process is in: all of that would go, where a variable is empty.
+    if (path === '')
+      throw new JspError('ERR_JSP_FILES', 'an empty path is nothing to send: "." is this folder');
     const source = resolve(path);
     const name = basename(source);
     if (name === '')

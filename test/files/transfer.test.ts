@@ -324,6 +324,16 @@ describe('a transfer that broke off', () => {
 });
 
 describe('what a sender finds', () => {
+  test('are not the folder that the process is in where a path is empty', async () => {
+    const { connect, inbox } = await receiving();
+    const sent = sendFiles(await connect(), [join(outbox({ a: 'x' }), 'a'), '']);
+    await expect(sent).rejects.toMatchObject({
+      code: 'ERR_JSP_FILES',
+      message: expect.stringContaining('an empty path'),
+    });
+    expect(readdirSync(inbox)).toEqual(['.jsp-parts']);
+  });
+
   test('are files and folders; links only when they are followed, and not round for ever', async () => {
     const folder = outbox({ 'a/file': 'x' });
     symlinkSync('file', join(folder, 'a/link'));
