@@ -102,10 +102,6 @@ const NATIVE: InlineConfig = {
   execArgv: [
     // Simulated worlds leave much behind that is garbage soon: with 32 MB for what is young they take a tenth less than with Node's 16.
     '--max-semi-space-size=32',
-    // All cores are busy: what V8 would compile and collect beside the tests costs them as much, and a function that a test calls for a second is not
-    // worth as much compiling as one of a server. Both together take a sixth off the CPU time of all tests.
-    '--single-threaded',
-    '--max-inlined-bytecode-size-cumulative=150',
     '--import',
     new URL('scripts/typescript/register.js', import.meta.url).href,
   ],
