@@ -13,6 +13,7 @@ import {
   protection,
 } from '../transport/protection.ts';
 import { parseServerUrl } from '../transport/url.ts';
+import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
 import { knownServers } from './known-servers.ts';
 import { DEFAULT_STATE_DIRECTORY, URL_FILE } from './state-directory.ts';
 import { CommandError } from './terminal.ts';
@@ -303,9 +304,6 @@ export function checkedUrl(url: string, source: string): string {
   }
   return url;
 }
-
-/** The longest that Node's timers count; of more they make 1 ms. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 const UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,

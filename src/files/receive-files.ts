@@ -166,8 +166,9 @@ const RECEIVE_OPTIONS: OptionTable<ReceiveOptions> = {
 const FILES_MAX = 100_000;
 const STALL_MS = 600_000;
 const LOOK_MS = 10_000;
-/** Transfers at once, of all connections; and beside them those that were ended and wait for the disk. */
+/** Transfers at once, of all connections. */
 const SESSIONS_MAX = 64;
+/** Beside them those that were ended and wait for the disk. */
 const ENDING_MAX = 64;
 /** Where all places are taken, one from which nothing comes for so long may be another's. Most that have something to hash take less. */
 const SILENT_MS = 30_000;
