@@ -25,7 +25,7 @@ const IDEAS: Readonly<Record<string, string>> = {
   transport: 'listen, connect, Connection, Stream; the driver',
   testing: 'the deterministic network lab',
   monitor: 'a process looked into, on a terminal',
-  disk: 'folders, made',
+  disk: 'folders made and locked, names taken',
   udp: 'sockets, clocks, names, a bad network to try',
   'protocol/endpoint': 'all connections of one socket',
   'protocol/connection': 'one connection: wires its parts together',
