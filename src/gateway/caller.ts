@@ -4,7 +4,7 @@ import { hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
 import { JspError } from '../base/errors.ts';
-import { fromSystem, normalAddress } from '../base/ip-address.ts';
+import { addressPrefix, fromSystem, normalAddress } from '../base/ip-address.ts';
 import { CREDENTIALS_BYTES_MAX } from '../pubsub/credentials.ts';
 import type { ConnectionFacts, Door } from '../pubsub/message-stream.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
@@ -69,6 +69,11 @@ export function keyOf(proof: Proof): string {
     KEYS.set(proof, key);
   }
   return key;
+}
+
+/** What callers who prove nothing are told apart by: their address, of IPv6 their network, which one of them has whole. So does the broker. [BRK-120] */
+export function networkOf(address: string): string {
+  return addressPrefix(address, 32, 64);
 }
 
 /** Finds out where a request comes from, through proxies that are trusted. [GW-12] */

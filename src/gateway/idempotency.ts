@@ -8,7 +8,7 @@ import { hash } from 'node:crypto';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
 import type { Clock } from '../udp/clock.ts';
-import { keyOf } from './caller.ts';
+import { keyOf, networkOf } from './caller.ts';
 import { Problem } from './problem.ts';
 import type { Proof } from './session.ts';
 
@@ -119,16 +119,17 @@ function bytesOf({ contentType, body, headers }: Answer): number {
 /**
  * What stands for a key of one caller, and for nobody else's of the same text. A caller whose token was renewed is the same: it is the name in it that counts.
  *
+ * @param address - by which callers are told apart who prove nothing
  * @throws {Problem} REQUEST_INVALID, where the key is none
  */
-export function nameOf(proof: Proof, key: string): string {
+export function nameOf(proof: Proof, address: string, key: string): string {
   if (!KEY.test(key)) {
     throw new Problem(
       'REQUEST_INVALID',
       'Idempotency-Key must be 1 to 255 characters of ASCII, such as a UUID.',
     );
   }
-  return hash('sha256', `${scopeOf(proof)}\n${key}`, 'base64url');
+  return hash('sha256', `${scopeOf(proof, address)}\n${key}`, 'base64url');
 }
 
 /** What stands for what a request asks for. */
@@ -137,10 +138,10 @@ export function printOf(what: string, body: Uint8Array): string {
 }
 
 /** Whom a proof is about. It was accepted before this counts for anything: what a token says of itself is true then. */
-function scopeOf(proof: Proof): string {
+function scopeOf(proof: Proof, address: string): string {
+  if (proof.method === AuthMethod.NONE) return `anonymous ${networkOf(address)}`;
   const text = Buffer.from(proof.credentials).toString();
   if (proof.method === AuthMethod.API_KEY) return `key ${text.split('_')[1]}`;
-  if (proof.method !== AuthMethod.JWT) return 'anonymous';
   try {
     const { iss, sub } = JSON.parse(Buffer.from(text.split('.')[1], 'base64url').toString());
     if (typeof sub === 'string') return `jwt ${JSON.stringify([iss, sub])}`;

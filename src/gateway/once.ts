@@ -31,9 +31,9 @@ async function onceOfKey(
   key: string,
   serve: (named: Naming) => Promise<void>,
 ): Promise<void> {
-  const { proof, state } = exchange;
+  const { proof, address, state } = exchange;
   await exchange.session(); // nobody gets an answer that was given to a caller whom he only claims to be
-  const name = nameOf(proof, key);
+  const name = nameOf(proof, address, key);
   const print = printOf(exchange.asked, body);
   const earlier = state.keys.begin(name, print);
   if (earlier !== null) {

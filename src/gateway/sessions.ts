@@ -3,14 +3,13 @@
  * end of their credentials ends it for all of them. [GW-11] They are bounded, and go when nobody has used them for 75 s.
  */
 
-import { addressPrefix } from '../base/ip-address.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import type { ConnectionFacts } from '../pubsub/message-stream.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import { Asking, askingName } from './asking.ts';
 import type { Backend } from './backend.ts';
-import { ANONYMOUS, keyOf } from './caller.ts';
+import { ANONYMOUS, keyOf, networkOf } from './caller.ts';
 import { LastValues } from './last-values.ts';
 import { Problem, problemOfEntry } from './problem.ts';
 import { type Proof, Session, type SessionRequest } from './session.ts';
@@ -101,7 +100,7 @@ export class SharedSessions {
     if (proof.method !== AuthMethod.NONE || !this.backend.tellsAddress) return keyOf(proof);
     if (this.latestAddress !== address) {
       this.latestAddress = address;
-      this.latestKey = `@${addressPrefix(address, 32, 64)}`;
+      this.latestKey = `@${networkOf(address)}`;
     }
     return this.latestKey;
   }

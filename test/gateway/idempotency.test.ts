@@ -55,6 +55,23 @@ describe('a request with an Idempotency-Key', () => {
     expect(server.faults).toEqual([]);
   });
 
+  test('is, where the caller has no credentials, that of his address, of IPv6 of his network: nobody else reads its answer, or has his key kept from him [GW-23]', async () => {
+    const server = await gatewayInMemory({ trustedProxies: ['127.0.0.1'] });
+    const publish = async (address: string, body: string) => {
+      const headers = { 'idempotency-key': 'k', 'x-forwarded-for': address };
+      const answer = await server.raw('POST', '/v1/topics/a', headers, body);
+      return [answer.status, answer.headers['idempotent-replayed'] ?? answer.json.duplicate];
+    };
+    expect(await publish('192.0.2.1', 'x')).toEqual([200, false]);
+    expect(await publish('192.0.2.2', 'x')).toEqual([200, false]);
+    expect(await publish('192.0.2.3', 'y')).toEqual([200, false]);
+    expect(await publish('192.0.2.1', 'x')).toEqual([200, 'true']);
+    expect(await publish('2001:db8::1', 'z')).toEqual([200, false]);
+    expect(await publish('2001:db8::2', 'z')).toEqual([200, 'true']);
+    expect(await publish('2001:db8:0:1::1', 'z')).toEqual([200, false]);
+    await server.close();
+  });
+
   test('is done once although the broker and the gateway were started anew in between, and tells another body [GW-23, BRK-91]', async () => {
     const store = { directory: emptyFolder(), sync: 'interval' } as const;
     const publish = async (body: string) => {
@@ -104,18 +121,18 @@ describe('a request with an Idempotency-Key', () => {
     expect(keys.begin('long0', 'p')).toBe(null);
   });
 
-  test('is its own caller alone, whatever token he shows this time', () => {
+  test('is its own caller alone, whatever token he shows this time, and from where', () => {
     const token = (claims: object, signature: string) =>
       proofFromText(`e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.${signature}`);
-    const name = nameOf(token({ iss: 'i', sub: 'anna', exp: 1 }, 'a'), 'k');
-    expect(nameOf(token({ iss: 'i', sub: 'anna', exp: 2 }, 'b'), 'k')).toBe(name);
+    const name = nameOf(token({ iss: 'i', sub: 'anna', exp: 1 }, 'a'), '192.0.2.1', 'k');
+    expect(nameOf(token({ iss: 'i', sub: 'anna', exp: 2 }, 'b'), '198.51.100.1', 'k')).toBe(name);
     const others = [
-      nameOf(token({ iss: 'i', sub: 'bert' }, 'a'), 'k'),
-      nameOf(token({ iss: 'j', sub: 'anna' }, 'a'), 'k'),
-      nameOf(token({ iss: 'i', sub: 'anna' }, 'a'), 'l'),
-      nameOf(proofFromText('jspk_anna_x'), 'k'),
-      nameOf(proofFromText('no.token.atall'), 'k'),
-      nameOf(proofFromText('neither'), 'k'),
+      nameOf(token({ iss: 'i', sub: 'bert' }, 'a'), '192.0.2.1', 'k'),
+      nameOf(token({ iss: 'j', sub: 'anna' }, 'a'), '192.0.2.1', 'k'),
+      nameOf(token({ iss: 'i', sub: 'anna' }, 'a'), '192.0.2.1', 'l'),
+      nameOf(proofFromText('jspk_anna_x'), '192.0.2.1', 'k'),
+      nameOf(proofFromText('no.token.atall'), '192.0.2.1', 'k'),
+      nameOf(proofFromText('neither'), '192.0.2.1', 'k'),
     ];
     expect(new Set([name, ...others]).size).toBe(7);
     expect(printOf('a', Buffer.from('b'))).not.toBe(printOf('b', Buffer.from('a')));
