@@ -77,6 +77,49 @@ describe('the commands of operators', () => {
   });
 });
 
+describe('jsp kick', () => {
+  test('reaches a client that is named like an id, and does not take one for the other', async () => {
+    const named = await connectClient(broker.url, { session: 'a' });
+    const ids = async (session: string): Promise<number[]> => {
+      const reply = await client.request('$sys/admin/clients', JSON.stringify({ limit: 1_000 }));
+      const { items } = reply.json<{ items: { id: number; session: string | null }[] }>();
+      return items.filter((each) => each.session === session).map(({ id }) => id);
+    };
+    const [id] = await ids('a');
+    const namesake = await connectClient(broker.url, { session: String(id) });
+    const asked = await jsp(['kick', String(id), '--url', broker.url]);
+    expect([asked.exitCode, asked.err]).toEqual([
+      2,
+      `jsp: ${id} is also the name of a session: say --session if that is meant, --id for the connection with this id (ERR_JSP_USAGE)\n`,
+    ]);
+    const [first] = await ids(String(id));
+    const byName = await jsp(['kick', '--session', String(id), '--url', broker.url]);
+    expect([byName.exitCode, byName.err]).toEqual([0, `The session ${id} was closed with KICKED.\n`]);
+    expect(await ids('a')).toEqual([id]);
+    expect(await ids(String(id))).not.toContain(first);
+    const byId = await jsp(['kick', '--id', String(id), '--url', broker.url]);
+    expect([byId.exitCode, byId.err]).toEqual([0, `The client ${id} was closed with KICKED.\n`]);
+    expect(await ids('a')).not.toContain(id);
+    await Promise.all([named.close(), namesake.close()]);
+  });
+
+  test('takes a number that no id looks like for a name, and refuses what cannot be meant', async () => {
+    const zero = await connectClient(broker.url, { session: '007' });
+    const [byName, no, both] = await Promise.all([
+      jsp(['kick', '007', '--url', broker.url]),
+      jsp(['kick', '--id', 'sensor', '--url', broker.url]),
+      jsp(['kick', '--id', '--session', '7', '--url', broker.url]),
+    ]);
+    expect([byName.exitCode, byName.err]).toEqual([0, 'The session 007 was closed with KICKED.\n']);
+    expect([no.exitCode, no.err]).toEqual([
+      2,
+      'jsp: an id is a whole number, not "sensor" (ERR_JSP_USAGE)\n',
+    ]);
+    expect([both.exitCode, both.err]).toEqual([2, 'jsp: --id does not go with --session (ERR_JSP_USAGE)\n']);
+    await zero.close();
+  });
+});
+
 describe('jsp top', () => {
   test('fits into its terminal, whatever that is, with bars of the last minute', () => {
     const view = topView();

@@ -34,6 +34,8 @@ describe('what an operator asks [GW-30]', () => {
       ['GET', '/v1/admin/kick', 405, 'METHOD_NOT_ALLOWED'],
       ['DELETE', '/v1/admin/logs/x', 404, 'NOT_FOUND'],
       ['DELETE', '/v1/admin/clients/987654', 404, 'NOT_FOUND'],
+      ['DELETE', '/v1/admin/clients/0xf1206', 400, 'REQUEST_INVALID'],
+      ['DELETE', '/v1/admin/clients/victim', 400, 'REQUEST_INVALID'],
     ] as const) {
       const answer = await server.raw(method, path);
       expect([path, answer.status, answer.json.code]).toEqual([path, status, code]);

@@ -31,6 +31,12 @@ async function act(exchange: Exchange): Promise<void> {
 async function kick(exchange: Exchange): Promise<void> {
   const [, list, name] = /^(clients|sessions)\/(.+)$/s.exec(exchange.rest) ?? [];
   if (list === undefined) throw new Problem('NOT_FOUND', 'What can go is clients/{id} and sessions/{name}.');
+  if (list === 'clients' && !ID.test(name)) {
+    throw new Problem(
+      'REQUEST_INVALID',
+      'A client is named by its id, a whole number; sessions/{name} goes by the name.',
+    );
+  }
   const request = list === 'clients' ? { client: Number(name) } : { session: name };
   await administer(exchange, 'kick', JSON.stringify(request));
 }
@@ -60,6 +66,8 @@ function faultIn(answer: Buffer): AdminFault {
   }
 }
 
+/** What `Number` reads beside it, such as 0x10 and 1e3, is the id of another. */
+const ID = /^[1-9]\d{0,15}$/;
 const VERB = /^[a-z][a-z-]{0,31}$/;
 const ACTIONS: ReadonlySet<string> = new Set(['kick', 'redrive']);
 /** Members of requests that are numbers. */
