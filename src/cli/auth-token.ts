@@ -7,11 +7,12 @@ import { type Command, Option } from 'commander';
 import { calculateJwkThumbprint, exportJWK, importJWK, importPKCS8, type JWK, SignJWT } from 'jose';
 import { KEY_ALGORITHMS, SECRET_ALGORITHMS } from '../broker/auth/options.ts';
 import { readSecret } from '../broker/auth/tokens.ts';
+import { faultOfSecret } from '../broker/config/exposed-files.ts';
 import { makeFolderSync } from '../disk/make-folder.ts';
 import { Identity, thumbprintOf } from '../protocol/crypto/index.ts';
 import { collect, collectHeader, duration } from './arguments.ts';
 import { writeSecretFile } from './state-directory.ts';
-import { CommandError, cannotWrite, note, print, printJson } from './terminal.ts';
+import { CommandError, cannotWrite, note, print, printJson, warn } from './terminal.ts';
 
 interface IssuerOptions {
   alg: string;
@@ -120,6 +121,8 @@ async function makeToken(options: TokenOptions): Promise<void> {
       'ERR_JSP_USAGE',
       'a token is signed by either --private-key or --secret-file; "jsp auth issuer" makes a key',
     );
+  const fault = faultOfSecret((privateKey ?? secretFile) as string);
+  if (fault !== null) warn(`${privateKey === undefined ? '--secret-file' : '--private-key'}: ${fault}`);
   const { key, alg, kid } =
     privateKey === undefined
       ? secretOf(secretFile as string, options.alg)

@@ -1,5 +1,6 @@
 /** `jsp gateway --udp`: a front before several brokers. */
 
+import { faultOfSecret } from '../broker/config/exposed-files.ts';
 import { readFrontSecrets } from '../broker/config/front-settings.ts';
 import type { ListenAddress } from '../broker/config/http-settings.ts';
 import type { Front, FrontMetrics, FrontServer } from '../front/index.ts';
@@ -30,6 +31,8 @@ export async function runFront(udp: ListenAddress, options: FrontCommandOptions)
       'a file with the secret that the brokers have, too: "jsp keygen --front --out FILE"',
     );
   const secrets = readFrontSecrets(frontSecret);
+  const fault = faultOfSecret(frontSecret);
+  if (fault !== null) warn(`--front-secret: ${fault}`);
   const { startFront } = await import('../front/index.ts'); // what a gateway for HTTP does not need
   const signals = new ServiceSignals(false);
   const front = await startFront({

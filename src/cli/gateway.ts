@@ -1,8 +1,9 @@
 /** `jsp gateway`, and what `jsp broker --http` has in common with it. */
 
 import { type Command, InvalidArgumentError } from 'commander';
+import { exposedFilesOf } from '../broker/config/exposed-files.ts';
 import { type ListenAddress, parseListenAddress } from '../broker/config/http-settings.ts';
-import { loadConfig } from '../broker/config/load.ts';
+import { type Config, loadConfig } from '../broker/config/load.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
 import { findServerUrls, splitUrls, timeLimit, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
@@ -100,11 +101,13 @@ async function gatewayCommand(options: GatewayCommandOptions, command: Command):
 
 async function runGateway(options: GatewayCommandOptions, command: Command): Promise<void> {
   const sources = sourcesOf(options, command);
-  const chosen = gatewayOptionsOf(loadConfig(sources), { host: DEFAULT_HTTP_HOST, port: DEFAULT_HTTP_PORT });
+  const config = loadConfig(sources);
+  const chosen = gatewayOptionsOf(config, { host: DEFAULT_HTTP_HOST, port: DEFAULT_HTTP_PORT });
   const reloads = sources.file !== undefined || chosen?.tls !== undefined;
   const signals = new ServiceSignals(reloads);
   const gateway = await startedGateway({ broker: findServerUrls(options.broker, '--broker'), ...chosen });
-  signals.begin(() => renewCertificate(gateway));
+  warnOfExposed(config);
+  signals.begin(() => renewCertificate(gateway, config));
   try {
     process.stdout.on('error', () => {});
     print(gateway.url);
@@ -122,13 +125,19 @@ async function runGateway(options: GatewayCommandOptions, command: Command): Pro
 }
 
 /** SIGHUP: the files of the certificate are read again. Everything else of a gateway takes effect when it starts. [CFG-5] */
-function renewCertificate(gateway: Gateway): void {
+function renewCertificate(gateway: Gateway, config: Config): void {
   try {
     gateway.reload();
     note('reloaded: the certificate');
+    warnOfExposed(config);
   } catch (error) {
     warn(`not reloaded, and all is as it was: ${(error as Error).message}`);
   }
+}
+
+/** Of the files that are read here, those that others on the machine reach. [CFG-10] */
+function warnOfExposed(config: Config): void {
+  for (const { place, text } of exposedFilesOf(config)) if (place.startsWith('http.')) warn(text);
 }
 
 /** Options that mean something with --udp alone, and those that mean nothing with it. */

@@ -2,6 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { authFault, reloadableOptionsOf } from '../broker/config/broker-options.ts';
+import { exposedFilesOf } from '../broker/config/exposed-files.ts';
 import { type Config, ConfigError } from '../broker/config/load.ts';
 import { valueAt } from '../broker/config/print.ts';
 import { placedSettings } from '../broker/config/setting.ts';
@@ -63,6 +64,7 @@ export class Reloading {
           ? 'its settings are as they were; the files that they name were read again'
           : changed.join(', ');
       log.write('info', `reloaded: ${what}`, { event: 'reload', changed });
+      tellOfExposed(this.current, log);
       log.level = this.current.values.logging.level; // once that is told
     } catch (error) {
       const { message, code } = error as Error & { code?: unknown };
@@ -95,6 +97,11 @@ export class Reloading {
     this.current = next;
     return changed.map(({ place }) => place);
   }
+}
+
+/** Files that others on the machine reach: at the start, and each time that they were read anew. [CFG-10] */
+export function tellOfExposed(config: Config, log: Log): void {
+  for (const { file, text } of exposedFilesOf(config)) log.write('warn', text, { event: 'exposed', file });
 }
 
 interface Change {

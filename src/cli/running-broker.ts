@@ -15,7 +15,7 @@ import { startedGateway } from './gateway.ts';
 import { listeningError } from './listening.ts';
 import { startedMqtt } from './mqtt.ts';
 import { shown } from './operator.ts';
-import { Reloading } from './reloading.ts';
+import { Reloading, tellOfExposed } from './reloading.ts';
 import { StateDirectory } from './state-directory.ts';
 import { recoveryLine } from './store.ts';
 import { ServiceSignals, tellSupervisor } from './supervisor.ts';
@@ -63,6 +63,7 @@ export async function runBroker(order: BrokerOrder): Promise<void> {
 async function runUntilStopped(order: BrokerOrder, signals: ServiceSignals, log: Log): Promise<void> {
   const { config } = order;
   for (const text of notesOf(config)) log.write('warn', text, { event: 'config' });
+  tellOfExposed(config, log);
   const state = StateDirectory.open(config.values.broker.state);
   const broker = await listening(order, state).catch((error: unknown) => {
     state.close();

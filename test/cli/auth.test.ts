@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -256,6 +256,8 @@ describe('jsp auth', () => {
     const auth = { jwt: { ...jwt, rules: [{ allow: '*' as const, topics: ['#'] }] } };
     await using broker = await startBroker({ identity: generateIdentity(), port: 0, auth });
     const credentials = { jwt: (await run(...token, binary)).out.trim() };
+    chmodSync(binary, 0o644);
+    expect((await run(...token, binary)).err).toContain('everybody on this machine can read it'); // [CFG-10]
     await using client = await connectClient(broker.url, { reconnect: false, credentials });
     expect(await client.publish('t', 'x', { qos: 1 })).toMatchObject({ duplicate: false });
     await expect(run(...token, short)).rejects.toThrow(

@@ -97,6 +97,26 @@ async function takes(url: string, key: keyof typeof KEYS): Promise<boolean> {
 }
 
 describe('jsp broker that gets a SIGHUP [CFG-5]', () => {
+  test('tells, as it did at its start, of a secret that everybody on the machine can read, for as long as that is so [CFG-10]', async () => {
+    const folder = emptyFolder();
+    writePair(folder, 'one');
+    const key = join(folder, 'tls', 'key.pem');
+    chmodSync(key, 0o644);
+    const { broker, events } = await start(HTTPS.replaceAll('tls/', `${folder}/tls/`));
+    const exposed = () => events().filter(({ event }) => event === 'exposed');
+    const line = expect.objectContaining({
+      ...{ event: 'exposed', level: 'warn', file: key },
+      msg: expect.stringContaining(`everybody on this machine can read it: chmod o= ${key}`),
+    });
+    expect(exposed()).toEqual([line]);
+    chmodSync(key, 0o640);
+    await reload(broker);
+    chmodSync(key, 0o644);
+    await reload(broker);
+    await broker.until(() => exposed().length > 1);
+    expect(exposed()).toEqual([line, line]);
+  });
+
   test('goes by what its configuration says then, and by nothing of one that is wrong', async () => {
     const folder = emptyFolder();
     writePair(folder, 'one');
@@ -186,12 +206,14 @@ test('jsp gateway goes by the table [http], and takes a renewed certificate at a
   const folder = emptyFolder();
   const file = join(folder, 'jsp.toml');
   writePair(folder, 'one');
+  chmodSync(join(folder, 'tls', 'key.pem'), 0o644);
   writeFileSync(file, `${HTTPS}[broker]\nport = 1\n`);
   const nobody = `jsp://${'A'.repeat(43)}@127.0.0.1:1`;
   const gateway = new Jsp(['gateway', '--config', file, '--broker', nobody], { cwd: folder });
   await gateway.until(({ out }) => out.includes('\n'));
   const url = gateway.out.split('\n')[0];
   expect(await certificateOf(url)).toBe('one');
+  await gateway.until(({ err }) => err.split('everybody on this machine can read it').length === 2); // [CFG-10]
   writePair(folder, 'two', 'one');
   gateway.process.kill('SIGHUP');
   await gateway.until(({ err }) => err.includes('not reloaded, and all is as it was'));
@@ -199,6 +221,7 @@ test('jsp gateway goes by the table [http], and takes a renewed certificate at a
   writePair(folder, 'two');
   gateway.process.kill('SIGHUP');
   await gateway.until(({ err }) => err.includes('reloaded: the certificate'));
+  await gateway.until(({ err }) => err.split('everybody on this machine can read it').length === 3);
   expect(await certificateOf(url)).toBe('two');
   gateway.process.kill('SIGTERM');
   expect((await gateway.ended).exitCode).toBe(0);

@@ -1,10 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { Authenticator } from '../../../src/broker/auth/authenticator.ts';
 import { authFault, brokerOptionsOf, notesOf } from '../../../src/broker/config/broker-options.ts';
+import { exposedFilesOf, faultOfSecret } from '../../../src/broker/config/exposed-files.ts';
 import {
   type Config,
   ConfigError,
@@ -38,6 +39,80 @@ function faultsOf(act: () => unknown): readonly string[] {
 
 const faults = (text: string, environment?: Record<string, string>) =>
   faultsOf(() => load(text, environment));
+
+describe.skipIf(process.platform === 'win32')(
+  'files of a configuration that everybody reaches [CFG-10]',
+  () => {
+    const filed = (name: string, mode: number): string => {
+      const file = join(folder, name);
+      writeFileSync(file, '');
+      chmodSync(file, mode);
+      return file;
+    };
+    const told = (text: string, mode: number, environment?: Record<string, string>): string[] => {
+      filed('jsp.toml', mode);
+      const config = load(text, environment);
+      return exposedFilesOf(config).map((each) => `${each.place}: ${each.text.replaceAll(`${folder}/`, '')}`);
+    };
+    const secret = (what: string, file: string) =>
+      `${file} holds a secret, and everybody on this machine can ${what} it: chmod o= ${file}`;
+    const gate = (file: string) =>
+      `${file} says who may come in, and everybody on this machine can change it: chmod o-w ${file}`;
+
+    test('are those with a secret that all can read or change, and those by which one may come in that all can change', () => {
+      for (const [name, mode] of [
+        ['tls', 0o644],
+        ['group', 0o660],
+        ['hmac', 0o646],
+        ['nats', 0o602],
+        ['keys', 0o644],
+        ['identities', 0o666],
+        ['jwks', 0o606],
+      ] as const)
+        filed(name, mode);
+      const issuer = (name: string, key: string) =>
+        `[[auth.jwt]]\nissuer = "${name}"\nname_prefix = "${name}/"\naudience = "b"\nalgorithms = ["${key.startsWith('jwks') ? 'ES256' : 'HS256'}"]\n${key}\n`;
+      const text = [
+        '[http]\ntls_key = "tls"\ntls_cert = "jwks"\n[mqtt]\ntls_key = "tls"\n[front]\nsecret_file = "group"\n',
+        '[backplane]\nkind = "nats"\ncredentials = "nats"\n[broker]\nauthorized_keys = "none"\n',
+        '[auth]\nkeys_file = "keys"\nidentities_file = "identities"\n',
+        ...[issuer('a', 'secret_file = "group"'), issuer('b', 'secret_file = "hmac"')],
+        ...[issuer('c', 'jwks = "jwks"'), issuer('d', 'jwks = "https://d.example.org/"')],
+      ].join('');
+      expect(told(text, 0o644)).toEqual([
+        `backplane.credentials: jsp.toml:10: ${secret('change', 'nats')}`,
+        `auth.identities_file: jsp.toml:15: ${gate('identities')}`,
+        `auth.jwt[1].secret_file: jsp.toml:27: ${secret('read and change', 'hmac')}`,
+        `auth.jwt[2].jwks: jsp.toml:33: ${gate('jwks')}`,
+        `http.tls_key: jsp.toml:2: ${secret('read', 'tls')}`,
+      ]);
+      expect(told('[http]\ntls_cert = "jwks"\n', 0o646)).toEqual([
+        `http.tls_cert: jsp.toml: ${gate('jsp.toml')}`,
+      ]);
+    });
+
+    test('are the configuration itself, where it has a secret in it', () => {
+      const text = '[backplane]\nkind = "nats"\nuser = "u"\n';
+      const said = '{"password":"p"}';
+      expect(told(`${text}password = "p"\n`, 0o644)).toEqual([
+        `backplane.password: jsp.toml:4: ${secret('read', 'jsp.toml')}`,
+      ]);
+      expect(told(`${text}password = "p"\n`, 0o640)).toEqual([]);
+      expect(told(text, 0o644, { JSP_BROKER_BACKPLANE_PASSWORD: said })).toEqual([]);
+    });
+
+    test('are no folders, and nothing that is not there', () => {
+      const directory = join(folder, 'directory');
+      mkdirSync(directory);
+      chmodSync(directory, 0o777);
+      expect([faultOfSecret(directory), faultOfSecret(join(folder, 'none')), faultOfSecret('\0')]).toEqual([
+        null,
+        null,
+        null,
+      ]);
+    });
+  },
+);
 
 describe('a configuration', () => {
   test('is that of its file, over that the environment, over that the command line [CFG-2]', () => {
