@@ -35,6 +35,12 @@ export class EventStreams {
     this.streams.delete(stream);
   }
 
+  /** Nobody is looked after any more. */
+  close(): void {
+    if (this.timer !== null) this.turn.clock.clearTimer(this.timer);
+    this.timer = null;
+  }
+
   private tickLater(): void {
     if (this.timer !== null) return;
     const { clock } = this.turn;

@@ -293,6 +293,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     this.cutOff.end();
     state.load.close();
     state.answerTimes.close();
+    state.eventStreams.close();
     this.connections.close();
     state.operations?.setGateway(null);
     for (const tell of state.whenClosed) tell();

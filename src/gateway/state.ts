@@ -54,7 +54,7 @@ export class GatewayState {
   readonly counters = new GatewayCounters();
   /** Those who are connected for long. */
   readonly guests = new Set<Guest>();
-  /** Called when it has closed: by those who have given others something to keep. */
+  /** Called when it has closed: by those who have given others something to keep, or have a timer. */
   readonly whenClosed: (() => void)[] = [];
   /** A fault of the gateway itself, which has cost one caller his answer. */
   readonly onFault: (error: unknown) => void;

@@ -23,13 +23,12 @@ export class WebSockets {
   private readonly server: WebSocketServer;
   private readonly turn: OutgoingTurn;
   private readonly texts: DeliveryTexts;
-  /** By the second of the round in which they are pinged. */
+  /** All of them, by the second of the round in which they are pinged. */
   private readonly rounds: Set<WebSocketClient>[] = Array.from({ length: PING_S }, () => new Set());
   private round = 0;
   /** Those who have not said yet who they are, in the order in which they came. */
   private readonly waiting = new Set<WebSocketClient>();
   private readonly slow = new Set<WebSocketClient>();
-  private count = 0;
   /** Bytes of messages that have not come whole. */
   private partialBytes = 0;
   private timer: TimerHandle | null = null;
@@ -38,6 +37,7 @@ export class WebSockets {
     this.state = state;
     this.turn = state.eventStreams.turn;
     this.texts = state.eventStreams.texts;
+    state.whenClosed.push(() => this.close());
     this.server = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -65,7 +65,6 @@ export class WebSockets {
     const address = this.state.addresses.of(request);
     this.server.handleUpgrade(request, socket, head, (webSocket) => {
       const client = new WebSocketClient(this, webSocket, socket, address);
-      this.count++;
       this.state.guests.add(client);
       this.rounds[client.round].add(client);
       this.tickLater();
@@ -108,7 +107,6 @@ export class WebSockets {
   }
 
   forget(client: WebSocketClient): void {
-    this.count--;
     this.state.guests.delete(client);
     this.waiting.delete(client);
     this.slow.delete(client);
@@ -117,13 +115,18 @@ export class WebSockets {
 
   // ---- time ----
 
+  private close(): void {
+    if (this.timer !== null) this.state.clock.clearTimer(this.timer);
+    this.timer = null;
+  }
+
   private tickLater(): void {
     if (this.timer !== null) return;
     const { clock } = this.state;
     this.timer = clock.setTimer(clock.now() + TICK_MS * MILLISECOND, () => {
       this.timer = null;
       this.tick();
-      if (this.count > 0) this.tickLater();
+      if (this.rounds.some((clients) => clients.size > 0)) this.tickLater();
     });
   }
 

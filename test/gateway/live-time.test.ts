@@ -1,8 +1,10 @@
 import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
+import { createWebSocketStream, WebSocket } from 'ws';
 import { ManualClock } from '../client/manual-clock.ts';
 import { gatewayInMemory, type TestGateway } from './gateway-server.ts';
+import { MqttPeer } from './mqtt/mqtt-peer.ts';
 import { WsClient } from './ws-client.ts';
 
 /** Time that passes when the test says so, and turns of the event loop as they come. */
@@ -106,12 +108,28 @@ test('a quiet stream of events has a comment every 15 s [GW-63]', async () => {
   aborter.abort();
 });
 
+test('nobody is looked after who is not there any more', async () => {
+  const own = new StandingClock();
+  const other = await gatewayInMemory({ clock: own });
+  for (let i = 0; i < 3; i++) {
+    const client = await WsClient.welcomed(other);
+    await own.pass(1); // each is pinged in another second
+    await client.close();
+  }
+  while (other.gateway.metrics().guests > 0) await own.pass(1);
+  await own.pass(5); // the last look at connections, which is once in 5 s
+  expect(own.pending).toBe(0);
+  await other.close();
+});
+
 test('a gateway that has closed leaves no timer behind, whatever was under way', async () => {
   const own = new StandingClock();
   const other = await gatewayInMemory({ clock: own });
   const client = await WsClient.welcomed(other);
   await client.ask({ type: 'subscribe', id: 1, filters: ['a'] }, 'subscribed');
   await client.ask({ type: 'subscribe', id: 2, qos: 0, filters: ['asked'] }, 'subscribed');
+  const mqtt = new WebSocket(`ws://127.0.0.1:${other.gateway.port}/mqtt`, 'mqtt');
+  await new MqttPeer(createWebSocketStream(mqtt) as Duplex).connect({ clientId: 'mqtt' });
   const events = await other.fetch('/v1/events?filter=a');
   const published = await other.fetch('/v1/topics/a', { method: 'POST', body: 'text' });
   expect([events.status, published.status]).toEqual([200, 200]);
@@ -120,8 +138,10 @@ test('a gateway that has closed leaves no timer behind, whatever was under way',
     .catch(() => null);
   await client.messages(2);
   expect(own.pending).toBeGreaterThan(2);
-  await Promise.all([other.close(), own.pass(2)]); // in which who is left is cut off
-  await waiting;
-  await own.pass(1); // the last look at who may still be there
+  const closing = other.gateway.close({ drainMs: 0 });
+  own.advance(0); // who is left is cut off; and no time passes in which a timer would see that it is not needed
+  await closing;
   expect(own.pending).toBe(0);
+  await waiting;
+  await other.close();
 });

@@ -82,6 +82,12 @@ export class MqttClients implements WireOwner {
     });
   }
 
+  /** Nobody is looked after any more. */
+  close(): void {
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
+    this.timer = null;
+  }
+
   // ---- for its clients ----
 
   holds(change: number, { connection, heldBytes }: MqttClient): boolean {

@@ -171,6 +171,7 @@ export class MqttDoor extends IsolatedEmitter<MqttEvents> {
     await this.clients.leave();
     await closed;
     this.cutOff.end();
+    this.clients.close();
     this.stopShowing?.();
     this.tell('close');
   }

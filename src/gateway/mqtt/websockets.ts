@@ -41,7 +41,7 @@ class MqttWebSockets {
     this.state = state;
     this.limits = limits;
     this.clients = new MqttClients(broker, limits, state.clock, state.onFault);
-    state.whenClosed.push(this.clients.show());
+    state.whenClosed.push(this.clients.show(), () => this.clients.close());
     this.server = new WebSocketServer({
       noServer: true,
       clientTracking: false,

@@ -469,6 +469,15 @@ test('figures of clients by WebSocket are shown until their gateway closes, thou
   expect(shown()).toBe(server.mqtt.metrics().packetsIn);
 });
 
+test('a door that has closed leaves no timer behind', async () => {
+  const own = new StandingClock();
+  const door = await startMqtt({ broker: server.broker, port: 0, clock: own });
+  await MqttPeer.welcomed(door.port, { clientId: 'timed' });
+  expect(own.pending).toBeGreaterThan(0);
+  await door.close();
+  expect(own.pending).toBe(0);
+});
+
 test('figures of a door that cannot listen are not shown [MQT-24]', async () => {
   let shown = 0;
   const operations = {
