@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { ProgressWatch } from '../../src/client/publishing.ts';
@@ -47,6 +47,17 @@ describe('the streams of a publisher', () => {
       ['bulk', false],
     ]);
     expect(new Set(shown.map(([, id]) => id)).size).toBe(4);
+  });
+
+  test('are asked after no more once they are gone with their connection', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { client } = await silent();
+    const before = vi.getTimerCount();
+    client.publish('a', '1');
+    expect(vi.getTimerCount()).toBe(before + 1);
+    client.destroy();
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   test('are of class chat unless the client says otherwise', async () => {

@@ -216,3 +216,19 @@ test('of what a member has given back to its group few are held, for others are 
   expect(await heldAfter(true)).toBeLessThan(300);
   expect(await heldAfter(false)).toBeGreaterThan(900); // they come again to this one
 });
+
+test('nobody is told of progress, and no timer waits for it, once a subscription is over', () => {
+  const clock = new ManualClock();
+  const settling = new Settling(3_000, true, clock, () => {});
+  let told = 0;
+  const broker = { ack: () => {}, nack: () => {}, progress: () => void told++ };
+  for (const end of [() => settling.breakOff(), () => settling.end()]) {
+    settling.begin(broker as never, { epoch: 1, next: 1 }, true, true);
+    settling.receive(1, false, 't');
+    clock.advance(1_000);
+    expect([told, clock.pending]).toEqual([1, 1]);
+    end();
+    expect(clock.pending).toBe(0);
+    told = 0;
+  }
+});

@@ -4,6 +4,7 @@ import type { Stream } from '../../src/index.ts';
 import type { TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { bytesOf } from '../protocol/connection/pair.ts';
 import { labPair } from './lab-pair.ts';
+import { timersOf } from './lab-timers.ts';
 import { next, take } from './served.ts';
 import { catchUncaught } from './uncaught.ts';
 
@@ -50,21 +51,7 @@ describe('the driver', () => {
 
   test('leaves no timer behind when its peers know that it ends, which would keep the process', async () => {
     const { lab, listener, client } = await labPair();
-    const set = new Set<unknown>();
-    const setTimer = lab.clock.setTimer.bind(lab.clock);
-    const clearTimer = lab.clock.clearTimer.bind(lab.clock);
-    lab.clock.setTimer = (at, callback) => {
-      const timer = setTimer(at, () => {
-        set.delete(timer);
-        callback();
-      });
-      set.add(timer);
-      return timer;
-    };
-    lab.clock.clearTimer = (timer) => {
-      set.delete(timer);
-      clearTimer(timer);
-    };
+    const set = timersOf(lab);
     let most = 0;
     const stream = client.openStream();
     for (let i = 0; i < 100; i++) {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Connection } from '../../src/index.ts';
 import type { GoAwayNotice } from '../../src/transport/go-away.ts';
 import { labPair } from './lab-pair.ts';
+import { timersOf } from './lab-timers.ts';
 import { echo, take } from './served.ts';
 
 const OTHER = `jsp://${'A'.repeat(43)}@example.org:4577`;
@@ -9,6 +10,7 @@ const OTHER = `jsp://${'A'.repeat(43)}@example.org:4577`;
 describe('goAway [CON-100]', () => {
   test('tells clients where to go and when, serves them on, and closes when they have gone', async () => {
     const { lab, listener, client, accepted } = await labPair();
+    const timers = timersOf(lab);
     echo(accepted);
     const notices: GoAwayNotice[] = [];
     client.on('goaway', (notice) => notices.push(notice));
@@ -24,7 +26,9 @@ describe('goAway [CON-100]', () => {
     expect(isOver).toBe(false);
     await lab.settle(client.close());
     await lab.settle(going);
+    await lab.run(1_000); // the client has lingered
     expect(lab.now).toBeLessThan(20_000_000);
+    expect(timers.size).toBe(0); // nor does one wait for the time to be over
   });
 
   test('closes what is left when the time is over, gracefully', async () => {

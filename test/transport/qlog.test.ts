@@ -12,7 +12,7 @@ import {
 import { join as joinPath, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Connection } from '../../src/index.ts';
 import { flushQlogs, QlogFolder } from '../../src/transport/qlog-files.ts';
 import { emptyFolder } from '../empty-folder.ts';
@@ -193,6 +193,19 @@ describe('a folder of logs', () => {
       (event) => (event as unknown as { i: number }).i,
     );
     expect(numbers).toEqual([...Array.from({ length: Math.ceil(taken / 2) }, (_, k) => 2 * k), taken]);
+  });
+
+  test('is waited for by no timer once it is written', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const folder = new QlogFolder(emptyFolder());
+    const log = folder.open('client', 'ee');
+    for (let i = 0; i < 3; i++) {
+      log?.write('\x1e{}\n');
+      expect(vi.getTimerCount()).toBe(1);
+      await folder.flush();
+      expect(vi.getTimerCount()).toBe(0);
+    }
   });
 
   test('that becomes read-only later is given up with a warning', async () => {

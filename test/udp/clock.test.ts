@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { MILLISECOND, NEVER, SECOND } from '../../src/base/time.ts';
 import { SystemClock, systemClock, type TimeSource } from '../../src/udp/clock.ts';
 
@@ -125,6 +125,26 @@ describe('the clock of a machine that sleeps [CON-16]', () => {
     expect(clock.now() - start).toBeGreaterThanOrEqual(3_660 * SECOND);
     expect(told).toEqual(['resumed']);
     clock.clearTimer(late);
+  });
+
+  test('calls a timer once, and looks no more when it has none', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const machine = new Machine();
+    const clock = new SystemClock(machine);
+    let fired = 0;
+    for (let i = 0; i < 3; i++) clock.setTimer(clock.now() + (i + 1) * 100 * MILLISECOND, () => fired++);
+    machine.asleepMs += 10_000;
+    clock.look();
+    vi.advanceTimersByTime(400); // in which they were due before
+    expect(fired).toBe(3);
+    for (let i = 0; i < 3; i++) {
+      const timer = clock.setTimer(clock.now() + 3_600 * SECOND, () => {});
+      expect(vi.getTimerCount()).toBe(2); // and the one that looks
+      clock.clearTimer(timer);
+      vi.advanceTimersByTime(1_000);
+      expect(vi.getTimerCount()).toBe(0);
+    }
   });
 
   test('looks by itself, once a second', async () => {
