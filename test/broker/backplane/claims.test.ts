@@ -174,6 +174,83 @@ describe('a session with a name', () => {
   });
 });
 
+test('a will that its node has published takes no room any more, and frees none when its client comes back [BRK-103] [CLU-24]', () => {
+  const w = new ClaimWorld(7, ['a'], { willBytesMax: 40_000 });
+  const hello = (session: string) => {
+    const guest = w.node('a').hello(session);
+    w.pass(50);
+    return guest;
+  };
+  const answerTo = (guest: ReturnType<typeof hello>): string | undefined => {
+    guest.will('gone', 'x'.repeat(30_000));
+    w.pass(50);
+    return guest.answers.at(-1);
+  };
+  for (let i = 0; i < 3; i++) {
+    const guest = hello('x');
+    expect(answerTo(guest)).toMatch(/^WILL_SET/);
+    guest.leave();
+    w.pass(50);
+    expect(w.node('a').core.metrics().willsPublished).toBe(i + 1);
+  }
+  expect(answerTo(hello('x'))).toMatch(/^WILL_SET/);
+  expect(answerTo(hello('y'))).toBe(`REFUSED 2 ${ReasonCode.QUOTA}`);
+});
+
+test('a will that is still being published takes nothing from the one that its client leaves when it is back meanwhile [CLU-24]', () => {
+  const w = world('a');
+  const { core } = w.node('a');
+  const first = w.node('a').hello('x');
+  w.pass(50);
+  first.will('gone', 'first');
+  w.pass(50);
+  first.leave();
+  const second = w.node('a').hello('x');
+  second.will('gone', 'second');
+  expect(core.metrics().willsPublished).toBe(0); // it is not stored yet that it is still this node's
+  w.pass(50);
+  expect(core.metrics().willsPublished).toBe(1);
+  second.leave();
+  w.pass(50);
+  expect(core.metrics().willsPublished).toBe(2);
+  w.pass(120_000);
+  expect([...w.table.values.keys()]).toEqual(['numbers']);
+});
+
+test('a will that its client leaves while the one before is still being published outlives its node [CLU-24]', () => {
+  const w = world('a', 'b');
+  w.node('a').hello('x');
+  w.pass(50);
+  // The connection before is taken for gone, and its will published, as the next one comes.
+  const second = w.node('a').hello('x');
+  w.pass(50);
+  second.will('gone', 'first');
+  w.pass(50);
+  const third = w.node('a').hello('x');
+  third.will('gone', 'second');
+  w.pass(50);
+  expect([second.closedWith, third.answers]).toEqual([ReasonCode.SESSION_TAKEN, ['WELCOME 1', 'WILL_SET 2']]);
+  const published = (name: string) => w.node(name).core.metrics().willsPublished;
+  expect(published('a')).toBe(1);
+  w.kill('a');
+  w.pass(LEASE_MS + 60_000);
+  expect(published('b')).toBe(1);
+});
+
+test('8,192 clients wait at a node for what is not its own; the next is refused with BUSY at once, until one has gone', () => {
+  const w = world('a', 'b');
+  w.cut('b');
+  const waiting = Array.from({ length: 8_192 }, (_, i) => w.node('b').hello(`x${i}`));
+  const next = w.node('b').hello('next');
+  w.pass(1_100);
+  expect([waiting[8_191].answers, next.answers]).toEqual([[], [`REFUSED 1 ${ReasonCode.BUSY}`]]);
+  expect([waiting[8_191].closedWith, next.closedWith]).toEqual([null, ReasonCode.BUSY]);
+  waiting[4_711].leave();
+  const [taken, refused] = ['taken', 'refused'].map((name) => w.node('b').hello(name));
+  w.pass(1_100);
+  expect([taken.answers, refused.answers]).toEqual([[], [`REFUSED 1 ${ReasonCode.BUSY}`]]);
+});
+
 describe('of two attempts of a client', () => {
   test('the one that has gone takes nothing: its connection ended while its node asked for the session [CLU-22]', () => {
     const w = world('a', 'b');

@@ -71,6 +71,8 @@ export class Wills implements SessionPart {
   private readonly limits: WillLimits;
   private readonly surroundings: WillSurroundings;
   private readonly wills = new Map<Session, Will>();
+  /** Which of them the store has under its key: of a session the later one, while the one before is still being published. */
+  private readonly written = new Map<string, Will>();
   /** Those of sessions that are over: were when the broker started; or in a cluster, until it is sure that they are still its own to publish. */
   private readonly orphaned = new Set<Will>();
   /** In a cluster: how many of them belong to a claim. */
@@ -108,7 +110,7 @@ export class Wills implements SessionPart {
     if (earlier !== undefined) this.forget(earlier);
     this.wills.set(session, will);
     this.bytes += chargeOf(will);
-    this.state.put(will.key, encodeWillRecord(will));
+    this.write(will);
     return true;
   }
 
@@ -189,6 +191,7 @@ export class Wills implements SessionPart {
       return;
     }
     this.bytes += chargeOf(will);
+    this.written.set(key, will);
     if (will.owner !== null) this.wills.set(will.owner, will);
     else this.orphan(will);
     const leftMs = absence === null ? 0 : will.delayMs - absence.awayMs;
@@ -204,7 +207,7 @@ export class Wills implements SessionPart {
     }
     this.waiting.stop(will);
     this.orphan(will);
-    this.state.put(will.key, encodeWillRecord(will));
+    this.write(will);
     cluster.whenStillOwn(() => {
       if (this.orphaned.has(will)) this.publish(will);
     });
@@ -227,17 +230,23 @@ export class Wills implements SessionPart {
     this.orphansOf.set(claim, (this.orphansOf.get(claim) ?? 0) + 1);
   }
 
-  private forget(will: Will): void {
-    this.letGo(will);
-    this.state.delete(will.key);
+  private write(will: Will): void {
+    this.written.set(will.key, will);
+    this.state.put(will.key, encodeWillRecord(will));
   }
 
-  private letGo(will: Will): void {
+  private forget(will: Will): void {
+    if (this.letGo(will)) this.state.delete(will.key);
+  }
+
+  /** True: the store has it, and not another one in its place. */
+  private letGo(will: Will): boolean {
+    const isWritten = this.written.get(will.key) === will && this.written.delete(will.key);
     this.waiting.stop(will);
     if (will.owner !== null) this.wills.delete(will.owner);
     this.bytes -= chargeOf(will);
     const { cluster } = this.surroundings;
-    if (!this.orphaned.delete(will) || cluster === null) return;
+    if (!this.orphaned.delete(will) || cluster === null) return isWritten;
     const claim = claimOf(will.key);
     const left = (this.orphansOf.get(claim) ?? 1) - 1;
     if (left > 0) this.orphansOf.set(claim, left);
@@ -245,6 +254,7 @@ export class Wills implements SessionPart {
       this.orphansOf.delete(claim);
       cluster.orphansGone(claim);
     }
+    return isWritten;
   }
 }
 
