@@ -343,6 +343,23 @@ describe('lanes', () => {
     expect(client.end.lateAnswers).toBe(0);
   });
 
+  test('that a client does not take let it wait with its next question once 64 are not answered [BRK-15] [BRK-39]', () => {
+    const core = new DrivenCore();
+    const subscriber = new LaneClient(core);
+    const { main } = subscriber;
+    publisher(core, BULK).publish('a', 'on a lane');
+    const answered = () => main.link.lines.filter((line) => line === 'UNSUBSCRIBED 3').length;
+    for (let i = 0; i < 64; i++) {
+      expect([i, main.link.paused]).toEqual([i, false]);
+      main.send(encodeSubscribe(2, 'other', SubscribeFlag.LANES, 0, 0));
+      main.unsubscribe(3, 'other');
+      main.link.carry();
+    }
+    expect([answered(), main.link.paused]).toEqual([0, true]);
+    subscriber.carryAll();
+    expect([answered(), main.link.paused]).toEqual([64, false]);
+  });
+
   test('end when they have carried nothing for 10 s, and are opened again when they are needed [BRK-39]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core);
