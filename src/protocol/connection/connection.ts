@@ -443,7 +443,8 @@ export class Connection {
 
   private onRecoveryTimeout(now: Micros): void {
     const { recovery, role } = this;
-    for (let i = 0; i < TIMEOUTS_MAX && recovery.nextTimeout() <= now; i++) {
+    // Of each space once at most: what is not lost of it has a later deadline. [REC-7]
+    while (recovery.nextTimeout() <= now) {
       const result = recovery.onTimeout(now);
       if (result === TimeoutResult.NONE) return;
       this.trace?.expired(result === TimeoutResult.LOST ? 'ack' : 'pto', recovery.fates.space, now);
@@ -639,7 +640,5 @@ function versionRefused(): JspError {
 }
 
 const NO_REPAIRS = new RepairCounts();
-/** More deadlines than spaces and kinds of them cannot be due at once. */
-const TIMEOUTS_MAX = 8;
 /** What went out so long ago is not under way any more on most paths, where the round trip is not known yet. [REC-98] */
 const UNDER_WAY_MAX: Micros = 100 * MILLISECOND;
