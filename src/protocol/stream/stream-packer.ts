@@ -49,7 +49,7 @@ export class StreamPacker {
   private readonly scheduler = new Scheduler();
   /** How long best-effort messages may wait, and when it is looked at next. */
   private readonly waitMax: Micros;
-  private thinsAt: Micros;
+  private thinsAt: Micros = 0;
   /** When there last was something that goes ahead of all others. */
   private urgentAt: Micros = Number.NEGATIVE_INFINITY;
   /** Until then messages that never give way are known to fill all packets. */
@@ -70,7 +70,6 @@ export class StreamPacker {
     this.compression = options.compression;
     this.forgetFinished = options.forgetFinished;
     this.waitMax = options.waitMax;
-    this.thinsAt = options.waitMax === NEVER ? NEVER : 0;
   }
 
   // ---- what changed ----

@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { NEVER } from '../../../../src/base/time.ts';
+import { MILLISECOND, NEVER } from '../../../../src/base/time.ts';
+import type { ConnectionStream } from '../../../../src/protocol/stream/connection-stream.ts';
 import { Outcome } from '../../../../src/protocol/stream/send/send-context.ts';
+import { SendResult } from '../../../../src/protocol/stream/send/send-stream.ts';
 import { Delivery } from '../../../../src/protocol/wire/frame-type.ts';
+import { Pair } from '../../connection/pair.ts';
 import { bytesOf, framesOf, Link } from '../link.ts';
 
 const { RELIABLE, PARTIAL, BEST_EFFORT } = Delivery;
@@ -87,5 +90,61 @@ describe('While nothing can be sent', () => {
         .sort(),
     ).toEqual([10, 10, 10, 3_000]);
     expect(link.outcomes()).toEqual([]);
+  });
+});
+
+describe('A connection that congestion control lets send nothing', () => {
+  const EACH = 2.5 * MILLISECOND;
+
+  /** Sends more than a stream holds at once, and then a message each 2.5 ms, each time that it may send nothing. Tells how many wait then, and what its application hears. */
+  function blocked(thinningDelayMs: number) {
+    const pair = new Pair({ client: { thinningDelayMs } }).connected();
+    const streams = [0, 1].map(() => pair.client.open({ delivery: BEST_EFFORT }));
+    pair.world.network.cut('server');
+    pair.run(10);
+    pair.client.open().send(bytesOf(1_000), RELIABLE, NEVER, false);
+    const told: string[] = [];
+    const hear = (): void => {
+      const event = pair.client.endpoint.pollEvent();
+      if (event === null) return;
+      const isDropped = event.type === 'outcome' && event.outcome === Outcome.DROPPED;
+      told.push(isDropped ? 'dropped' : event.type);
+      hear();
+    };
+    const send = (stream: ConnectionStream) =>
+      stream.send(bytesOf(2_000), BEST_EFFORT, NEVER, false, stream.track());
+    let { now } = pair;
+    for (const stream of streams) send(stream);
+    const each = streams[0].sender.queue.bytes;
+    const held = ({ sender }: ConnectionStream) => sender.queue.bytes / each;
+    for (const stream of streams) while (send(stream) === SendResult.ACCEPTED);
+    const most = held(streams[0]);
+    const waiting: number[] = [];
+    for (let i = 0; i < 120; i++) {
+      pair.client.core.streams.packer.onBlocked(now);
+      for (const stream of streams) send(stream);
+      waiting.push(held(streams[0]));
+      expect(held(streams[1])).toBe(held(streams[0]));
+      now += EACH;
+    }
+    hear();
+    return { told, most, waiting };
+  }
+
+  test('lets what has waited for the bound give way to what is newer, at most a quarter later, and tells of it and of the room [STR-43]', () => {
+    const { told, most, waiting } = blocked(50);
+    expect(waiting[19]).toBe(most + 20);
+    // Those of 50 ms wait, and of another 12.5 ms, in which it is not looked for them.
+    const later = waiting.slice(25);
+    expect(Math.min(...later)).toBe(21);
+    expect(Math.max(...later)).toBe(25);
+    expect(told.filter((what) => what === 'dropped').length).toBe(2 * (most + 120 - waiting[119]));
+    expect(told.filter((what) => what === 'writable').length).toBe(2);
+    expect(new Set(told).size).toBe(2);
+  });
+
+  test('lets none give way where there is no bound', () => {
+    const { told, most, waiting } = blocked(0);
+    expect([told, waiting[119]]).toEqual([[], most + 120]);
   });
 });
