@@ -31,6 +31,8 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
   private epoch = 0;
   /** Seconds since something was sent. */
   private quietS = 0;
+  /** From its goodbye until its connection has closed. */
+  private ending: NodeJS.Timeout | undefined = undefined;
   private state: State = State.OPEN;
   /** Of {@link open}: the answer has begun, or is a problem. */
   private begun: { resolve(): void; reject(error: unknown): void } | null = null;
@@ -173,6 +175,7 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
   end(): void {
     if (this.state === State.OVER) return;
     this.state = State.OVER;
+    clearTimeout(this.ending);
     this.outgoing.end();
     this.leaveBroker();
     this.begun?.resolve(); // nobody is there to be answered
@@ -194,7 +197,7 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
     this.tell('goodbye', { code, message, retryAfterMs }); // behind which nothing is sent
     this.leaveBroker();
     this.outgoing.finish(() => this.response.end());
-    setTimeout(() => this.response.destroy(), END_MS_MAX).unref();
+    this.ending = setTimeout(() => this.response.destroy(), END_MS_MAX).unref();
   }
 
   private leaveBroker(): void {

@@ -172,6 +172,8 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
   private unheard = 0;
   /** Bytes that have come and are not a whole message yet, but for less than what comes at once. */
   private partialBytes = 0;
+  /** From its goodbye until its socket has closed. */
+  private ending: NodeJS.Timeout | undefined = undefined;
 
   constructor(owner: WebSockets, webSocket: WebSocket, socket: Duplex, address: string) {
     this.owner = owner;
@@ -203,7 +205,7 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
   end(closeCode: number, reason: string): void {
     this.outgoing.finish(() => this.webSocket.close(closeCode, reason));
     this.webSocket.resume(); // to read the answer to that
-    setTimeout(() => this.webSocket.terminate(), CLOSE_MS_MAX).unref();
+    this.ending ??= setTimeout(() => this.webSocket.terminate(), CLOSE_MS_MAX).unref();
   }
 
   // ---- as what bytes are written to ----
@@ -292,6 +294,7 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
   }
 
   private onClose(): void {
+    clearTimeout(this.ending);
     this.onWhole(this.partialBytes);
     this.outgoing.end();
     this.conversation.end();

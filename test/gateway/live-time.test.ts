@@ -1,6 +1,7 @@
 import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { createWebSocketStream, WebSocket } from 'ws';
 import { ManualClock } from '../client/manual-clock.ts';
 import { gatewayInMemory, type TestGateway } from './gateway-server.ts';
@@ -119,6 +120,24 @@ test('nobody is looked after who is not there any more', async () => {
   while (other.gateway.metrics().guests > 0) await own.pass(1);
   await own.pass(5); // the last look at connections, which is once in 5 s
   expect(own.pending).toBe(0);
+  await other.close();
+});
+
+test('who was said goodbye to, and has closed, is waited for by no timer any more [GW-59] [GW-64]', async () => {
+  const own = new StandingClock();
+  const other = await gatewayInMemory({ clock: own }, { clock: own });
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const client = await WsClient.welcomed(other);
+  const events = get(`${other.gateway.url}/v1/events?filter=a`);
+  const [response] = (await once(events, 'response')) as [IncomingMessage];
+  const ended = once(response.resume(), 'end');
+  const before = vi.getTimerCount();
+  const closing = other.gateway.close();
+  expect(vi.getTimerCount()).toBe(before + 2); // or each could stay for ever
+  await Promise.all([closing, client.closed, ended]);
+  while (other.gateway.metrics().guests > 0) await new Promise((resolve) => setImmediate(resolve));
+  expect(vi.getTimerCount()).toBe(before);
   await other.close();
 });
 
