@@ -6,7 +6,7 @@ import { applyQlogOption } from './qlog-option.ts';
 import { endWith, endWithoutReader, failureLine, wrapProse, writeWholly } from './terminal.ts';
 
 /** Each command with its file, in the order of the help. What one command needs is loaded for none of the others. */
-const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+export const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   broker: async () => (await import('./broker.ts')).addBrokerCommand,
   gateway: async () => (await import('./gateway.ts')).addGatewayCommand,
   sub: async () => (await import('./sub.ts')).addSubCommand,
