@@ -128,8 +128,8 @@ async function runGateway(options: GatewayCommandOptions, command: Command): Pro
 function renewCertificate(gateway: Gateway, config: Config): void {
   try {
     gateway.reload();
-    note('reloaded: the certificate');
     warnOfExposed(config);
+    note('reloaded: the certificate');
   } catch (error) {
     warn(`not reloaded, and all is as it was: ${(error as Error).message}`);
   }
@@ -137,7 +137,9 @@ function renewCertificate(gateway: Gateway, config: Config): void {
 
 /** Of the files that are read here, those that others on the machine reach. [CFG-10] */
 function warnOfExposed(config: Config): void {
-  for (const { place, text } of exposedFilesOf(config)) if (place.startsWith('http.')) warn(text);
+  for (const { place, text } of exposedFilesOf(config)) {
+    if (place === '' || place.startsWith('http.')) warn(text);
+  }
 }
 
 /** Options that mean something with --udp alone, and those that mean nothing with it. */

@@ -63,8 +63,8 @@ export class Reloading {
         changed.length === 0
           ? 'its settings are as they were; the files that they name were read again'
           : changed.join(', ');
-      log.write('info', `reloaded: ${what}`, { event: 'reload', changed });
       tellOfExposed(this.current, log);
+      log.write('info', `reloaded: ${what}`, { event: 'reload', changed });
       log.level = this.current.values.logging.level; // once that is told
     } catch (error) {
       const { message, code } = error as Error & { code?: unknown };

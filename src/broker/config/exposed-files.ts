@@ -9,7 +9,7 @@ import type { Config } from './load.ts';
 /** One of them. */
 export interface ExposedFile {
   readonly file: string;
-  /** The setting that names it, or is written in it: `http.tls_key`, `auth.jwt[0].secret_file`. */
+  /** The setting that names it, or is the secret in it: `http.tls_key`, `auth.jwt[0].secret_file`. Empty: it is the configuration itself. */
   readonly place: string;
   /** For people: what is wrong with it, and what to do. */
   readonly text: string;
@@ -30,7 +30,7 @@ export function exposedFilesOf({ values, origins }: Config): ExposedFile[] {
     const written = FILE_OF_ORIGIN.exec(origin)?.[1];
     if (written === undefined) continue; // by the environment, or on the command line
     if (SECRETS.has(setting)) look(written, faultOfSecret(written), place, origin);
-    if (!looked.has(written)) look(written, faultOfGate(written), place, written);
+    if (!looked.has(written)) look(written, faultOfGate(written), '', written);
     looked.add(written);
   }
   return [...found.values()];
