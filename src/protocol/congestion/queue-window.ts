@@ -27,6 +27,8 @@ export class QueueWindow {
   private rateBest = 0;
   /** Rounds since the window became smaller for a queue. */
   private roundsSinceShrunk = Number.POSITIVE_INFINITY;
+  /** Rounds in a row with a queue and much less than the best rate. */
+  private slowRounds = 0;
   private isSearching = false;
   /** When the window last was what limited us. */
   private usedAt: Micros = 0;
@@ -79,6 +81,7 @@ export class QueueWindow {
     this.roundsSinceShrunk++;
     this.rateBest = Math.max(rate, before * 2 ** ((since - now) / RATE_HALF_LIFE));
     const isOver = queue > this.delayMax;
+    if (!isOver) this.slowRounds = 0;
     if (this.isSearching && this.bytes === Number.POSITIVE_INFINITY) this.usedAt = now;
     else if (rate > STILL_GROWING * before) this.follow(isOver, 2 * rate * way, now);
     else if (isOver) this.shrink(way, queue, rate, before, now);
@@ -97,7 +100,10 @@ export class QueueWindow {
   /** @param way - round-trip time without the queue */
   private shrink(way: Micros, queue: Micros, rate: number, rateBefore: number, now: Micros): void {
     this.usedAt = now;
-    const isSlower = this.roundsSinceShrunk >= ROUNDS_TO_TELL && rate < SLOWER * rateBefore;
+    const isSlow = this.roundsSinceShrunk >= ROUNDS_TO_TELL && rate < SLOWER * rateBefore;
+    this.slowRounds = isSlow ? this.slowRounds + 1 : 0;
+    if (this.slowRounds === 1) return; // it may be our own pause, such as BBR makes for a look at the shortest round trip
+    const isSlower = this.slowRounds > 1;
     if (isSlower) this.rateBest = rate; // it is the path that became so, for nothing else did
     const isFirst = this.bytes === Number.POSITIVE_INFINITY;
     if (isFirst || isSlower || rate >= COSTLY * rateBefore) {
@@ -105,13 +111,15 @@ export class QueueWindow {
       this.bytes = this.bytesFor(rate, way);
       return;
     }
-    this.slack += Math.max(0, SLACK_FACTOR * queue - this.delayMax);
-    this.slackAt = now;
+    if (this.wasUsed) {
+      this.slack += Math.max(0, SLACK_FACTOR * queue - this.delayMax);
+      this.slackAt = now;
+    }
     this.bytes = this.bytesFor(rateBefore, way);
   }
 
   private grow(way: Micros, queue: Micros, now: Micros): void {
-    if (this.round.flightMax + PACKET <= this.bytes) {
+    if (!this.wasUsed) {
       if (now - this.usedAt > UNUSED_TIME) this.bytes = Number.POSITIVE_INFINITY;
       return;
     }
@@ -122,6 +130,11 @@ export class QueueWindow {
     const more = queue < delayMax / 2 ? (bytes * (delayMax - queue)) / way : 0;
     const step = Math.max(known, Math.min(more, 2 * (known + rateBest * delayMax))) / 2;
     if (step > 0) this.bytes += Math.min(bytes / 4, Math.max(step, GROWTH_MIN));
+  }
+
+  /** It was the window that limited what was in flight in the round. What was lost, or what others sent, takes from the rate as well. */
+  private get wasUsed(): boolean {
+    return this.round.flightMax + PACKET > this.bytes;
   }
 
   private bytesFor(rate: number, way: Micros): number {
