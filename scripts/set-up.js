@@ -69,7 +69,8 @@ function removeOrphans() {
   for (const file of readdirSync(pathOf('dist'), { recursive: true })) {
     const source = file.replace(/\.(js|js\.map|d\.ts)$/, '.ts');
     const isBundle = [COMMAND, ...Object.keys(BUNDLES)].some((path) => `dist/${file}`.startsWith(path));
-    if (source !== file && !isBundle && !existsSync(pathOf(`src/${source}`))) rmSync(pathOf(`dist/${file}`));
+    if (source !== file && !isBundle && !existsSync(pathOf(`src/${source}`)))
+      rmSync(pathOf(`dist/${file}`), { force: true });
   }
 }
 
@@ -106,7 +107,8 @@ async function bundleCommand(build) {
   });
   const files = new Map(outputFiles.map((file) => [basename(file.path), file]));
   mkdirSync(pathOf(COMMAND), { recursive: true });
-  for (const file of readdirSync(pathOf(COMMAND))) if (!files.has(file)) rmSync(pathOf(`${COMMAND}${file}`));
+  for (const file of readdirSync(pathOf(COMMAND)))
+    if (!files.has(file)) rmSync(pathOf(`${COMMAND}${file}`), { force: true });
   for (const { path, contents } of files.values()) {
     if (!existsSync(path) || readFileSync(path).compare(contents) !== 0) writeFileSync(path, contents);
   }
