@@ -15,6 +15,11 @@ const pages = [
   ...['docs', 'spec'].flatMap((folder) => filesBelow(folder, '.md')),
 ].filter(({ path }) => !path.startsWith('docs/api/'));
 
+const SOURCES = ['src', 'benches']
+  .flatMap((folder) => filesBelow(folder, '.ts'))
+  .map(({ text }) => text)
+  .join();
+
 describe.each(pages)('$path', ({ path, text }) => {
   test('links to files that exist, and to headings that they have', () => {
     const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)]
@@ -27,6 +32,12 @@ describe.each(pages)('$path', ({ path, text }) => {
     const named = [...text.matchAll(/`((?:test|benches|examples|src|docs|spec|scripts)\/[\w./-]*)[`#]/g)];
     const missing = named.map(([, to]) => to).filter((to) => !to.startsWith('docs/api') && !isThere(to));
     expect(missing).toEqual([]);
+  });
+
+  test('names errors, and variables of the environment, that there are', () => {
+    // Those of settings are made of names, and those that end so are labels in a log of keys.
+    const named = text.match(/\b(?:ERR_)?JSP_?(?!BROKER_)[A-Z_]+[A-Z]\b(?<!_SECRET)/g) ?? [];
+    expect(named.filter((name) => !SOURCES.includes(name))).toEqual([]);
   });
 });
 
