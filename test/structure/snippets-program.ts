@@ -135,7 +135,7 @@ export function faultsOf({ programs, expressions, literals }: Snippets): string[
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   write('package.json', '{ "type": "module" }');
   write('tsconfig.json', JSON.stringify(CONFIG));
-  write('names.d.ts', typesIn(namesDeclared() + CHANNELS));
+  write('names.ts', typesIn(namesDeclared() + CHANNELS));
   for (const [i, program] of programs.entries()) write(`program-${i}.ts`, moduleOf(program, {}));
   for (const [i, { text, ...place }] of expressions.entries())
     write(`expression-${i}.ts`, moduleOf({ text: statementOf(text), ...place }, IN_PART));
@@ -152,7 +152,7 @@ export function faultsOf({ programs, expressions, literals }: Snippets): string[
       misfits.some(({ file, line }) => file === `literals-${type}.ts` && line === i + 1),
     );
   return [
-    ...told.filter(({ file }) => file === 'names.d.ts').map(({ line, what }) => `names.d.ts:${line} ${what}`),
+    ...told.filter(({ file }) => file === 'names.ts').map(({ line, what }) => `names.ts:${line} ${what}`),
     ...of('program').map(({ file, line, what }) => {
       const program = programs[numberOf(file)];
       return `${program.path}:${program.line + line - 1} ${what}`;
@@ -233,8 +233,13 @@ function namesDeclared(): string {
     names.split(', ').map((name) => [name, type]),
   );
   return [...imported, ...members, ...values]
-    .map(([name, type]) => `declare const ${name}: ${type};`)
+    .map(([name, type]) => `declare const ${name}: ${type}; ${name === 'elided' ? '' : checkOf(name)}`)
     .join('\n');
+}
+
+/** That the type of a name holds what is done with it against something: a member that an interface has lost is any, parts that contradict each other are never. */
+function checkOf(name: string): string {
+  return `true satisfies 0 extends 1 & typeof ${name} ? false : [typeof ${name}] extends [never] ? false : true;`;
 }
 
 /** With `import(...)` for the names of doors, as they are in the tables above. */
@@ -273,6 +278,8 @@ function valued(text: string): string {
 const CONFIG = {
   extends: join(ROOT, 'tsconfig.json'),
   compilerOptions: {
+    // What says so of itself is a module; names.ts is for all of them.
+    moduleDetection: 'legacy',
     noUnusedLocals: false,
     noUnusedParameters: false,
     verbatimModuleSyntax: false,
