@@ -78,6 +78,21 @@ describe('A game that sends more than the link carries', () => {
     expect(flow.ageMs(0.5)).toBeGreaterThan(1_250);
   });
 
+  test.each([500, 1_000, 3_000])(
+    'shows no state of before when its path was silent for %i ms [STR-43]',
+    (ms) => {
+      const pressure = new Pressure({ seed: 2, link: { delayMs: 20, bitsPerSecond: 2e6 } });
+      const flow = pressure.flow({ ...states, bytes: 1_000, everyMs: 5 });
+      pressure.run(3_000).restart();
+      pressure.world.network.cut('server');
+      pressure.run(ms);
+      pressure.world.network.mend();
+      pressure.run(3_000);
+      expect(flow.agesMs.length).toBeGreaterThan(100);
+      expect(flow.ageMs(1)).toBeLessThan(150);
+    },
+  );
+
   test('loses nothing to its queue where all of it fits [STR-42] [STR-43]', () => {
     const pressure = new Pressure({ seed: 2, link: { ...MOBILE, jitterMs: 15 } });
     const flow = pressure.flow({ ...states, bytes: 100 });

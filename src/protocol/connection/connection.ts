@@ -356,8 +356,10 @@ export class Connection {
     if (maySend)
       for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
     next = Math.min(next, this.watchedFlow?.deadline(this.recovery.saidAt(PacketSpace.APPLICATION)) ?? NEVER);
-    const { isBlocked, packetsReserved } = this.assembler;
+    const { isBlocked, packetsReserved, thinsAt } = this.assembler;
     if (isBlocked) next = Math.min(next, this.recovery.nextSend(now, packetsReserved));
+    // Acknowledgements are occasion enough, as long as they come.
+    if (isBlocked && this.recovery.ptoCount > 0) next = Math.min(next, thinsAt);
     return next;
   }
 

@@ -88,6 +88,8 @@ export class PacketAssembler {
   isBlocked = false;
   /** It waits for more than these packets, which are for urgent messages. [SCH-7] */
   packetsReserved = 0;
+  /** When messages that wait for it may have to give way to newer ones; NEVER where none does. [STR-43] */
+  thinsAt: Micros = NEVER;
 
   private readonly isClient: boolean;
   private readonly control: ControlFrames;
@@ -148,6 +150,7 @@ export class PacketAssembler {
   transmit(builder: PacketBuilder, batch: TransmitBatch, now: Micros): boolean {
     const { lifecycle, path } = this;
     this.isBlocked = false;
+    this.thinsAt = NEVER;
     lifecycle.beforeTransmit(now);
     if (this.handshake.isAnswerDue && lifecycle.isOpen) return false;
     for (;;) {
@@ -363,7 +366,7 @@ export class PacketAssembler {
       return this.packEarly(builder, state, present, padTo, now);
     const hasFrames = control.isDue || packer.hasFrames || repairs?.isDue === true;
     const mayFrames = isProbe || (hasFrames && this.mayFill(now));
-    if (hasFrames && !mayFrames) packer.onBlocked(now);
+    if (hasFrames && !mayFrames) this.thinsAt = packer.onBlocked(now);
     if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
     if (this.keyUpdates.isDue(state.nextNumber, now) && !this.updateKeys(state.nextNumber, now)) return;
     const keys = state.keys.toSeal(PacketSpace.APPLICATION);

@@ -238,17 +238,22 @@ export class StreamPacker {
     if (context.retransmittedBytes !== retransmittedBytes) context.retransmittedPackets++;
   }
 
-  /** Congestion control lets nothing out: what has waited for so long that it is out of date gives way. [STR-43] */
-  onBlocked(now: Micros): void {
-    if (now < this.thinsAt) return;
+  /**
+   * Congestion control lets nothing out: what has waited for so long that it is out of date gives way. [STR-43] Returns when that is to be looked at again where no
+   * acknowledgement comes; NEVER where nothing waits that could give way.
+   */
+  onBlocked(now: Micros): Micros {
+    if (now < this.thinsAt) return this.thins ? this.thinsAt : NEVER;
     this.thinsAt = now + this.waitMax / THINNINGS_A_WAIT;
+    let isWaiting = false;
     for (const stream of this.streams.values()) {
       const { bestEffort } = stream.sender.queue;
       if (!stream.active || bestEffort === null) continue;
-      bestEffort.thin(this.waitMax, now);
+      if (bestEffort.thin(this.waitMax, now)) isWaiting = true;
       this.events.sent(stream);
     }
     if (this.context.outcomes.length > 0) this.events.outcomes(this.context.outcomes);
+    return isWaiting ? this.thinsAt : NEVER;
   }
 
   /** Writes the DROPPED frames that are due; they go ahead of every ACK. [STR-18] */

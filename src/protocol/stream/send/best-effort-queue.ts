@@ -26,8 +26,8 @@ export class BestEffortQueue {
     if (place > 0) this.buffer.giveWay(place);
   }
 
-  /** What has waited for `waitMax` gives way to what came later, if something did. [STR-43] */
-  thin(waitMax: Micros, now: Micros): void {
+  /** What has waited for `waitMax` gives way to what came later, if something did. True when something still waits. [STR-43] */
+  thin(waitMax: Micros, now: Micros): boolean {
     const { pushed, records } = this.buffer;
     const old = this.cameBy(now - waitMax);
     this.newest = (this.newest + 1) % NOTES;
@@ -35,6 +35,7 @@ export class BestEffortQueue {
     this.times[this.newest] = now;
     const count = old - (pushed - records.queued);
     if (count > 0 && old < pushed) this.buffer.giveWay(count);
+    return records.queued > 0;
   }
 
   /** How many messages had come by `time`, as far as it was noted. */

@@ -100,7 +100,7 @@ export class SendQueue {
 
 /** Best-effort messages that wait, and may give way to each other. */
 interface WaitingBestEffort {
-  thin(waitMax: Micros, now: Micros): void;
+  thin(waitMax: Micros, now: Micros): boolean;
 }
 
 export interface SendQueueOptions {
