@@ -88,11 +88,11 @@ function optionOf(command: Command, word: string): Option | undefined {
 }
 
 /** Why an option does not take a value, as commander would tell. A value in capitals stands for one. */
-function valueFault({ parseArg, argChoices }: Option, value: string): string | null {
+function valueFault({ parseArg, argChoices, defaultValue }: Option, value: string): string | null {
   if (/^[A-Z][A-Z:,]*$|…/.test(value)) return null;
   if (argChoices !== undefined && !argChoices.includes(value)) return `is none of ${argChoices.join(', ')}`;
   try {
-    parseArg?.(value, undefined as never);
+    parseArg?.(value, defaultValue as never);
     return null;
   } catch (error) {
     return (error as Error).message;

@@ -92,6 +92,16 @@ describe('the package', () => {
     expect(packed).not.toContain('dist/.tsbuildinfo');
   });
 
+  test('has an API page for each of its entries', () => {
+    const [{ exports }, { entryPoints }] = ['package.json', 'docs/typedoc.json'].map((path) =>
+      JSON.parse(readFileSync(join(ROOT, path), 'utf8')),
+    ) as [{ exports: Record<string, string | { types: string }> }, { entryPoints: string[] }];
+    const entries = Object.values(exports).flatMap((entry) =>
+      typeof entry === 'string' ? [] : [entry.types],
+    );
+    expect(entryPoints.map((path) => path.replace(/^\.\.\//, './')).sort()).toEqual(entries.sort());
+  });
+
   test('is one that publint and arethetypeswrong find nothing wrong with', async () => {
     const { messages } = await publint({ pack: { tarball: tarball.buffer }, strict: true });
     expect(messages).toEqual([]);
