@@ -27,9 +27,9 @@ export class QueueWindow {
   private rateBest = 0;
   /** Rounds since the window became smaller for a queue. */
   private roundsSinceShrunk = Number.POSITIVE_INFINITY;
-  /** Rounds in a row with a queue and much less than the best rate. */
-  private slowRounds = 0;
   private isSearching = false;
+  /** The congestion controller has found the rate of the path in this round: from then on there is a bound, before there is a queue. */
+  private hasFound = false;
   /** When the window last was what limited us. */
   private usedAt: Micros = 0;
   /** So much more delay is allowed, because less took from the rate; and when that was last looked at. */
@@ -59,6 +59,7 @@ export class QueueWindow {
    * is, and nothing would show that it costs any
    */
   onAck(bytes: number, now: Micros, isSearching = false): void {
+    if (this.isSearching && !isSearching) this.hasFound = true;
     this.isSearching = isSearching;
     this.arrived += bytes;
     if (this.round.onAck(now)) this.endRound(now);
@@ -81,11 +82,13 @@ export class QueueWindow {
     this.roundsSinceShrunk++;
     this.rateBest = Math.max(rate, before * 2 ** ((since - now) / RATE_HALF_LIFE));
     const isOver = queue > this.delayMax;
-    if (!isOver) this.slowRounds = 0;
     if (this.isSearching && this.bytes === Number.POSITIVE_INFINITY) this.usedAt = now;
     else if (rate > STILL_GROWING * before) this.follow(isOver, 2 * rate * way, now);
     else if (isOver) this.shrink(way, queue, rate, before, now);
+    else if (this.hasFound && this.bytes === Number.POSITIVE_INFINITY)
+      this.bytes = this.bytesFor(this.rateBest, way);
     else if (this.bytes !== Number.POSITIVE_INFINITY) this.grow(way, queue, now);
+    this.hasFound = false;
     round.begin(now);
     this.arrived = 0;
   }
@@ -100,10 +103,7 @@ export class QueueWindow {
   /** @param way - round-trip time without the queue */
   private shrink(way: Micros, queue: Micros, rate: number, rateBefore: number, now: Micros): void {
     this.usedAt = now;
-    const isSlow = this.roundsSinceShrunk >= ROUNDS_TO_TELL && rate < SLOWER * rateBefore;
-    this.slowRounds = isSlow ? this.slowRounds + 1 : 0;
-    if (this.slowRounds === 1) return; // it may be our own pause, such as BBR makes for a look at the shortest round trip
-    const isSlower = this.slowRounds > 1;
+    const isSlower = this.roundsSinceShrunk >= ROUNDS_TO_TELL && rate < SLOWER * rateBefore;
     if (isSlower) this.rateBest = rate; // it is the path that became so, for nothing else did
     const isFirst = this.bytes === Number.POSITIVE_INFINITY;
     if (isFirst || isSlower || rate >= COSTLY * rateBefore) {

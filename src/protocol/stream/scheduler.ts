@@ -110,35 +110,38 @@ export class Scheduler {
     item.skippedIn = this.packet;
   }
 
+  /** Of the classes that have something left of their turns the one that has most of it left: so one that seldom sends waits for nobody's whole turn. */
   private pickByShare(): Schedulable | null {
     for (;;) {
-      let filler: Schedulable | null = null;
-      let fillerPayer: PriorityClass | null = null;
+      let next: Schedulable | null = null;
+      let nextPayer: PriorityClass | null = null;
+      let mostLeft = 0;
       let isRoundOver = true;
       let anyPickable = false;
       for (let priority: number = Priority.MEDIA; priority <= Priority.BULK; priority++) {
         const sharing = this.classes[priority];
         if (!this.isActive(priority)) continue;
+        sharing.resume();
+        const left = sharing.deficit / CLASS_WEIGHTS[priority];
+        if (left > 0) isRoundOver = false;
         const item = priority === Priority.MEDIA ? this.pickMedia(sharing) : sharing.pick(this.packet);
-        if (item !== null) anyPickable = true;
-        if (sharing.deficit > 0) {
-          if (item !== null) return this.paidBy(sharing, item);
-          isRoundOver = false;
-        } else if (item !== null && sharing.deficit > (fillerPayer?.deficit ?? -FILLING_DEBT_BYTES_MAX)) {
-          filler = item;
-          fillerPayer = sharing;
+        if (item === null) continue;
+        anyPickable = true;
+        const owesLess = mostLeft === 0 && sharing.deficit > (nextPayer?.deficit ?? -FILLING_DEBT_BYTES_MAX);
+        if (left > mostLeft || (left <= 0 && owesLess)) {
+          next = item;
+          nextPayer = sharing;
+          mostLeft = Math.max(0, left);
         }
       }
-      // who has its turn fits no more into this packet: another fills it, and owes for that
-      if (!isRoundOver) return filler === null ? null : this.paidBy(fillerPayer, filler);
+      // Where nobody whose turn it is fits into this packet any more, another fills it, and owes for that.
+      if (!isRoundOver) {
+        this.payer = nextPayer;
+        return next;
+      }
       if (!anyPickable) return null;
       this.beginRound();
     }
-  }
-
-  private paidBy(sharing: PriorityClass | null, item: Schedulable): Schedulable {
-    this.payer = sharing;
-    return item;
   }
 
   private isActive(priority: number): boolean {
@@ -160,8 +163,9 @@ export class Scheduler {
     for (let priority: number = Priority.MEDIA; priority <= Priority.BULK; priority++) {
       const sharing = this.classes[priority];
       const quantum = CLASS_WEIGHTS[priority] * QUANTUM_BYTES;
-      const next = Math.min(sharing.deficit + quantum, quantum);
-      sharing.deficit = this.isActive(priority) ? next : Math.min(next, 0);
+      sharing.deficit = Math.min(sharing.deficit + quantum, quantum);
+      sharing.unused = 0;
+      if (!this.isActive(priority)) sharing.rest();
     }
   }
 }
@@ -200,6 +204,8 @@ class PriorityClass {
   count = 0;
   /** Bytes that the class may send before others have their turn; below 0 what it sent too much. */
   deficit = 0;
+  /** The same while it has nothing to send: until the round is over, it is there for when it has. */
+  unused = 0;
   /** The item whose turn it is. */
   private head: Schedulable | null = null;
   private readonly urgent = new DeadlineHeap<Schedulable>();
@@ -236,8 +242,21 @@ class PriorityClass {
     item.active = false;
     this.count--;
     if (this.count > 0) return;
-    this.deficit = Math.min(this.deficit, 0);
+    this.rest();
     this.urgentLead = 0;
+  }
+
+  /** It has nothing to send. */
+  rest(): void {
+    if (this.deficit <= 0) return;
+    this.unused += this.deficit;
+    this.deficit = 0;
+  }
+
+  /** It has something to send. */
+  resume(): void {
+    this.deficit += this.unused;
+    this.unused = 0;
   }
 
   setDeadline(item: Schedulable, deadline: Micros): void {

@@ -122,6 +122,26 @@ describe('Scheduler', () => {
     expect(bulk).toBeCloseTo(1 / 7, 2);
   });
 
+  test('serves what seldom sends before others go on with their turns, and lets it save up no more than a turn [SCH-3]', () => {
+    const scheduler = new Scheduler();
+    const bulk = new Source(BULK, always(1_000));
+    saturate(scheduler, [bulk], 1_004_000, LOAD);
+    const media = new Source(MEDIA, always(1_000));
+    for (let i = 0; i < 8; i++) {
+      scheduler.activate(media);
+      scheduler.beginPacket(0, LOAD.rate);
+      expect(scheduler.next()).toBe(media);
+      scheduler.charge(media, 1_000);
+      scheduler.deactivate(media);
+      expect(scheduler.next()).toBe(bulk);
+      scheduler.charge(bulk, 1_000);
+    }
+    const picks = saturate(scheduler, [media, bulk], 350_000, LOAD);
+    const ofMedia = (from: number, to: number) =>
+      picks.slice(from, to).filter((each) => each === media).length;
+    for (let from = 70; from < 350; from += 70) expect(ofMedia(from, from + 70) / 70).toBeCloseTo(0.8, 1);
+  });
+
   test('shares within 5 % whatever the lengths of messages and packets, and the number of streams [SCH-3] [SCH-4]', () => {
     fc.assert(
       fc.property(
