@@ -22,6 +22,8 @@ export class Scheduler {
   /** Active items of all classes. */
   private active = 0;
   private packet = 0;
+  /** What an item may send in its turn. [SCH-4] */
+  private turnBytes = QUANTUM_BYTES;
   /** Bytes that `system` may send ahead of all others. [SCH-2] */
   private tokens = SYSTEM_BURST_BYTES_MIN;
   private tokensAt: Micros = 0;
@@ -76,6 +78,10 @@ export class Scheduler {
   beginPacket(now: Micros, rate: number): void {
     this.packet++;
     if (now <= this.tokensAt) return;
+    if (rate > 0) {
+      const turnBytes = Math.min(QUANTUM_BYTES, Math.floor((rate * TURN_TIME) / SECOND));
+      this.turnBytes = Math.max(TURN_BYTES_MIN, turnBytes);
+    }
     const share = (rate * SYSTEM_SHARE) / SECOND;
     const burst = Math.max(SYSTEM_BURST_BYTES_MIN, share * SYSTEM_BURST_TIME);
     this.tokens = Math.min(burst, this.tokens + (now - this.tokensAt) * share);
@@ -84,7 +90,7 @@ export class Scheduler {
 
   /** The item to write next, or null when none is active or each was skipped in this packet. */
   next(): Schedulable | null {
-    let item = this.tokens > 0 ? this.system.pick(this.packet) : null;
+    let item = this.tokens > 0 ? this.system.pick(this.packet, this.turnBytes) : null;
     this.payer = null;
     if (item === null) item = this.pickByShare();
     this.picked = item;
@@ -124,7 +130,8 @@ export class Scheduler {
         sharing.resume();
         const left = sharing.deficit / CLASS_WEIGHTS[priority];
         if (left > 0) isRoundOver = false;
-        const item = priority === Priority.MEDIA ? this.pickMedia(sharing) : sharing.pick(this.packet);
+        const item =
+          priority === Priority.MEDIA ? this.pickMedia(sharing) : sharing.pick(this.packet, this.turnBytes);
         if (item === null) continue;
         anyPickable = true;
         const owesLess = mostLeft === 0 && sharing.deficit > (nextPayer?.deficit ?? -FILLING_DEBT_BYTES_MAX);
@@ -150,12 +157,13 @@ export class Scheduler {
 
   /** From `media` or, at the same share, from what `system` has beyond its tokens. [SCH-2] */
   private pickMedia(media: PriorityClass): Schedulable | null {
-    if (this.system.count === 0 || media.count === 0) {
+    const { packet, system, turnBytes } = this;
+    if (system.count === 0 || media.count === 0) {
       this.demotedLead = 0;
-      return media.count > 0 ? media.pick(this.packet) : this.system.pick(this.packet);
+      return (media.count > 0 ? media : system).pick(packet, turnBytes);
     }
-    if (this.demotedLead <= 0) return this.system.pick(this.packet) ?? media.pick(this.packet);
-    return media.pick(this.packet) ?? this.system.pick(this.packet);
+    if (this.demotedLead <= 0) return system.pick(packet, turnBytes) ?? media.pick(packet, turnBytes);
+    return media.pick(packet, turnBytes) ?? system.pick(packet, turnBytes);
   }
 
   /** Every class has its next turn. One that could not use its turns does not save them up. */
@@ -263,8 +271,8 @@ class PriorityClass {
     this.urgent.set(item, deadline);
   }
 
-  /** The item to serve now, or null when each was skipped in this packet. */
-  pick(packet: number): Schedulable | null {
+  /** The item to serve now, or null when each was skipped in this packet. A turn is of so many bytes. */
+  pick(packet: number, turnBytes: number): Schedulable | null {
     this.pickedByDeadline = false;
     this.pickedToFill = false;
     const urgent = this.urgentLead <= 0 ? this.urgent.peek() : undefined;
@@ -272,7 +280,7 @@ class PriorityClass {
       this.pickedByDeadline = true;
       return urgent;
     }
-    return this.pickByTurn(packet);
+    return this.pickByTurn(packet, turnBytes);
   }
 
   /** The item that {@link pick} gave last sent `bytes`. */
@@ -286,7 +294,7 @@ class PriorityClass {
     this.urgentLead = Math.max(lead, -URGENT_CREDIT_BYTES_MAX);
   }
 
-  private pickByTurn(packet: number): Schedulable | null {
+  private pickByTurn(packet: number, turnBytes: number): Schedulable | null {
     let item = this.head;
     if (item === null) return null;
     let skipped = 0;
@@ -304,7 +312,7 @@ class PriorityClass {
       } else {
         // its turn is over; this is for the next one
         skipped = 0;
-        item.deficit += QUANTUM_BYTES;
+        item.deficit += turnBytes;
         if (this.head === item) this.head = item.next;
       }
       item = item.next;
@@ -313,8 +321,10 @@ class PriorityClass {
   }
 }
 
-/** What an item may send in its turn. */
+/** The most that an item may send in its turn. It is what goes out in so much time, and at least about a packet: who comes waits for one turn of each of the others. */
 const QUANTUM_BYTES = 16_384;
+const TURN_TIME: Micros = 5_000;
+const TURN_BYTES_MIN = 1_500;
 /** Most that an item, or a class, can owe for filling packets in which there was no room for the one whose turn it was. */
 const FILLING_DEBT_BYTES_MAX = QUANTUM_BYTES;
 /** By {@link Priority}. [SCH-3] */
