@@ -145,7 +145,7 @@ describe('Beside transfers that fill the path, whatever the queue holds,', () =>
     ['cubic', 0.25, 111], // what slow start loses takes from the rate
     ['cubic', 1, 82],
     ['bbr', 0.25, 15], // the first time that it looks for more, the queue overflows where nothing bounds it yet
-    ['bbr', 1, 10],
+    ['bbr', 1, 132], // its look at the shortest round trip takes from the rate
   ] as const)(
     'an urgent message takes at most 1.5 times as long as alone, and the others share: %s, %f BDP [SCH-2] [SCH-3] [SCH-7] [SCH-10]',
     (congestion, queue, seed) => {

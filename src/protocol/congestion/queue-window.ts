@@ -111,7 +111,7 @@ export class QueueWindow {
       this.bytes = this.bytesFor(rate, way);
       return;
     }
-    if (this.wasUsed) {
+    if (this.wasUsed && this.round.flightFirst > FILLED * this.bytes) {
       this.slack += Math.max(0, SLACK_FACTOR * queue - this.delayMax);
       this.slackAt = now;
     }
@@ -153,6 +153,8 @@ export class QueueWindow {
 const STILL_GROWING = 1.25;
 /** A window that leaves less of the best rate bounds more than a queue of ours. */
 const COSTLY = 0.85;
+/** As far as it was full from the first packet of a round on: after a pause, such as BBR's look at the shortest round trip, it is filled again. */
+const FILLED = 0.75;
 /** It shows within so many rounds. */
 const ROUNDS_TO_TELL = 8;
 /** A path that became slower is known as that at once if it has less of the best rate, else in time: that halves. */
