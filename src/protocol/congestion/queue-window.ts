@@ -14,7 +14,7 @@ import { GROWTH_MIN, type MeasuredRoundTrips, PACKET, QueueRound, windowForQueue
  * bound costs little where others fill the queue, too.
  */
 export class QueueWindow {
-  /** Bytes that may be in flight; infinite while there is no queue to speak of. */
+  /** Bytes that may be in flight; infinite before the rate of the path is known, and when it has limited nothing for long. */
   bytes = Number.POSITIVE_INFINITY;
 
   private readonly rtt: MeasuredRoundTrips;
