@@ -28,7 +28,7 @@ export class QueueWindow {
   /** Rounds since the window became smaller for a queue. */
   private roundsSinceShrunk = Number.POSITIVE_INFINITY;
   private isSearching = false;
-  /** The congestion controller has found the rate of the path in this round: from then on there is a bound, before there is a queue. */
+  /** The congestion controller has found the rate of the path in this round: there is a bound from now on, also where there is no queue yet. */
   private hasFound = false;
   /** When the window last was what limited us. */
   private usedAt: Micros = 0;
@@ -85,9 +85,8 @@ export class QueueWindow {
     if (this.isSearching && this.bytes === Number.POSITIVE_INFINITY) this.usedAt = now;
     else if (rate > STILL_GROWING * before) this.follow(isOver, 2 * rate * way, now);
     else if (isOver) this.shrink(way, queue, rate, before, now);
-    else if (this.hasFound && this.bytes === Number.POSITIVE_INFINITY)
-      this.bytes = this.bytesFor(this.rateBest, way);
     else if (this.bytes !== Number.POSITIVE_INFINITY) this.grow(way, queue, now);
+    else if (this.hasFound) this.bytes = this.bytesFor(this.rateBest, way);
     this.hasFound = false;
     round.begin(now);
     this.arrived = 0;
@@ -132,7 +131,7 @@ export class QueueWindow {
     if (step > 0) this.bytes += Math.min(bytes / 4, Math.max(step, GROWTH_MIN));
   }
 
-  /** It was the window that limited what was in flight in the round. What was lost, or what others sent, takes from the rate as well. */
+  /** The window limited what was in flight in the round. Where it did not, it has taken nothing from the rate: losses have, or others. */
   private get wasUsed(): boolean {
     return this.round.flightMax + PACKET > this.bytes;
   }
@@ -153,7 +152,7 @@ export class QueueWindow {
 const STILL_GROWING = 1.25;
 /** A window that leaves less of the best rate bounds more than a queue of ours. */
 const COSTLY = 0.85;
-/** As far as it was full from the first packet of a round on: after a pause, such as BBR's look at the shortest round trip, it is filled again. */
+/** With less of it in flight at the beginning of a round, after a pause such as BBR's look at the shortest round trip, it was not the window that took from the rate. */
 const FILLED = 0.75;
 /** It shows within so many rounds. */
 const ROUNDS_TO_TELL = 8;

@@ -116,7 +116,10 @@ export class Scheduler {
     item.skippedIn = this.packet;
   }
 
-  /** Of the classes that have something left of their turns the one that has most of it left: so one that seldom sends waits for nobody's whole turn. */
+  /**
+   * Of the classes with something left of their turns that with the largest part left goes next: so one that seldom sends waits for nobody's
+   * whole turn. Where none of them has anything that fits into this packet any more, another one fills it, and owes for that.
+   */
   private pickByShare(): Schedulable | null {
     for (;;) {
       let next: Schedulable | null = null;
@@ -141,7 +144,6 @@ export class Scheduler {
           mostLeft = Math.max(0, left);
         }
       }
-      // Where nobody whose turn it is fits into this packet any more, another fills it, and owes for that.
       if (!isRoundOver) {
         this.payer = nextPayer;
         return next;
@@ -210,9 +212,9 @@ export class Schedulable {
 class PriorityClass {
   /** Active items. */
   count = 0;
-  /** Bytes that the class may send before others have their turn; below 0 what it sent too much. */
+  /** Bytes that are left of the turn of the class in this round; below 0 what it sent too much. */
   deficit = 0;
-  /** The same while it has nothing to send: until the round is over, it is there for when it has. */
+  /** Those that were left when it had nothing to send any more: they are there for it until the round is over. */
   unused = 0;
   /** The item whose turn it is. */
   private head: Schedulable | null = null;
@@ -321,10 +323,11 @@ class PriorityClass {
   }
 }
 
-/** The most that an item may send in its turn. It is what goes out in so much time, and at least about a packet: who comes waits for one turn of each of the others. */
-const QUANTUM_BYTES = 16_384;
+/** A turn of an item is what goes out in this time, for who comes waits for a turn of each of the others; but about a packet at least, and no more than a whole one. */
 const TURN_TIME: Micros = 5_000;
 const TURN_BYTES_MIN = 1_500;
+/** A whole turn of an item, and of the class with the least weight. */
+const QUANTUM_BYTES = 16_384;
 /** Most that an item, or a class, can owe for filling packets in which there was no room for the one whose turn it was. */
 const FILLING_DEBT_BYTES_MAX = QUANTUM_BYTES;
 /** By {@link Priority}. [SCH-3] */
