@@ -132,7 +132,7 @@ export class PacketTable {
 export class KeyRow {
   readonly ints: Int32Array = new Int32Array(KEY_INTS);
   /** In which use of a table they stand in {@link row}. */
-  use = 0;
+  use = NEVER_USED;
   row = 0;
 
   /** @param key - 32 bytes; like the other arguments it is copied */
@@ -153,6 +153,7 @@ export class KeyRow {
   }
 
   wipe(): void {
+    if (this.use !== NEVER_USED) nativeAddon()?.forget(new Float64Array(this.ints.buffer));
     this.ints.fill(0);
   }
 
@@ -172,5 +173,6 @@ const KEY_INTS = KEY_ROW_BYTES / 4;
 const LARGEST_INT = KeyOffset.LARGEST / 4;
 const SMALL_NUMBERS = 2 ** 32;
 const NO_KEY = -1;
+const NEVER_USED = 0;
 const NO_ROWS = new Int32Array(0);
 let nextUse = 1;

@@ -34,13 +34,11 @@ bool read_arguments(napi_env env, napi_callback_info info, size_t count, napi_va
 /* `*is_own` is false for memory that is shared: it could change between a check and its use. */
 static bool is_typed_array(napi_env env, napi_value value, napi_typedarray_type wanted, size_t element_bytes,
                            Memory *memory, bool *is_own) {
-  bool is_one = false;
   napi_typedarray_type type;
   size_t length;
   void *data;
   napi_value buffer;
-  if (napi_is_typedarray(env, value, &is_one) != napi_ok || !is_one ||
-      napi_get_typedarray_info(env, value, &type, &length, &data, &buffer, NULL) != napi_ok || type != wanted ||
+  if (napi_get_typedarray_info(env, value, &type, &length, &data, &buffer, NULL) != napi_ok || type != wanted ||
       napi_is_arraybuffer(env, buffer, is_own) != napi_ok)
     return false;
   memory->data = data;
@@ -110,6 +108,17 @@ static napi_value seal(napi_env env, napi_callback_info info) { return call_with
 
 static napi_value open(napi_env env, napi_callback_info info) { return call_with_packets(env, info, packets_open); }
 
+/* Lets go of keys: (keys: Float64Array) */
+static napi_value forget(napi_env env, napi_callback_info info) {
+  napi_value argument;
+  Memory keys;
+  Addon *addon;
+  if (read_arguments(env, info, 1, &argument) && read_doubles(env, argument, "keys", &keys) &&
+      napi_get_instance_data(env, (void **)&addon) == napi_ok)
+    packets_forget(addon->packets, keys);
+  return NULL;
+}
+
 /* ---- the module ---- */
 
 bool export_function(napi_env env, napi_value exports, const char *name, napi_callback function) {
@@ -139,6 +148,6 @@ NAPI_MODULE_INIT(/* napi_env env, napi_value exports */) {
     return NULL;
   }
   bool is_whole = export_function(env, exports, "seal", seal) && export_function(env, exports, "open", open) &&
-                  sockets_export(env, exports);
+                  export_function(env, exports, "forget", forget) && sockets_export(env, exports);
   return is_whole ? exports : NULL;
 }

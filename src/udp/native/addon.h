@@ -42,6 +42,8 @@ void packets_free(Packets *packets);
 /* See packets.c for the tables. Both answer how many packets were not left. */
 size_t packets_seal(Packets *packets, Memory arena, Memory table, size_t count, Memory keys);
 size_t packets_open(Packets *packets, Memory arena, Memory table, size_t count, Memory keys);
+/* Nothing of these keys is kept any longer. */
+void packets_forget(Packets *packets, Memory keys);
 
 /* Bytes of a packet's row in the table. */
 #define PACKET_ROW_BYTES 32

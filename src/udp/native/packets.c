@@ -2,8 +2,9 @@
  * Packet protection of many packets at once, as src/protocol/crypto/packet-protection.ts does it for one (RFC 9001 section 5): header
  * protection, and the AEAD with the header as associated data, by the OpenSSL that Node has inside. Byte for byte the same.
  *
- * Keys come with each call, in rows of a table; of each suite the last one stays in OpenSSL until the next takes its place. What is unusual is left exactly as it came, for JavaScript to judge; so
- * is every further packet of the same keys that is to be opened, since what JavaScript finds in one may change what is right for the next.
+ * Keys come with each call, in rows of a table. To set one up takes OpenSSL as long as 1,000 bytes do, so some stay in it from call to call, until
+ * others take their place or JavaScript says that they are over. What is unusual is left exactly as it came, for JavaScript to judge; so is every
+ * further packet of the same keys that is to be opened, since what JavaScript finds in one may change what is right for the next.
  */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "addon.h"
@@ -43,6 +44,7 @@ _Static_assert(sizeof(Keys) == 96, "rows of keys are what JavaScript makes them"
 
 enum { FAILED = -1, LEFT = -2 };
 enum { CHACHA20_POLY1305 = 1, AES_256_GCM = 2, SUITES = 3 };
+enum { KEY_BYTES = 32, KEYS_KEPT = 16 };
 enum { TAG_BYTES = 16, SAMPLE_OFFSET = 4, SAMPLE_BYTES = 16, MASK_BYTES = 5, NONCE_BYTES = 12 };
 /* Bits of a first byte. */
 enum { LONG_FORM = 0x80, LONG_RESERVED_BIT = 0x04, NUMBER_LENGTH_BITS = 0x03 };
@@ -81,15 +83,30 @@ typedef struct {
   void (*ERR_clear_error)(void);
 } OpenSsl;
 
+/* A context of OpenSSL, made when it is needed first, and the key that is set up in it. */
+typedef struct {
+  EVP_CIPHER_CTX *context;
+  uint8_t key[KEY_BYTES];
+  bool has_key;
+} Keyed;
+
+/* Contexts of one cipher and direction. A key has its place by its first byte, which is as random as the others. */
+typedef struct {
+  const EVP_CIPHER *cipher;
+  bool encrypts;
+  Keyed keyed[KEYS_KEPT];
+} Contexts;
+
 struct Packets {
   OpenSsl ssl;
   Primitives primitives;
   bool has_primitives;
   /* Of Poly1305_Init, which zeroes it in the end. */
   _Alignas(64) uint8_t poly1305[512];
-  /* By suite. What key they have from an earlier call is never used. */
-  EVP_CIPHER_CTX *aead[SUITES];
-  EVP_CIPHER_CTX *aes_block;
+  /* By suite. */
+  Contexts sealing[SUITES];
+  Contexts opening[SUITES];
+  Contexts aes_block;
 };
 
 /* A name's function, the way POSIX wants a void pointer to become one; says which is missing. */
@@ -118,6 +135,67 @@ static bool find_primitives(Primitives *of, size_t poly1305_bytes) {
 }
 #endif
 
+/* ---- contexts ---- */
+
+static Keyed *place_of(Contexts *contexts, const uint8_t *key) { return &contexts->keyed[key[0] % KEYS_KEPT]; }
+
+static bool has_key(const Keyed *keyed, const uint8_t *key) {
+  return keyed->context != NULL && memcmp(keyed->key, key, KEY_BYTES) == 0;
+}
+
+/* OpenSSL zeroes what it frees. */
+static void free_keyed(const OpenSsl *ssl, Keyed *keyed) {
+  ssl->EVP_CIPHER_CTX_free(keyed->context);
+  keyed->context = NULL;
+  memset(keyed->key, 0, KEY_BYTES);
+}
+
+/* A context with that key and nonce, of which a block cipher has none. Null when OpenSSL refuses. */
+static EVP_CIPHER_CTX *set_up(const OpenSsl *ssl, Contexts *contexts, const uint8_t *key, const uint8_t *nonce) {
+  Keyed *keyed = place_of(contexts, key);
+  const bool is_there = has_key(keyed, key);
+  if (is_there && nonce == NULL) return keyed->context;
+  const EVP_CIPHER *cipher = keyed->context == NULL ? contexts->cipher : NULL;
+  if (cipher != NULL && (keyed->context = ssl->EVP_CIPHER_CTX_new()) == NULL) return NULL;
+  if (ssl->EVP_CipherInit_ex(keyed->context, cipher, NULL, is_there ? NULL : key, nonce, contexts->encrypts) != 1) {
+    free_keyed(ssl, keyed);
+    return NULL;
+  }
+  if (!is_there) memcpy(keyed->key, key, KEY_BYTES);
+  return keyed->context;
+}
+
+/* Says what contexts of a cipher are for. False when OpenSSL has no such cipher. */
+static bool begin_contexts(const OpenSsl *ssl, Contexts *contexts, const EVP_CIPHER *cipher, bool encrypts) {
+  static const uint8_t zeroes[KEY_BYTES] = {0};
+  contexts->cipher = cipher;
+  contexts->encrypts = encrypts;
+  if (cipher != NULL && set_up(ssl, contexts, zeroes, NULL) != NULL) {
+    free_keyed(ssl, place_of(contexts, zeroes));
+    return true;
+  }
+  ssl->ERR_clear_error();
+  return false;
+}
+
+static void forget_key(const OpenSsl *ssl, Contexts *contexts, const uint8_t *key) {
+  Keyed *keyed = place_of(contexts, key);
+  if (has_key(keyed, key)) free_keyed(ssl, keyed);
+}
+
+void packets_forget(Packets *packets, Memory keys) {
+  for (size_t i = 0; i < keys.bytes / sizeof(Keys); i++) {
+    const Keys *row = (const Keys *)keys.data + i;
+    if (row->suite == CHACHA20_POLY1305 || row->suite == AES_256_GCM) {
+      forget_key(&packets->ssl, &packets->sealing[row->suite], row->key);
+      forget_key(&packets->ssl, &packets->opening[row->suite], row->key);
+    }
+    forget_key(&packets->ssl, &packets->aes_block, row->header_key);
+  }
+}
+
+/* ---- the beginning and the end ---- */
+
 Packets *packets_new(const char **missing) {
   Packets *packets = aligned_alloc(_Alignof(Packets), sizeof *packets);
   if (packets == NULL) return NULL;
@@ -128,20 +206,20 @@ Packets *packets_new(const char **missing) {
     return NULL;
   }
   struct {
-    EVP_CIPHER_CTX **context;
+    Contexts *contexts;
     const EVP_CIPHER *cipher;
+    bool encrypts;
     const char *name;
   } ciphers[] = {
-      {&packets->aead[CHACHA20_POLY1305], ssl->EVP_chacha20_poly1305(), "chacha20-poly1305"},
-      {&packets->aead[AES_256_GCM], ssl->EVP_aes_256_gcm(), "aes-256-gcm"},
-      {&packets->aes_block, ssl->EVP_aes_256_ecb(), "aes-256-ecb"},
+      {&packets->sealing[CHACHA20_POLY1305], ssl->EVP_chacha20_poly1305(), true, "chacha20-poly1305"},
+      {&packets->opening[CHACHA20_POLY1305], ssl->EVP_chacha20_poly1305(), false, "chacha20-poly1305"},
+      {&packets->sealing[AES_256_GCM], ssl->EVP_aes_256_gcm(), true, "aes-256-gcm"},
+      {&packets->opening[AES_256_GCM], ssl->EVP_aes_256_gcm(), false, "aes-256-gcm"},
+      {&packets->aes_block, ssl->EVP_aes_256_ecb(), true, "aes-256-ecb"},
   };
   for (size_t i = 0; i < sizeof ciphers / sizeof ciphers[0]; i++) {
-    *ciphers[i].context = ssl->EVP_CIPHER_CTX_new();
-    if (*ciphers[i].context == NULL || ciphers[i].cipher == NULL ||
-        ssl->EVP_CipherInit_ex(*ciphers[i].context, ciphers[i].cipher, NULL, NULL, NULL, 1) != 1) {
+    if (!begin_contexts(ssl, ciphers[i].contexts, ciphers[i].cipher, ciphers[i].encrypts)) {
       *missing = ciphers[i].name;
-      ssl->ERR_clear_error();
       packets_free(packets);
       return NULL;
     }
@@ -152,10 +230,16 @@ Packets *packets_new(const char **missing) {
   return packets;
 }
 
+static void free_contexts(const OpenSsl *ssl, Contexts *contexts) {
+  for (int i = 0; i < KEYS_KEPT; i++) free_keyed(ssl, &contexts->keyed[i]);
+}
+
 void packets_free(Packets *packets) {
-  void (*const free_context)(EVP_CIPHER_CTX *) = packets->ssl.EVP_CIPHER_CTX_free;
-  for (int suite = 0; suite < SUITES; suite++) free_context(packets->aead[suite]);
-  free_context(packets->aes_block);
+  for (int suite = 0; suite < SUITES; suite++) {
+    free_contexts(&packets->ssl, &packets->sealing[suite]);
+    free_contexts(&packets->ssl, &packets->opening[suite]);
+  }
+  free_contexts(&packets->ssl, &packets->aes_block);
   free(packets);
 }
 
@@ -235,7 +319,7 @@ static void chacha_blocks(Block blocks[LANES]) {
  * The first bytes of a block: that of AES of the sample, or that of ChaCha20 whose counter and nonce the sample is, which is there after
  * chacha_blocks.
  */
-static bool begin_mask(const Packets *packets, const Keys *keys, const uint8_t *sample, Block *mask) {
+static bool begin_mask(Packets *packets, const Keys *keys, const uint8_t *sample, Block *mask) {
   if (keys->suite == CHACHA20_POLY1305) {
     mask->key = keys->header_key;
     memcpy(mask->input, sample, SAMPLE_BYTES);
@@ -243,8 +327,8 @@ static bool begin_mask(const Packets *packets, const Keys *keys, const uint8_t *
   }
   int bytes;
   const OpenSsl *ssl = &packets->ssl;
-  return ssl->EVP_CipherInit_ex(packets->aes_block, NULL, NULL, keys->header_key, NULL, 1) == 1 &&
-         ssl->EVP_CipherUpdate(packets->aes_block, mask->output, &bytes, sample, SAMPLE_BYTES) == 1;
+  EVP_CIPHER_CTX *context = set_up(ssl, &packets->aes_block, keys->header_key, NULL);
+  return context != NULL && ssl->EVP_CipherUpdate(context, mask->output, &bytes, sample, SAMPLE_BYTES) == 1;
 }
 
 /* Which bits of a first byte the mask covers. */
@@ -302,20 +386,11 @@ static bool is_same_tag(const uint8_t *a, const uint8_t *b) {
   return differs == 0;
 }
 
-/* Which keys the contexts have during a call, and for what. */
-typedef struct {
-  const Keys *keys;
-  bool encrypts;
-} InUse;
-
-/* Begins a packet: the key is set when it is another one than that of the packet before. */
-static EVP_CIPHER_CTX *begin(const Packets *packets, InUse *in_use, const Keys *keys, int64_t number) {
+/* Begins a packet. */
+static EVP_CIPHER_CTX *begin(const Packets *packets, Contexts *by_suite, const Keys *keys, int64_t number) {
   uint8_t nonce[NONCE_BYTES];
-  EVP_CIPHER_CTX *context = packets->aead[keys->suite];
-  const uint8_t *key = in_use->keys == keys ? NULL : keys->key;
   make_nonce(keys, number, nonce);
-  in_use->keys = keys;
-  return packets->ssl.EVP_CipherInit_ex(context, NULL, NULL, key, nonce, in_use->encrypts) == 1 ? context : NULL;
+  return set_up(&packets->ssl, &by_suite[keys->suite], keys->key, nonce);
 }
 
 /* Encrypts or decrypts [from, to) in place, with the header before it as associated data. */
@@ -324,12 +399,6 @@ static bool run(const OpenSsl *ssl, EVP_CIPHER_CTX *context, uint8_t *header, ui
   return ssl->EVP_CipherUpdate(context, NULL, &bytes, header, (int)(from - header)) == 1 &&
          (from == to || ssl->EVP_CipherUpdate(context, from, &bytes, from, (int)(to - from)) == 1) &&
          ssl->EVP_CipherFinal_ex(context, to, &bytes) == 1;
-}
-
-/* What failed is of no account to whoever uses OpenSSL next, nor to the next packet. */
-static void forget_failure(const Packets *packets, InUse *in_use) {
-  in_use->keys = NULL;
-  packets->ssl.ERR_clear_error();
 }
 
 /* ---- rows ---- */
@@ -363,7 +432,7 @@ typedef struct {
 
 /* ---- sealing ---- */
 
-static bool seal_payload(Packets *packets, InUse *in_use, Memory arena, const Packet *packet, const Keys *keys,
+static bool seal_payload(Packets *packets, Memory arena, const Packet *packet, const Keys *keys,
                          const Block *one_time) {
   uint8_t *header = arena.data + packet->start;
   uint8_t *payload = arena.data + packet->number_start + (header[0] & NUMBER_LENGTH_BITS) + 1;
@@ -373,7 +442,7 @@ static bool seal_payload(Packets *packets, InUse *in_use, Memory arena, const Pa
     poly1305(packets, one_time, header, payload, tag, tag);
     return true;
   }
-  EVP_CIPHER_CTX *context = begin(packets, in_use, keys, number_of(packet));
+  EVP_CIPHER_CTX *context = begin(packets, packets->sealing, keys, number_of(packet));
   return context != NULL && run(&packets->ssl, context, header, payload, tag) &&
          packets->ssl.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, tag) == 1;
 }
@@ -386,17 +455,17 @@ static void protect_header(Memory arena, const Packet *packet, const uint8_t *ma
   for (int i = 0; i < number_bytes; i++) number_at[i] ^= mask[1 + i];
 }
 
-static void seal_group(Packets *packets, InUse *in_use, Memory arena, Group *group) {
+static void seal_group(Packets *packets, Memory arena, Group *group) {
   chacha_blocks(group->one_time);
   for (int k = 0; k < LANES; k++) {
     if (!group->is_usual[k]) continue;
     const Keys *keys = group->keys[k];
     Packet *packet = group->packet[k];
     const uint8_t *sample = arena.data + packet->number_start + SAMPLE_OFFSET;
-    bool is_sealed = seal_payload(packets, in_use, arena, packet, keys, &group->one_time[k]) &&
+    bool is_sealed = seal_payload(packets, arena, packet, keys, &group->one_time[k]) &&
                      begin_mask(packets, keys, sample, &group->mask[k]);
     packet->result = is_sealed ? 0 : FAILED;
-    if (!is_sealed) forget_failure(packets, in_use);
+    if (!is_sealed) packets->ssl.ERR_clear_error();
   }
   chacha_blocks(group->mask);
   for (int k = 0; k < LANES; k++)
@@ -405,7 +474,6 @@ static void seal_group(Packets *packets, InUse *in_use, Memory arena, Group *gro
 }
 
 size_t packets_seal(Packets *packets, Memory arena, Memory table, size_t count, Memory keys) {
-  InUse in_use = {NULL, true};
   size_t done = 0;
   for (size_t first = 0; first < count; first += LANES) {
     Group group = {0};
@@ -422,7 +490,7 @@ size_t packets_seal(Packets *packets, Memory arena, Memory table, size_t count, 
       begin_one_time(packets, row, number_of(packet), &group.one_time[k]);
       done++;
     }
-    seal_group(packets, &in_use, arena, &group);
+    seal_group(packets, arena, &group);
   }
   return done;
 }
@@ -468,7 +536,7 @@ static void guess_numbers(const Packets *packets, Memory arena, Group *group) {
   chacha_blocks(group->one_time);
 }
 
-static bool open_payload(Packets *packets, InUse *in_use, uint8_t *header, uint8_t *payload, uint8_t *tag, const Keys *keys,
+static bool open_payload(Packets *packets, uint8_t *header, uint8_t *payload, uint8_t *tag, const Keys *keys,
                          int64_t number, const Block *one_time) {
   if (one_time->key != NULL) {
     uint8_t right[TAG_BYTES];
@@ -477,12 +545,12 @@ static bool open_payload(Packets *packets, InUse *in_use, uint8_t *header, uint8
     chacha(&packets->primitives, one_time, payload, (size_t)(tag - payload));
     return true;
   }
-  EVP_CIPHER_CTX *context = begin(packets, in_use, keys, number);
+  EVP_CIPHER_CTX *context = begin(packets, packets->opening, keys, number);
   return context != NULL && packets->ssl.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) == 1 &&
          run(&packets->ssl, context, header, payload, tag);
 }
 
-static int32_t open_packet(Packets *packets, InUse *in_use, Memory arena, Group *group, int k) {
+static int32_t open_packet(Packets *packets, Memory arena, Group *group, int k) {
   Packet *packet = group->packet[k];
   Keys *keys = group->keys[k];
   uint8_t *header = arena.data + packet->start;
@@ -503,7 +571,7 @@ static int32_t open_packet(Packets *packets, InUse *in_use, Memory arena, Group 
   }
   uint8_t *payload = number_at + found.number_bytes;
   uint8_t *tag = arena.data + packet->end - TAG_BYTES;
-  if (!open_payload(packets, in_use, header, payload, tag, keys, number, &group->one_time[k])) return FAILED;
+  if (!open_payload(packets, header, payload, tag, keys, number, &group->one_time[k])) return FAILED;
   packet->number_low = (uint32_t)number;
   packet->number_high = (int32_t)(number >> 32);
   packet->payload_start = packet->number_start + found.number_bytes;
@@ -511,7 +579,7 @@ static int32_t open_packet(Packets *packets, InUse *in_use, Memory arena, Group 
   return found.first & (is_long ? LONG_RESERVED_BIT : SYMBOL_BIT | RESERVED_BIT);
 }
 
-static size_t open_group(Packets *packets, InUse *in_use, Memory arena, Group *group) {
+static size_t open_group(Packets *packets, Memory arena, Group *group) {
   size_t done = 0;
   chacha_blocks(group->mask);
   guess_numbers(packets, arena, group);
@@ -520,9 +588,9 @@ static size_t open_group(Packets *packets, InUse *in_use, Memory arena, Group *g
     if (keys == NULL) continue;
     if (!group->is_usual[k]) keys->is_left = 1;
     if (keys->is_left != 0) continue;
-    int32_t result = open_packet(packets, in_use, arena, group, k);
+    int32_t result = open_packet(packets, arena, group, k);
     group->packet[k]->result = result;
-    if (result == FAILED) forget_failure(packets, in_use);
+    if (result == FAILED) packets->ssl.ERR_clear_error();
     if (result == LEFT) keys->is_left = 1;
     else done++;
   }
@@ -530,7 +598,6 @@ static size_t open_group(Packets *packets, InUse *in_use, Memory arena, Group *g
 }
 
 size_t packets_open(Packets *packets, Memory arena, Memory table, size_t count, Memory keys) {
-  InUse in_use = {NULL, false};
   size_t done = 0;
   for (size_t first = 0; first < count; first += LANES) {
     Group group = {0};
@@ -544,7 +611,7 @@ size_t packets_open(Packets *packets, Memory arena, Memory table, size_t count, 
                           lies_within(packet, arena.bytes, SAMPLE_OFFSET + SAMPLE_BYTES) &&
                           begin_mask(packets, row, arena.data + packet->number_start + SAMPLE_OFFSET, &group.mask[k]);
     }
-    done += open_group(packets, &in_use, arena, &group);
+    done += open_group(packets, arena, &group);
   }
   return done;
 }

@@ -108,6 +108,8 @@ function packets(): void {
   }
   call(addon[name] as Call, name, [arena.view, table, chance(0.9) ? rows : hostile(), keys]);
   arena.check(name);
+  // Those that stay may be asked for again.
+  if (chance(0.5)) call(addon.forget as Call, 'forget', [chance(0.9) ? keys : hostile()]);
 }
 
 function fillRow(table: Int32Array, row: number, arenaBytes: number, keyRows: number): void {
@@ -155,6 +157,7 @@ function roundTrip(): void {
   addon.seal(packet, row, 1, keys);
   row.set([0, 9, bytes + 16, 0, 0, 0, 0, -9]);
   addon.open(packet, row, 1, keys);
+  addon.forget(keys);
   const payload = packet.subarray(row[PacketColumn.PAYLOAD_START], bytes);
   const isWhole = row[PacketColumn.RESULT] >= 0 && row[PacketColumn.NUMBER_LOW] === number;
   if (!isWhole || Buffer.compare(payload, before) !== 0) throw new Error('what was sealed did not open');

@@ -15,7 +15,7 @@ import { loadAesGcm } from '../../../src/protocol/crypto/aes-gcm.ts';
 import { KeyGenerations } from '../../../src/protocol/crypto/key-generations.ts';
 import { nextTrafficSecret, packetKeys, updatedKeys } from '../../../src/protocol/crypto/key-schedule.ts';
 import { type PacketKeys, ReplayWindow, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
-import { LEFT, PacketTable, SEALED } from '../../../src/protocol/crypto/packet-table.ts';
+import { FAILED, LEFT, PacketTable, SEALED } from '../../../src/protocol/crypto/packet-table.ts';
 import { TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { PacketType, TAG_BYTES } from '../../../src/protocol/wire/packet-header.ts';
 
@@ -133,6 +133,39 @@ describe.skipIf(nativeAddon() === null).each(SUITES)('%s', (_, native, plain) =>
     keys.wipe();
     expect(row?.ints.every((word) => word === 0)).toBe(true);
     expect(() => sealPacket(keys, new Uint8Array(100), 0, 9, 50, 1)).toThrow();
+  });
+
+  test('keys that stay set up from call to call take turns, fail and go as if there were no others', () => {
+    const prng = new Prng(7);
+    // More than find a place, some of which begin alike.
+    const secrets = Array.from({ length: 60 }, (_, i) => secretOf(i));
+    const keys = secrets.map((secret) => [packetKeys(native, secret), packetKeys(plain, secret)]);
+    const seen = { opened: 0, failed: 0, wiped: 0 };
+    for (let number = 0; number < 4_000; number++) {
+      const i = prng.below(prng.chance(0.3) ? 60 : 3);
+      const [ours, pure] = keys[i];
+      const sealed = new Uint8Array(50 + TAG_BYTES).fill(0x41);
+      sealed.set([number >> 8, number & 0xff], 9);
+      const twin = sealed.slice();
+      const table = new PacketTable();
+      table.add(0, 9, 50, ours.native, number);
+      table.seal(sealed);
+      sealPacket(pure, twin, 0, 9, 50, number);
+      assert.deepEqual(sealed, twin);
+      const isForged = prng.chance(0.25);
+      if (isForged) sealed[30 + prng.below(36)] ^= 1 << prng.below(8);
+      table.clear();
+      table.add(0, 9, sealed.length, ours.native, number - 1);
+      table.open(sealed);
+      table.clear();
+      assert.equal(table.result(0) === FAILED, isForged);
+      seen[isForged ? 'failed' : 'opened']++;
+      if (!prng.chance(0.05)) continue;
+      ours.wipe();
+      keys[i][0] = packetKeys(native, secrets[i]);
+      seen.wiped++;
+    }
+    expect(Math.min(seen.opened, seen.failed, seen.wiped)).toBeGreaterThan(100);
   });
 
   test('what comes is opened with the same results, in the same order, with all that a peer or anybody else may send [PKT-15] [PKT-16] [PKT-18] [PKT-27]', () => {
