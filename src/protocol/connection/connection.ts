@@ -3,7 +3,7 @@
 import { JspError } from '../../base/errors.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
-import { MILLISECOND, type Micros, NEVER, type PutOffItem } from '../../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, type PutOffItem, SECOND } from '../../base/time.ts';
 import { ConnectionCompression } from '../compress/compression.ts';
 import { CONGESTION_STATES, type CongestionState } from '../congestion/controller.ts';
 import { QueueBound } from '../congestion/queue-bound.ts';
@@ -174,6 +174,8 @@ export class Connection {
   private readonly keyUpdates: KeyUpdates;
   /** Null when nobody looks on. */
   private readonly trace: QlogTrace | null;
+  /** When the packet came after which the connection last was at rest. */
+  private restedAfter: Micros = -1;
 
   constructor(options: ConnectionOptions, surroundings: ConnectionSurroundings, now: Micros) {
     const { config, isLoopback, role } = options;
@@ -348,7 +350,10 @@ export class Connection {
   nextTimeout(now: Micros): Micros {
     const { lifecycle } = this;
     if (!lifecycle.isOpen) return lifecycle.nextTimeout;
-    const ends = this.isUnderWay ? this.handshake.end : this.liveness.deadline(this.probeTimeout);
+    const { probeTimeout } = this;
+    const ends = this.isUnderWay
+      ? this.handshake.end
+      : Math.min(this.liveness.deadline(probeTimeout), this.restAt(probeTimeout));
     let next = Math.min(ends, lifecycle.nextTimeout, this.recovery.nextTimeout(), this.streams.nextTimeout());
     next = Math.min(next, this.outgoingRepairs.nextTimeout, this.keyUpdates.retireAt, this.paths.deadline);
     // An acknowledgement that may not be sent waits for what lets it go: the answer to a hello [CON-35], or more of the client [CON-4].
@@ -388,6 +393,9 @@ export class Connection {
       this.repairs?.trim();
       this.outgoingRepairs.trim();
     }
+    if (now < this.restAt(this.probeTimeout)) return;
+    this.restedAfter = this.liveness.receivedAt;
+    this.recovery.trim();
   }
 
   /** Nothing was looked at for a while: silence meanwhile says nothing about the peer, which is asked now. [CON-16] */
@@ -436,6 +444,15 @@ export class Connection {
     else if (isUndecided && this.role === 'server')
       this.fail(CloseCode.NOT_AUTHORIZED, 0, 'nobody decided in time', now);
     else lifecycle.timeOut('handshake', now);
+  }
+
+  /**
+   * When nothing came for a moment, and what only works while something is under way gives its memory back, to be made again when it is needed; NEVER once it
+   * has. What is lost is remembered for no longer than two probe timeouts. [REC-8]
+   */
+  private restAt(probeTimeout: Micros): Micros {
+    const { receivedAt } = this.liveness;
+    return receivedAt === this.restedAfter ? NEVER : receivedAt + Math.max(REST_AFTER, 3 * probeTimeout);
   }
 
   /** [CON-93] Of the application space over the path in use. */
@@ -642,5 +659,6 @@ function versionRefused(): JspError {
 }
 
 const NO_REPAIRS = new RepairCounts();
+const REST_AFTER: Micros = SECOND;
 /** What went out so long ago is not under way any more on most paths, where the round trip is not known yet. [REC-98] */
 const UNDER_WAY_MAX: Micros = 100 * MILLISECOND;

@@ -43,6 +43,15 @@ export class PacketFates {
     this.isAckEliciting = false;
     this.isPersistent = false;
   }
+
+  /** Forgets all, and gives memory back. */
+  trim(): void {
+    this.clear(this.space);
+    this.acked.trim();
+    this.spurious.trim();
+    this.lost.trim();
+    this.recovered.trim();
+  }
 }
 
 /**

@@ -263,8 +263,9 @@ export class Recovery {
     return this.pto.duration(space, this.path.rtt);
   }
 
-  /** Gives memory back where nothing is outstanding, for a connection that goes idle. */
+  /** Gives memory back where nothing is outstanding, for a connection that goes idle. {@link fates} are forgotten. */
   trim(): void {
+    this.fates.trim();
     for (let space = 0; space < PACKET_SPACES; space++) this.spaces[space]?.trim();
   }
 

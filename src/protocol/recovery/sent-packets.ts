@@ -8,7 +8,8 @@ import { type RecordOwner, SentFrames } from '../wire/frames/sent-frames.ts';
  * {@link frames}, which say what it carried. A packet is recorded with begin, then its frames, then commit (or cancel).
  *
  * Acknowledged packets are freed when the ring needs their place; packets declared lost are kept for {@link retention}, so
- * that a late acknowledgement is recognised. Nothing is allocated unless a ring grows.
+ * that a late acknowledgement is recognised. Nothing is allocated unless a ring grows, from no room at all before the first packet and after
+ * a {@link trim}.
  */
 export class SentPackets implements RecordOwner {
   readonly flight = new Flight();
@@ -24,20 +25,19 @@ export class SentPackets implements RecordOwner {
   /** How long after its sending the record of a lost packet is kept. */
   retention: Micros = 1_000_000;
 
-  private readonly report = new PacketReport();
   private pending = -1;
   private pendingTime: Micros = 0;
   private readonly capacityMin: number;
   private readonly packetsMax: number;
 
   /**
-   * @param capacity - first size of both rings, a power of two
+   * @param capacity - size of both rings with the first packet, a power of two
    * @param packetsMax - bound of {@link isFull}, a power of two; the ring has room for twice as many
    */
   constructor(capacity = 8, packetsMax = PACKETS_MAX) {
     this.capacityMin = capacity;
     this.packetsMax = packetsMax;
-    this.ring = new PacketRing(capacity);
+    this.ring = new PacketRing(0);
     this.frames = new SentFrames(capacity, this);
   }
 
@@ -108,15 +108,15 @@ export class SentPackets implements RecordOwner {
     flight.lastAckElicitingTime = pendingTime;
   }
 
-  /** What a congestion controller is told of the packet; valid until the next call. */
+  /** What a congestion controller is told of the packet; valid until the next call, of any space and connection. */
   reportOf(number: number): PacketReport {
-    const { report, ring } = this;
+    const { ring } = this;
     const i = number & ring.mask;
-    report.number = number;
-    report.bytes = ring.bytes[i];
-    report.sentTime = ring.sentTime[i];
-    if (ring.delivery !== null) ring.reportDelivery(number, report);
-    return report;
+    REPORT.number = number;
+    REPORT.bytes = ring.bytes[i];
+    REPORT.sentTime = ring.sentTime[i];
+    if (ring.delivery !== null) ring.reportDelivery(number, REPORT);
+    return REPORT;
   }
 
   /** The begun packet is not going out; its number may be used again. */
@@ -154,12 +154,12 @@ export class SentPackets implements RecordOwner {
 
   /** Gives memory back when nothing is outstanding, for a connection that goes idle. */
   trim(): void {
-    const { capacityMin, flight, ring } = this;
+    const { flight, ring } = this;
     if (flight.ackEliciting > 0 || flight.bytes > 0 || this.pending >= 0 || this.isHolding()) return;
-    ring.base = this.largestSent + 1;
-    this.loss.cursor = ring.base;
-    if (ring.mask + 1 > capacityMin) this.ring = ring.resized(capacityMin, this.largestSent);
-    this.frames.clear(capacityMin);
+    if (ring.mask >= 0) this.ring = new PacketRing(0);
+    this.ring.base = this.largestSent + 1;
+    this.loss.cursor = this.ring.base;
+    this.frames.clear();
   }
 
   /** {@link frames} asks for room. */
@@ -209,10 +209,10 @@ export class SentPackets implements RecordOwner {
     if (ring.base > this.largestSent) {
       ring.base = number;
       this.loss.cursor = number;
-      return;
+      if (ring.mask >= 0) return;
     }
     // At least half of a ring is free after it was cleared or grew, so that neither is frequent.
-    let capacity = ring.mask + 1;
+    let capacity = Math.max(ring.mask + 1, this.capacityMin);
     while (number - ring.base >= capacity >> 1 && capacity < 2 * this.packetsMax) capacity *= 2;
     assert(number - ring.base < capacity, 'no more packets are outstanding than there is room for');
     if (capacity > ring.mask + 1) this.ring = ring.resized(capacity, this.largestSent);
@@ -255,14 +255,16 @@ export class PacketRing {
   /** The lowest number with a record. */
   base = 0;
 
+  /** @param capacity - a power of two, or 0: what all rings without room have is the same */
   constructor(capacity: number) {
+    const isEmpty = capacity === 0;
     this.mask = capacity - 1;
-    this.state = new Uint16Array(capacity);
-    this.sentTime = new Float64Array(capacity);
-    this.bytes = new Uint16Array(capacity);
-    this.ackedRun = new Uint16Array(capacity);
-    this.frameFirst = new Uint32Array(capacity);
-    this.frameCount = new Uint16Array(capacity);
+    this.state = isEmpty ? NO_COLUMN : new Uint16Array(capacity);
+    this.sentTime = isEmpty ? NO_NUMBERS : new Float64Array(capacity);
+    this.bytes = isEmpty ? NO_COLUMN : new Uint16Array(capacity);
+    this.ackedRun = isEmpty ? NO_COLUMN : new Uint16Array(capacity);
+    this.frameFirst = isEmpty ? NO_FRAMES : new Uint32Array(capacity);
+    this.frameCount = isEmpty ? NO_COLUMN : new Uint16Array(capacity);
   }
 
   /** The number is never sent. */
@@ -359,11 +361,20 @@ export class PacketList {
   clear(): void {
     this.count = 0;
   }
+
+  /** Forgets all numbers, and gives memory back. */
+  trim(): void {
+    this.count = 0;
+    this.numbers = NO_NUMBERS;
+  }
 }
 
 const DELIVERY_NUMBERS = 6;
 const LIST_AT_FIRST = 8;
 const NO_NUMBERS = new Float64Array(0);
+const NO_COLUMN = new Uint16Array(0);
+const NO_FRAMES = new Uint32Array(0);
+const REPORT = new PacketReport();
 const SETTLED = PacketState.ACKED | PacketState.LOST;
 /** Of a packet in flight whose frames still matter only IN_FLIGHT is set. */
 export const OPEN_MASK = PacketState.IN_FLIGHT | SETTLED | PacketState.RECOVERED;

@@ -52,10 +52,25 @@ test('an idle connection gives the memory of its busy time back', () => {
   const sent = internalsOf(pair.client.core).recovery.sentPackets(2);
   expect(sent.ring.state.length).toBeGreaterThan(64);
   pair.run(12_000);
-  expect(sent.ring.state.length).toBe(8);
+  expect(sent.ring.state.length).toBe(0);
   const { slabs } = pair.client.core.streams.sendCounts;
   expect({ free: slabs.freeBytes, inUse: slabs.inUse }).toEqual({ free: 0, inUse: 0 });
   const { reliable } = stream.sender as unknown as { reliable: { buffer: { records: { mask: number } } } };
   expect(reliable.buffer.records.mask).toBeLessThan(8);
+  pair.echo();
+});
+
+test('a connection over which nothing came for a second has no records of packets, and makes them again', () => {
+  const pair = new Pair().connected().echo();
+  for (const side of [pair.client, pair.server]) {
+    const sent = internalsOf(side.core).recovery.sentPackets(2);
+    expect(sent.ring.state.length).toBe(8);
+  }
+  pair.run(1_500); // a heartbeat comes after 5 s
+  for (const side of [pair.client, pair.server]) {
+    const { recovery } = internalsOf(side.core);
+    expect(recovery.sentPackets(2).ring.state.length).toBe(0);
+    expect(recovery.fates.acked.numbers.length).toBe(0);
+  }
   pair.echo();
 });

@@ -99,8 +99,9 @@ describe('the sent packets', () => {
 
   test('reuses its rings without growing while the window stays small', () => {
     const sent = new SentPackets(32);
+    send(sent, 0);
     const { state } = sent.ring;
-    for (let n = 0; n < 100_000; n++) {
+    for (let n = 1; n < 100_000; n++) {
       send(sent, n, n, 1);
       if (n >= 10) ack(sent, n - 10, n - 9);
       if (n >= 10 && n % 997 === 0) for (let held = n - 9; held <= n; held++) expectParts(sent, held, 1);
@@ -158,13 +159,25 @@ describe('the sent packets', () => {
 
   test('frees acknowledgement-only packets nobody will acknowledge, without growing', () => {
     const sent = new SentPackets(32);
+    send(sent, 0);
+    ack(sent, 0, 1);
     const { state } = sent.ring;
-    for (let n = 0; n < 10_000; n++) {
+    for (let n = 1; n < 10_000; n++) {
       sent.begin(n, n);
       sent.frames.plain(PING);
       sent.commit(40, false, false);
     }
     expect(sent.ring.state).toBe(state);
+  });
+
+  test('has no room before its first packet, and shares that with all that have none', () => {
+    const [one, other] = [new SentPackets(), new SentPackets()];
+    expect(one.ring.state.length).toBe(0);
+    expect(one.ring.state).toBe(other.ring.state);
+    send(one, 7);
+    expect(one.ring.state.length).toBe(8);
+    expect(other.ring.state.length).toBe(0);
+    expectParts(one, 7, 1);
   });
 
   test('gives its memory back when idle', () => {
@@ -174,8 +187,9 @@ describe('the sent packets', () => {
     expect(sent.ring.state.length).toBeGreaterThan(4_096);
     ack(sent, 0, 5_000);
     sent.trim();
-    expect(sent.ring.state.length).toBe(32);
+    expect(sent.ring.state.length).toBe(0);
     send(sent, 5_000, 0, 2);
+    expect(sent.ring.state.length).toBe(32);
     expectParts(sent, 5_000, 2);
     expect(ack(sent, 4_000, 5_001).acked.count).toBe(1);
   });

@@ -5,7 +5,8 @@ import { FrameType, MessageFlag, Space } from '../frame-type.ts';
  * a frame type, a stream and three numbers, whose meaning depends on the type and whose names are those of {@link SentFrame}.
  *
  * The writers of `frames/` record, with the method for the form of their frame. A packet begins with {@link begin} and ends with
- * {@link commit}; its records lie next to each other from then on. Nothing is allocated unless the ring grows.
+ * {@link commit}; its records lie next to each other from then on. Nothing is allocated unless the ring grows, from no room at all before the
+ * first record and after a {@link clear}.
  */
 export class SentFrames {
   /** Position of the next packet's first record; positions count modulo 2^32. */
@@ -13,22 +14,20 @@ export class SentFrames {
   /** Records of the packet that is being built. */
   private pending = 0;
   private tail = 0;
-  private types: Uint8Array;
+  private types: Uint8Array = NO_TYPES;
   /** Four numbers a record. */
-  private numbers: Float64Array;
-  private mask: number;
+  private numbers: Float64Array = NO_NUMBERS;
+  private mask = -1;
+  private readonly capacityMin: number;
   private readonly owner: RecordOwner | null;
-  private readonly frame = new SentFrame();
 
   /**
-   * @param capacity - first size of the ring, a power of two
+   * @param capacity - size of the ring with the first record, a power of two
    * @param owner - asked to let go of records before the ring grows
    */
   constructor(capacity = 8, owner: RecordOwner | null = null) {
+    this.capacityMin = capacity;
     this.owner = owner;
-    this.mask = capacity - 1;
-    this.types = new Uint8Array(capacity);
-    this.numbers = new Float64Array(capacity * 4);
   }
 
   // ---- recording ----
@@ -78,12 +77,12 @@ export class SentFrames {
 
   // ---- reading ----
 
-  /** The record at a position, until the next is read: `for (let i = first; i < first + count; i++) read(i)`. */
+  /** The record at a position, until the next is read, of any connection: `for (let i = first; i < first + count; i++) read(i)`. */
   read(position: number): SentFrame {
     const i = position & this.mask;
-    const { numbers, frame } = this;
-    frame.set(this.types[i], numbers[4 * i], numbers[4 * i + 1], numbers[4 * i + 2], numbers[4 * i + 3]);
-    return frame;
+    const { numbers } = this;
+    FRAME.set(this.types[i], numbers[4 * i], numbers[4 * i + 1], numbers[4 * i + 2], numbers[4 * i + 3]);
+    return FRAME;
   }
 
   // ---- memory ----
@@ -94,9 +93,12 @@ export class SentFrames {
   }
 
   /** Forgets all records, and gives memory back. */
-  clear(capacity: number): void {
+  clear(): void {
     this.tail = this.head;
-    if (this.mask + 1 > capacity) this.resize(capacity);
+    this.pending = 0;
+    this.types = NO_TYPES;
+    this.numbers = NO_NUMBERS;
+    this.mask = -1;
   }
 
   // ---- inside ----
@@ -115,10 +117,10 @@ export class SentFrames {
   }
 
   private makeRoom(): void {
-    this.owner?.onRecordsFull();
+    if (this.mask >= 0) this.owner?.onRecordsFull();
     // At least half of the ring is free after it was cleared or grew, so that neither is frequent.
     const used = (this.head + this.pending - this.tail) >>> 0;
-    if (2 * used > this.mask) this.resize(2 * (this.mask + 1));
+    if (2 * used > this.mask) this.resize(Math.max(2 * (this.mask + 1), this.capacityMin));
   }
 
   private resize(capacity: number): void {
@@ -220,3 +222,7 @@ export class SentFrame {
     this.c = c;
   }
 }
+
+const NO_TYPES = new Uint8Array(0);
+const NO_NUMBERS = new Float64Array(0);
+const FRAME = new SentFrame();
