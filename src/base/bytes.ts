@@ -55,6 +55,16 @@ export function hastenScavenge(bytes: number): void {
   ballast = new Array(Math.min(bytes >>> 4, BALLAST_MAX));
 }
 
+/**
+ * Memory of its own, not zeroed, for bytes that will soon be garbage. Measured while receiving 1,400 B messages in datagrams of 32 KB: without a
+ * hastened scavenge 20 full collections a second, and a third less throughput.
+ */
+export function shortLivedBuffer(bytes: number): Buffer {
+  const buffer = Buffer.allocUnsafeSlow(bytes);
+  if (bytes >= LARGE_BUFFER_BYTES) hastenScavenge(bytes);
+  return buffer;
+}
+
 /** Sees to it that nobody can transfer this memory to another thread, which would take it away from all who have views of it. */
 export function keepHere(memory: ArrayBufferLike): void {
   markAsUntransferable(memory as ArrayBuffer);

@@ -6,6 +6,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { shortLivedBuffer } from '../base/bytes.ts';
 import { JspError } from '../base/errors.ts';
 import type { Stream } from '../transport/stream.ts';
 import {
@@ -356,7 +357,7 @@ export class SendSession {
     const wanted = Math.min(READ_BYTES, size - at);
     const messages: Buffer[] = [];
     for (let left = wanted; left > 0; left -= this.dataBytes) {
-      const message = Buffer.allocUnsafeSlow(1 + Math.min(left, this.dataBytes));
+      const message = shortLivedBuffer(1 + Math.min(left, this.dataBytes));
       message[0] = DATA_TYPE;
       messages.push(message);
     }

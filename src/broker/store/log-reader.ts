@@ -4,7 +4,7 @@
  */
 
 import { join } from 'node:path';
-import { NO_BYTES } from '../../base/bytes.ts';
+import { NO_BYTES, shortLivedBuffer } from '../../base/bytes.ts';
 import type { StoredRecord } from '../core/store-port.ts';
 import { codeOf, writeFully } from './file-system.ts';
 import {
@@ -191,7 +191,7 @@ export class LogReader {
     const until = last + 1 < segment.offsets.length ? segment.offsets[last + 1] : end;
     try {
       const path = join(this.folder, segmentName(segment.base));
-      const target = Buffer.allocUnsafeSlow(stop - position);
+      const target = shortLivedBuffer(stop - position);
       const bytes = await this.openSegments.read(path, target, position);
       return this.decode(bytes, segment, position, Math.min(offset, segment.offsets[entry]), until);
     } catch (error) {

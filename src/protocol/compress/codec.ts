@@ -7,7 +7,7 @@
 
 import { Buffer } from 'node:buffer';
 import { createRequire } from 'node:module';
-import { NO_BYTES } from '../../base/bytes.ts';
+import { NO_BYTES, shortLivedBuffer } from '../../base/bytes.ts';
 import { JspError } from '../../base/errors.ts';
 import type { Dictionary } from './dictionary.ts';
 import { BlockDeflater, inflateBlock } from './lz4-block.ts';
@@ -69,7 +69,7 @@ function jsLz4(): Lz4Codec {
     },
     inflate(block, start, end, length, dictionary) {
       // Not zeroed: all of it is written, for its length is what the block was counted to give.
-      const out = Buffer.allocUnsafeSlow(length);
+      const out = shortLivedBuffer(length);
       inflateBlock(block, start, end, out, dictionary === null ? NO_BYTES : dictionary.bytes);
       return out;
     },

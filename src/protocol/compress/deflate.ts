@@ -3,8 +3,9 @@
  * of a message; all open to it.
  */
 
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { shortLivedBuffer } from '../../base/bytes.ts';
 import type { Dictionary } from './dictionary.ts';
 import { BROKEN, TOO_LONG } from './lz4-block.ts';
 
@@ -69,7 +70,7 @@ export function inflateFrom(
   if (opened.engine.bytesWritten !== length) return BROKEN;
   if (opened.buffer.length > lengthMax) return TOO_LONG;
   // What zlib gives may be a part of a chunk, which it would keep.
-  const message = Buffer.allocUnsafeSlow(opened.buffer.length);
+  const message = shortLivedBuffer(opened.buffer.length);
   message.set(opened.buffer);
   return message;
 }

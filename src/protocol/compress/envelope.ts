@@ -10,7 +10,7 @@
  */
 
 import { Buffer } from 'node:buffer';
-import { hexOf } from '../../base/bytes.ts';
+import { hexOf, shortLivedBuffer } from '../../base/bytes.ts';
 import type { Lz4Codec } from './codec.ts';
 import { DEFLATE_BYTES_MAX, deflateTo, inflateFrom } from './deflate.ts';
 import { type Dictionary, type DictionarySet, HASH_BYTES } from './dictionary.ts';
@@ -136,7 +136,7 @@ export class EnvelopeReader {
       at += HASH_BYTES;
     } else if (first === Envelope.STORED) {
       if (end - at > bytesMax) return this.fail(EnvelopeFault.TOO_LONG);
-      const message = Buffer.allocUnsafeSlow(end - at);
+      const message = shortLivedBuffer(end - at);
       message.set(bytes.subarray(at, end));
       return message;
     } else if (kind !== Envelope.LZ4) return this.fail(EnvelopeFault.BROKEN);

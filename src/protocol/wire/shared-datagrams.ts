@@ -1,4 +1,4 @@
-import { hastenScavenge, keepHere, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
+import { keepHere, shortLivedBuffer } from '../../base/bytes.ts';
 
 /**
  * Datagrams that lie behind each other in a memory which is used again for the next: what a receiver keeps of them it copies. To copy each
@@ -59,10 +59,9 @@ export class SharedDatagrams {
       end += length;
     }
     if (next === index + 1) return null;
-    const bytes = Buffer.allocUnsafeSlow(end - start);
+    const bytes = shortLivedBuffer(end - start);
     // To ask a view for its memory, or for its place in it, is a call each time: once a copy, and not once a datagram.
     bytes.set(new Uint8Array(data[index].buffer, start, end - start));
-    if (bytes.length >= LARGE_BUFFER_BYTES) hastenScavenge(bytes.length);
     keepHere(bytes.buffer);
     this.copyStart = start;
     this.end = next;

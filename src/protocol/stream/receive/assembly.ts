@@ -1,4 +1,4 @@
-import { hastenScavenge, LARGE_BUFFER_BYTES, NO_BYTES } from '../../../base/bytes.ts';
+import { NO_BYTES, shortLivedBuffer } from '../../../base/bytes.ts';
 import { Overhead } from '../../../base/memory-budget.ts';
 import { RangeSet } from '../../../base/ranges.ts';
 import type { Micros } from '../../../base/time.ts';
@@ -87,8 +87,7 @@ export class Assembly {
 
   private growTo(length: number): void {
     // Not zeroed, which cost a tenth of the time for 64 KB messages: it is handed out only when all of it is written.
-    const grown = Buffer.allocUnsafeSlow(length);
-    if (length >= LARGE_BUFFER_BYTES) hastenScavenge(length);
+    const grown = shortLivedBuffer(length);
     grown.set(this.buffer);
     this.buffer = grown;
     if (this.aside?.moveInto(grown) === true) this.aside = null;

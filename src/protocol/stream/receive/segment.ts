@@ -14,7 +14,7 @@
  *  - memory with unread messages in it cannot be transferred.
  */
 
-import { keepHere, NO_BYTES } from '../../../base/bytes.ts';
+import { keepHere, NO_BYTES, shortLivedBuffer } from '../../../base/bytes.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 import type { DatagramCopy } from '../../wire/shared-datagrams.ts';
@@ -200,7 +200,7 @@ export function deadlineOf(frame: FrameReader, now: Micros): Micros {
 
 /** A copy of bytes[start, start + length) in memory of its own. */
 export function copyOut(bytes: Uint8Array, start: number, length: number): Buffer {
-  const copy = Buffer.allocUnsafeSlow(length);
+  const copy = shortLivedBuffer(length);
   if (length > LOOP_BYTES_MAX) copy.set(bytes.subarray(start, start + length));
   else for (let i = 0; i < length; i++) copy[i] = bytes[start + i];
   return copy;
