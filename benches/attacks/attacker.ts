@@ -9,7 +9,8 @@ import { defaultConnectionConfig } from '../../src/protocol/connection/config.ts
 import type { Connection } from '../../src/protocol/connection/connection.ts';
 import { chooseAead } from '../../src/protocol/crypto/aead.ts';
 import { KeyRing } from '../../src/protocol/crypto/key-ring.ts';
-import { type PacketKeys, sealPacket } from '../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../src/protocol/crypto/packet-keys.ts';
+import { sealPacket } from '../../src/protocol/crypto/packet-protection.ts';
 import { ReceiveBatch, TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';

@@ -6,7 +6,7 @@ import { KeyState, NEXT_KEY_STATES } from '../../src/protocol/connection/key-upd
 import { ConnectionState, NEXT_CONNECTION_STATES } from '../../src/protocol/connection/lifecycle.ts';
 import { KeyGenerations } from '../../src/protocol/crypto/key-generations.ts';
 import { packetKeys } from '../../src/protocol/crypto/key-schedule.ts';
-import type { PacketKeys } from '../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../src/protocol/crypto/packet-keys.ts';
 import type { ClientTicket, TicketConfig } from '../../src/protocol/endpoint/index.ts';
 import type { ClientHandshake } from '../../src/protocol/handshake/client.ts';
 import { EarlyData, HandshakeState } from '../../src/protocol/handshake/handshake.ts';

@@ -1,11 +1,7 @@
 import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';
 import { CHACHA20_POLY1305 } from '../../src/protocol/crypto/cipher-suite.ts';
-import {
-  type AeadKey,
-  type HeaderKey,
-  MASK_BYTES,
-  SAMPLE_BYTES,
-} from '../../src/protocol/crypto/packet-protection.ts';
+import type { AeadKey, HeaderKey } from '../../src/protocol/crypto/packet-keys.ts';
+import { MASK_BYTES, SAMPLE_BYTES } from '../../src/protocol/crypto/packet-protection.ts';
 import { TAG_BYTES } from '../../src/protocol/wire/packet-header.ts';
 
 /**

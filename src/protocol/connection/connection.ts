@@ -3,7 +3,7 @@
 import { JspError } from '../../base/errors.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
-import { MILLISECOND, type Micros, NEVER, type PutOffItem, SECOND } from '../../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, type PutOffItem } from '../../base/time.ts';
 import { ConnectionCompression } from '../compress/compression.ts';
 import { CONGESTION_STATES, type CongestionState } from '../congestion/controller.ts';
 import { QueueBound } from '../congestion/queue-bound.ts';
@@ -659,6 +659,6 @@ function versionRefused(): JspError {
 }
 
 const NO_REPAIRS = new RepairCounts();
-const REST_AFTER: Micros = SECOND;
+const REST_AFTER: Micros = 250 * MILLISECOND;
 /** What went out so long ago is not under way any more on most paths, where the round trip is not known yet. [REC-98] */
 const UNDER_WAY_MAX: Micros = 100 * MILLISECOND;

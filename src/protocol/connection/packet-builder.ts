@@ -1,6 +1,6 @@
 import { assert } from '../../base/errors.ts';
 import type { Micros } from '../../base/time.ts';
-import type { PacketKeys } from '../crypto/packet-protection.ts';
+import type { PacketKeys } from '../crypto/packet-keys.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { Way } from '../path/path.ts';
 import type { TracedPacket } from '../trace/trace.ts';

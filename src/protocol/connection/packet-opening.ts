@@ -4,7 +4,8 @@
  */
 
 import type { Micros } from '../../base/time.ts';
-import { openPacket, type PacketKeys, PHASE_BIT, UnprotectedHeader } from '../crypto/packet-protection.ts';
+import type { PacketKeys } from '../crypto/packet-keys.ts';
+import { openPacket, PHASE_BIT, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import { FAILED, LEFT, PacketTable } from '../crypto/packet-table.ts';
 import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import { FrameReader } from '../wire/frame-reader.ts';

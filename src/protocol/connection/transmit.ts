@@ -14,7 +14,7 @@
 import { NO_BYTES } from '../../base/bytes.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
-import type { PacketKeys } from '../crypto/packet-protection.ts';
+import type { PacketKeys } from '../crypto/packet-keys.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';

@@ -4,9 +4,10 @@ import { freeNow, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
 import { JspError } from '../../base/errors.ts';
 import { nativeAddon, whyNotNative } from '../../base/native-addon.ts';
 import { TAG_BYTES } from '../wire/packet-header.ts';
-import { CHACHA20_POLY1305, type CipherSuite } from './cipher-suite.ts';
+import { CHACHA20_POLY1305 } from './cipher-suite.ts';
 import { loadSodium, type Sodium } from './native.ts';
-import { type AeadKey, ChachaHeaderKey, type HeaderKey } from './packet-protection.ts';
+import type { AeadKey, KeyMaker } from './packet-keys.ts';
+import { ChachaHeaderKey } from './packet-protection.ts';
 
 /**
  * ChaCha20-Poly1305 (RFC 8439), of which there are four implementations: the native addon's, libsodium, the OpenSSL inside Node, and one
@@ -14,15 +15,10 @@ import { type AeadKey, ChachaHeaderKey, type HeaderKey } from './packet-protecti
  */
 
 /** One implementation of a cipher suite: of this one, or of AES-256-GCM. */
-export interface AeadProvider {
+export interface AeadProvider extends KeyMaker {
   readonly name: AeadName;
-  readonly suite: CipherSuite;
   /** Packets are sealed and opened by the native addon, and only those that it leaves by these keys. Default false. */
   readonly isNative?: boolean;
-  /** A packet key from 32 bytes, which are copied. */
-  createKey(key: Uint8Array): AeadKey;
-  /** A header protection key from 32 bytes, which are copied. */
-  createHeaderKey(key: Uint8Array): HeaderKey;
 }
 
 export type AeadName = 'native' | 'sodium' | 'node' | 'noble';

@@ -2,7 +2,8 @@ import { createCipheriv, getCiphers } from 'node:crypto';
 import { assert } from '../../base/errors.ts';
 import { type AeadProvider, nativeProvider, OpensslKey, sealsAs } from './aead.ts';
 import { AES_256_GCM } from './cipher-suite.ts';
-import { type HeaderKey, KEY_BYTES, MASK_BYTES, SAMPLE_BYTES } from './packet-protection.ts';
+import type { HeaderKey } from './packet-keys.ts';
+import { KEY_BYTES, MASK_BYTES, SAMPLE_BYTES } from './packet-protection.ts';
 
 /**
  * AES-256-GCM (NIST SP 800-38D), with header protection by AES-256 (RFC 9001 section 5.4.3), of the OpenSSL inside Node alone: it is worth its

@@ -21,9 +21,9 @@ export {
 export { packetKeys } from './key-schedule.ts';
 export { type MlDsa, type MlDsaKeyPair, nobleMlDsa } from './ml-dsa.ts';
 export { type RawKeys, rawKeys } from './native.ts';
+export { PacketKeys } from './packet-keys.ts';
 export {
   openPacket,
-  PacketKeys,
   ReplayWindow,
   sealPacket,
   UnprotectedHeader,

@@ -1,17 +1,7 @@
 import type { SecretLabel } from '../trace/trace.ts';
 import type { AeadProvider } from './aead.ts';
-import { nextTrafficSecret, type TrafficSecrets, updatedKeys } from './key-schedule.ts';
-import type { PacketKeys } from './packet-protection.ts';
-
-/** The part of a direction in key updates. */
-interface Direction {
-  /** Who sends in it. */
-  readonly sender: 'CLIENT' | 'SERVER';
-  /** Of the keys that are in use now: 0 for those of the handshake. */
-  generation: number;
-  /** What the next generation follows from. The secrets of this one and of those before are gone. */
-  nextSecret: Uint8Array;
-}
+import { HASH_BYTES, nextTrafficSecret, type TrafficSecrets, updatedKeys } from './key-schedule.ts';
+import type { PacketKeys } from './packet-keys.ts';
 
 /**
  * Generations of 1-RTT keys, of which each follows from the one before, and none from one after it: whoever learns a key reads nothing that is
@@ -22,9 +12,14 @@ interface Direction {
  * and the next. That is made when a packet first asks for it and kept from then on, so that time tells whoever sends forgeries nothing more. [PKT-27]
  */
 export class KeyGenerations {
+  /** Of the keys that open now: 0 for those of the handshake. */
+  openingGeneration = 0;
+  /** Of the keys that seal now. */
+  sealingGeneration = 0;
   private readonly provider: AeadProvider;
-  private readonly opening: Direction;
-  private readonly sealing: Direction;
+  private readonly isClient: boolean;
+  /** What the next generations follow from: that which opens, and behind it that which seals. The secrets of those before are gone. */
+  private readonly nextSecrets = new Uint8Array(2 * HASH_BYTES);
   /** Opens what was sent before the newest update, until {@link retire}. */
   private previous: PacketKeys | null = null;
   private next: PacketKeys | null = null;
@@ -36,18 +31,9 @@ export class KeyGenerations {
   /** @param secrets - of the keys of the handshake, which the caller wipes */
   constructor(provider: AeadProvider, isClient: boolean, secrets: TrafficSecrets) {
     this.provider = provider;
-    const client = direction('CLIENT', secrets.client);
-    const server = direction('SERVER', secrets.server);
-    this.opening = isClient ? server : client;
-    this.sealing = isClient ? client : server;
-  }
-
-  get openingGeneration(): number {
-    return this.opening.generation;
-  }
-
-  get sealingGeneration(): number {
-    return this.sealing.generation;
+    this.isClient = isClient;
+    this.follow(OPENING, isClient ? secrets.server : secrets.client);
+    this.follow(SEALING, isClient ? secrets.client : secrets.server);
   }
 
   /**
@@ -56,7 +42,7 @@ export class KeyGenerations {
    */
   other(current: PacketKeys, number: number): PacketKeys | null {
     if (number < this.openedFrom) return this.previous;
-    this.next ??= this.make(this.opening, current);
+    this.next ??= this.make(OPENING, current);
     return this.next;
   }
 
@@ -70,21 +56,21 @@ export class KeyGenerations {
    * @param number - of the packet that it opened
    */
   advanceOpening(current: PacketKeys, number: number, tell: TellSecret): PacketKeys {
-    const keys = this.next ?? this.make(this.opening, current);
+    const keys = this.next ?? this.make(OPENING, current);
     this.previous?.wipe(keys);
     this.previous = current;
     this.next = null;
     this.openedFrom = number;
-    advance(this.opening, tell);
+    this.advance(OPENING, ++this.openingGeneration, tell);
     return keys;
   }
 
   /** The next generation seals from now on. */
   advanceSealing(current: PacketKeys, tell: TellSecret): PacketKeys {
-    const keys = this.make(this.sealing, current);
+    const keys = this.make(SEALING, current);
     this.retired?.wipe(keys);
     this.retired = current;
-    advance(this.sealing, tell);
+    this.advance(SEALING, ++this.sealingGeneration, tell);
     return keys;
   }
 
@@ -99,28 +85,44 @@ export class KeyGenerations {
   /** Zeroes all that there is beside the keys in use, header keys included, which those share. */
   wipe(): void {
     for (const keys of [this.previous, this.next, this.retired]) keys?.wipe();
-    for (const { nextSecret } of [this.opening, this.sealing]) nextSecret.fill(0);
+    this.nextSecrets.fill(0);
     this.previous = null;
     this.next = null;
     this.retired = null;
   }
 
-  private make({ nextSecret }: Direction, current: PacketKeys): PacketKeys {
-    return updatedKeys(this.provider, nextSecret, current);
+  private make(direction: Direction, current: PacketKeys): PacketKeys {
+    const secret = this.nextSecretOf(direction);
+    const keys = updatedKeys(this.provider, secret, current);
+    secret.fill(0);
+    return keys;
+  }
+
+  private advance(direction: Direction, generation: number, tell: TellSecret): void {
+    const sender = this.isClient === (direction === SEALING) ? 'CLIENT' : 'SERVER';
+    const secret = this.nextSecretOf(direction);
+    tell(`${sender}_TRAFFIC_SECRET_${generation}`, secret);
+    this.follow(direction, secret);
+    secret.fill(0);
+  }
+
+  /** The next secret of the direction is what follows from `secret`. */
+  private follow(direction: Direction, secret: Uint8Array): void {
+    const next = nextTrafficSecret(secret);
+    this.nextSecrets.set(next, direction);
+    next.fill(0);
+  }
+
+  /** A copy, which the caller wipes: a view would make the engine move the secrets to memory of their own. */
+  private nextSecretOf(direction: Direction): Uint8Array {
+    return this.nextSecrets.slice(direction, direction + HASH_BYTES);
   }
 }
 
 /** Is told the secret of a generation that begins. */
 export type TellSecret = (label: SecretLabel, secret: Uint8Array) => void;
 
-function direction(sender: Direction['sender'], secret: Uint8Array): Direction {
-  return { sender, generation: 0, nextSecret: nextTrafficSecret(secret) };
-}
-
-function advance(side: Direction, tell: TellSecret): void {
-  side.generation++;
-  tell(`${side.sender}_TRAFFIC_SECRET_${side.generation}`, side.nextSecret);
-  const nextSecret = nextTrafficSecret(side.nextSecret);
-  side.nextSecret.fill(0);
-  side.nextSecret = nextSecret;
-}
+/** Where the secret of a direction stands. */
+type Direction = typeof OPENING | typeof SEALING;
+const OPENING = 0;
+const SEALING = HASH_BYTES;

@@ -14,7 +14,7 @@ import {
   type TrafficSecrets,
   ticketKey,
 } from './key-schedule.ts';
-import type { PacketKeys } from './packet-protection.ts';
+import type { PacketKeys } from './packet-keys.ts';
 
 /**
  * All keys that a connection has now. Those of packets are by epoch: Initial, 0-RTT, Handshake and 1-RTT (RFC 9001 says encryption levels),

@@ -3,7 +3,8 @@ import { NO_BYTES } from '../../base/bytes.ts';
 import { PacketType } from '../wire/packet-header.ts';
 import type { AeadProvider } from './aead.ts';
 import { loadSodium } from './native.ts';
-import { KEY_BYTES, NONCE_BYTES, PacketKeys } from './packet-protection.ts';
+import { NONCE_BYTES, PacketKeys } from './packet-keys.ts';
+import { KEY_BYTES } from './packet-protection.ts';
 import { KeyRow } from './packet-table.ts';
 
 /**
@@ -160,18 +161,13 @@ export function packetKeys(
 ): PacketKeys {
   const key = expandLabel(trafficSecret, 'key', NO_BYTES, KEY_BYTES);
   const headerKey = expandLabel(trafficSecret, 'hp', NO_BYTES, KEY_BYTES);
-  const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NO_BYTES, NONCE_BYTES));
-  const native = provider.isNative ? new KeyRow(provider.suite, key, headerKey, iv, 0) : null;
-  const keys = new PacketKeys(
-    provider.createKey(key),
-    iv,
-    provider.createHeaderKey(headerKey),
-    epoch,
-    0,
-    native,
-  );
+  const iv = expandLabel(trafficSecret, 'iv', NO_BYTES, NONCE_BYTES);
+  const keys = provider.isNative
+    ? PacketKeys.ofRow(provider, new KeyRow(provider.suite, key, headerKey, iv, 0), epoch, 0)
+    : new PacketKeys(provider.createKey(key), new Uint8Array(iv), provider.createHeaderKey(headerKey), epoch);
   key.fill(0);
   headerKey.fill(0);
+  iv.fill(0);
   return keys;
 }
 
@@ -181,17 +177,13 @@ export function nextTrafficSecret(trafficSecret: Uint8Array): Uint8Array {
 }
 
 /** [HS-28] The packet keys of the generation after `keys`, from its secret: with the other phase, and with the same header key. */
-export function updatedKeys(
-  provider: AeadProvider,
-  trafficSecret: Uint8Array,
-  { epoch, header, native, phase }: PacketKeys,
-): PacketKeys {
+export function updatedKeys(provider: AeadProvider, trafficSecret: Uint8Array, keys: PacketKeys): PacketKeys {
   const key = expandLabel(trafficSecret, 'key', NO_BYTES, KEY_BYTES);
-  const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NO_BYTES, NONCE_BYTES));
-  const row = native?.updated(provider.suite, key, iv) ?? null;
-  const keys = new PacketKeys(provider.createKey(key), iv, header, epoch, 1 - phase, row);
+  const iv = expandLabel(trafficSecret, 'iv', NO_BYTES, NONCE_BYTES);
+  const next = keys.updated(provider, key, iv);
   key.fill(0);
-  return keys;
+  iv.fill(0);
+  return next;
 }
 
 /** Zeroes both secrets. */

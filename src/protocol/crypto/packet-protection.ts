@@ -1,6 +1,7 @@
 import { assert } from '../../base/errors.ts';
-import { decodePacketNumber, LONG_FORM, PacketType, SYMBOL_BIT, TAG_BYTES } from '../wire/packet-header.ts';
-import { FAILED, type KeyRow, LEFT, PacketTable } from './packet-table.ts';
+import { decodePacketNumber, LONG_FORM, SYMBOL_BIT, TAG_BYTES } from '../wire/packet-header.ts';
+import type { HeaderKey, PacketKeys } from './packet-keys.ts';
+import { FAILED, LEFT, PacketTable } from './packet-table.ts';
 
 /**
  * Packet protection after RFC 9001 section 5: the payload under the AEAD with the header as associated data, then the
@@ -205,91 +206,6 @@ export class ReplayWindow {
   }
 }
 
-/** What protects the packets of one direction in one epoch and phase. */
-export class PacketKeys {
-  readonly aead: AeadKey;
-  readonly iv: Uint8Array;
-  readonly header: HeaderKey;
-  /** The type of the packets. */
-  readonly epoch: PacketType;
-  /** The key phase that their short headers name, 0 or 1. */
-  readonly phase: number;
-  /** The same keys for the native addon; null where it is not to be used. */
-  native: KeyRow | null;
-
-  /** @param iv - 12 bytes, owned by the keys from now on */
-  constructor(
-    aead: AeadKey,
-    iv: Uint8Array,
-    header: HeaderKey,
-    epoch: PacketType = PacketType.ONE_RTT,
-    phase = 0,
-    native: KeyRow | null = null,
-  ) {
-    this.aead = aead;
-    this.iv = iv;
-    this.header = header;
-    this.epoch = epoch;
-    this.phase = phase;
-    this.native = native;
-  }
-
-  /** The nonce for a packet number, in a buffer that the next call, on any keys, overwrites. [PKT-11] */
-  nonceFor(packetNumber: number): Uint8Array {
-    const { iv } = this;
-    const high = Math.floor(packetNumber / 2 ** 32);
-    // The path number is 0, so the first four bytes are those of the IV.
-    NONCE[0] = iv[0];
-    NONCE[1] = iv[1];
-    NONCE[2] = iv[2];
-    NONCE[3] = iv[3];
-    NONCE[4] = iv[4] ^ (high >>> 24);
-    NONCE[5] = iv[5] ^ (high >>> 16);
-    NONCE[6] = iv[6] ^ (high >>> 8);
-    NONCE[7] = iv[7] ^ high;
-    NONCE[8] = iv[8] ^ (packetNumber >>> 24);
-    NONCE[9] = iv[9] ^ (packetNumber >>> 16);
-    NONCE[10] = iv[10] ^ (packetNumber >>> 8);
-    NONCE[11] = iv[11] ^ packetNumber;
-    return NONCE;
-  }
-
-  /**
-   * Zeroes the keys; they cannot be used afterwards.
-   * @param heir - what takes their place, and may go on with their header key [PKT-18]
-   */
-  wipe(heir: PacketKeys | null = null): void {
-    this.aead.wipe();
-    if (heir === null || heir.header !== this.header) this.header.wipe();
-    this.iv.fill(0);
-    this.native?.wipe();
-    this.native = null;
-  }
-}
-
-export interface AeadKey {
-  /**
-   * Encrypts `buffer[start, end)` in place, authenticates it together with `buffer[adStart, start)` and writes the
-   * 16-byte tag at `end`.
-   * @param nonce - 12 bytes, never used before with this key
-   */
-  seal(buffer: Uint8Array, adStart: number, start: number, end: number, nonce: Uint8Array): void;
-  /**
-   * Opens `buffer[start, end)`, whose last 16 bytes are the tag, in place. False when it does not verify; the range is
-   * then undefined.
-   */
-  open(buffer: Uint8Array, adStart: number, start: number, end: number, nonce: Uint8Array): boolean;
-  /** Zeroes the key; it cannot be used afterwards. */
-  wipe(): void;
-}
-
-export interface HeaderKey {
-  /** Writes the mask for the 16 bytes of ciphertext at `sampleStart` to the first 5 bytes of `mask`. [PKT-13] */
-  mask(buffer: Uint8Array, sampleStart: number, mask: Uint8Array): void;
-  /** Zeroes the key; it cannot be used afterwards. */
-  wipe(): void;
-}
-
 /**
  * What hides a packet's number and the low bits of its first byte: the first bytes of a ChaCha20 keystream block (RFC 8439
  * section 2.3) whose counter and nonce are a sample of the packet's ciphertext. [PKT-13]
@@ -455,7 +371,6 @@ function littleEndian(bytes: Uint8Array, at: number): number {
 }
 
 export const KEY_BYTES = 32;
-export const NONCE_BYTES = 12;
 /** Bytes of ciphertext that header protection samples. */
 export const SAMPLE_BYTES = 16;
 /** Bytes of a header protection mask. */
@@ -467,7 +382,6 @@ export const PHASE_BIT = 0x04;
 const NUMBER_LENGTH_BITS = 0x03;
 const SAMPLE_OFFSET = 4;
 const MASK = new Uint8Array(MASK_BYTES);
-const NONCE = new Uint8Array(NONCE_BYTES);
 /** "expand 32-byte k" */
 const CONSTANT_0 = 0x61707865;
 const CONSTANT_1 = 0x3320646e;

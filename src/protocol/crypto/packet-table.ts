@@ -147,9 +147,21 @@ export class KeyRow {
 
   /** The keys of the generation after these, which have the same header key and the other phase. */
   updated(suite: CipherSuite, key: Uint8Array, iv: Uint8Array): KeyRow {
-    const { bytes } = this;
-    const headerKey = bytes.subarray(KeyOffset.HEADER_KEY, KeyOffset.IV);
-    return new KeyRow(suite, key, headerKey, iv, 1 - bytes[KeyOffset.PHASE]);
+    return new KeyRow(suite, key, this.headerKey, iv, 1 - this.bytes[KeyOffset.PHASE]);
+  }
+
+  // Views, for what is made from them.
+
+  get key(): Uint8Array {
+    return this.bytes.subarray(KeyOffset.KEY, KeyOffset.HEADER_KEY);
+  }
+
+  get headerKey(): Uint8Array {
+    return this.bytes.subarray(KeyOffset.HEADER_KEY, KeyOffset.IV);
+  }
+
+  get iv(): Uint8Array {
+    return this.bytes.subarray(KeyOffset.IV, KeyOffset.LARGEST);
   }
 
   wipe(): void {

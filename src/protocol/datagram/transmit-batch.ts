@@ -1,5 +1,6 @@
 import { assert } from '../../base/errors.ts';
-import { type PacketKeys, sealPacket } from '../crypto/packet-protection.ts';
+import type { PacketKeys } from '../crypto/packet-keys.ts';
+import { sealPacket } from '../crypto/packet-protection.ts';
 import { FAILED, PacketTable, SEALED } from '../crypto/packet-table.ts';
 import { EcnCodepoint } from '../wire/frames/ack.ts';
 

@@ -23,7 +23,8 @@ import { OpenResult, openInto, ReceiveScratch } from '../connection/packet-openi
 import { resetKeyOf, resetToken } from '../crypto/identity.ts';
 import { KeyRing } from '../crypto/key-ring.ts';
 import { clientInitialSecret, initialSecret, packetKeys } from '../crypto/key-schedule.ts';
-import { openPacket, type PacketKeys } from '../crypto/packet-protection.ts';
+import type { PacketKeys } from '../crypto/packet-keys.ts';
+import { openPacket } from '../crypto/packet-protection.ts';
 import type { PacketTable } from '../crypto/packet-table.ts';
 import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';

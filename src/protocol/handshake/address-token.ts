@@ -16,7 +16,7 @@ import type { RandomSource } from '../../base/random.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { expandLabel, HASH_BYTES } from '../crypto/key-schedule.ts';
-import type { AeadKey } from '../crypto/packet-protection.ts';
+import type { AeadKey } from '../crypto/packet-keys.ts';
 import { TAG_BYTES } from '../wire/packet-header.ts';
 
 export const TokenKind = { RETRY: 1, NEW_TOKEN: 2 } as const;

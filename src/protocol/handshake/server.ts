@@ -26,7 +26,7 @@ import {
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
 import type { MlDsa } from '../crypto/ml-dsa.ts';
-import type { PacketKeys } from '../crypto/packet-protection.ts';
+import type { PacketKeys } from '../crypto/packet-keys.ts';
 import { encapsulateX25519 } from '../crypto/x25519-kem.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';

@@ -1,11 +1,7 @@
 import type { Micros } from '../../../src/base/time.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
-import {
-  type HeaderKey,
-  openPacket,
-  type PacketKeys,
-  UnprotectedHeader,
-} from '../../../src/protocol/crypto/packet-protection.ts';
+import type { HeaderKey, PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { openPacket, UnprotectedHeader } from '../../../src/protocol/crypto/packet-protection.ts';
 import type { Endpoint } from '../../../src/protocol/endpoint/endpoint.ts';
 import { LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
-import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';

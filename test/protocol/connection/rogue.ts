@@ -1,7 +1,8 @@
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
-import { type PacketKeys, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
 import {

@@ -1,4 +1,4 @@
-import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import type { LabPort } from '../../../src/testing/network.ts';
 import { bytesOf, type Pair, PORT } from './pair.ts';

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
+import { chooseAead, nativeProvider } from '../../../src/protocol/crypto/aead.ts';
 import { Identity, resetKeyOf, resetToken } from '../../../src/protocol/crypto/identity.ts';
 import {
   applicationTraffic,
@@ -27,7 +27,8 @@ import {
   ticketKey,
   updatedKeys,
 } from '../../../src/protocol/crypto/key-schedule.ts';
-import { PacketKeys, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
 import { hex, toHex } from './bytes.ts';
 import { slowExpand, slowExpandLabel, slowExtract } from './slow-hkdf.ts';
 import {
@@ -117,10 +118,32 @@ describe('the key schedule', () => {
   });
 
   test('leaves packet keys that no longer work once they are wiped [HS-25]', () => {
-    const keys = packetKeys(provider, new Uint8Array(32));
+    for (const each of [provider, chooseAead('noble')]) {
+      const keys = packetKeys(each, new Uint8Array(32));
+      const { iv } = keys;
+      keys.wipe();
+      expect(() => sealedWith(keys)).toThrow();
+      expect(iv.every((byte) => byte === 0)).toBe(true);
+    }
+  });
+
+  test('makes no keys beside the row for the native addon, where that serves, before a packet asks for them, and wipes them with it [HS-25]', () => {
+    const native = nativeProvider(chooseAead('node'));
+    if (native === null) return;
+    const keys = packetKeys(native, new Uint8Array(32));
+    const inside = keys as unknown as Record<'ownAead' | 'ownHeader' | 'ownIv', object | null>;
+    const madeKeys = () => [inside.ownAead, inside.ownHeader, inside.ownIv];
+    sealedWith(keys);
+    expect(madeKeys()).toEqual([null, null, null]);
+    const { aead, header, iv, native: row } = keys;
+    expect(madeKeys()).toEqual([aead, header, iv]);
     keys.wipe();
-    expect(() => sealedWith(keys)).toThrow();
-    expect(keys.iv.every((byte) => byte === 0)).toBe(true);
+    expect([...iv, ...(row?.ints ?? [1])].every((value) => value === 0)).toBe(true);
+    expect(() => aead.seal(new Uint8Array(64), 0, 9, 40, new Uint8Array(12))).toThrow();
+    expect(() => header.mask(new Uint8Array(16), 0, new Uint8Array(5))).toThrow();
+    const untouched = packetKeys(native, new Uint8Array(32));
+    untouched.wipe();
+    expect(() => untouched.aead).toThrow('wiped keys were used');
   });
 });
 

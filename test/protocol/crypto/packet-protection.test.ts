@@ -4,10 +4,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AssertionFailure } from '../../../src/base/errors.ts';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import {
   ChachaHeaderKey,
   openPacket,
-  PacketKeys,
   sealPacket,
   UnprotectedHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';

@@ -14,7 +14,8 @@ import { type AeadProvider, chooseAead } from '../../../src/protocol/crypto/aead
 import { loadAesGcm } from '../../../src/protocol/crypto/aes-gcm.ts';
 import { KeyGenerations } from '../../../src/protocol/crypto/key-generations.ts';
 import { nextTrafficSecret, packetKeys, updatedKeys } from '../../../src/protocol/crypto/key-schedule.ts';
-import { type PacketKeys, ReplayWindow, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { ReplayWindow, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
 import { FAILED, LEFT, PacketTable, SEALED } from '../../../src/protocol/crypto/packet-table.ts';
 import { TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { PacketType, TAG_BYTES } from '../../../src/protocol/wire/packet-header.ts';

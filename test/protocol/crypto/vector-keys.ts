@@ -1,6 +1,6 @@
 import { type AeadProvider, chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { loadAesGcm } from '../../../src/protocol/crypto/aes-gcm.ts';
-import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import { hex } from './bytes.ts';
 import type { SealedPacketInput } from './slow-packet.ts';
 

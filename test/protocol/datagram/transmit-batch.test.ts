@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import { TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { EcnCodepoint } from '../../../src/protocol/wire/frames/ack.ts';
 import { hex, joined, toHex } from '../crypto/bytes.ts';

@@ -4,12 +4,8 @@ import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import { nobleMlDsa } from '../../../src/protocol/crypto/ml-dsa.ts';
-import {
-  openPacket,
-  type PacketKeys,
-  sealPacket,
-  UnprotectedHeader,
-} from '../../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { openPacket, sealPacket, UnprotectedHeader } from '../../../src/protocol/crypto/packet-protection.ts';
 import { ClientHandshake, type ClientHandshakeOptions } from '../../../src/protocol/handshake/client.ts';
 import { ServerHandshake, type ServerHandshakeOptions } from '../../../src/protocol/handshake/server.ts';
 import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { Identity, verifyIdentity } from '../../../src/protocol/crypto/identity.ts';
-import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import type { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
 import { HandshakeState } from '../../../src/protocol/handshake/handshake.ts';
 import type { ServerHandshake } from '../../../src/protocol/handshake/server.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { loadAesGcm } from '../../../src/protocol/crypto/aes-gcm.ts';
 import type { CipherSuite } from '../../../src/protocol/crypto/cipher-suite.ts';
-import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import {
   chooseSuite,
   decodeSuiteCosts,

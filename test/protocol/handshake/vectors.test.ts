@@ -6,7 +6,7 @@ import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import { nobleMlDsa } from '../../../src/protocol/crypto/ml-dsa.ts';
-import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
 import { EarlyData } from '../../../src/protocol/handshake/handshake.ts';
 import { ServerHandshake } from '../../../src/protocol/handshake/server.ts';
