@@ -223,15 +223,14 @@ function decodeProperty(properties: Properties, type: number, value: Buffer): vo
   else if (type === PropertyType.ORIGIN) properties.origin = decodeOrigin(value);
   else if (isUser(type)) {
     const valueAt = 1 + value[0];
-    // A record of its own: any name may come, that of a prototype's property too.
-    const headers: Record<string, string> = { ...properties.headers };
-    Object.defineProperty(headers, value.toString('utf8', 1, valueAt), {
+    properties.headers ??= {};
+    // Any name may come, that of a prototype's property too.
+    Object.defineProperty(properties.headers, value.toString('utf8', 1, valueAt), {
       value: value.toString('utf8', valueAt),
       enumerable: true,
       configurable: true,
       writable: true,
     });
-    properties.headers = headers;
   }
 }
 
