@@ -3,7 +3,7 @@
 import { number, type OptionTable, oneOf, whole } from '../base/options.ts';
 import { DROPPED_BYTES } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
-import { utf8Bytes } from '../pubsub/topic.ts';
+import { isName } from '../pubsub/topic.ts';
 import { type TelemetryApi, telemetryOption } from '../pubsub/tracing.ts';
 import { CONNECT_OPTIONS, type ConnectOptions } from '../transport/connect.ts';
 import { type BufferOptions, bufferOption } from './backlog.ts';
@@ -66,9 +66,9 @@ export const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   telemetry: telemetryOption,
 };
 function sessionName(value: unknown): string | null {
-  const bytes = typeof value === 'string' ? utf8Bytes(value) : 0;
-  const isName = bytes > 0 && bytes <= NAME_BYTES_MAX && !/\p{Cc}/u.test(value as string);
-  return isName ? null : `a string of 1 to ${NAME_BYTES_MAX} bytes without control characters`;
+  return isName(value, NAME_BYTES_MAX)
+    ? null
+    : `a well-formed string of 1 to ${NAME_BYTES_MAX} bytes without control characters`;
 }
 
 /** The header of a HELLO has a byte for its length. */

@@ -11,6 +11,7 @@ import {
   type Properties,
   PropertyType,
 } from '../pubsub/properties.ts';
+import { isWellFormed } from '../pubsub/topic.ts';
 import { abortSignal } from '../transport/abort.ts';
 import { type CompressionChoice, compressionChoice } from '../transport/compression.ts';
 import { type Codec, codecOption } from './codec.ts';
@@ -127,6 +128,11 @@ export function ttlAt(command: Uint8Array, start: number): number {
   return findProperty(command, start, PropertyType.TTL);
 }
 
+/** By which messages are told from one another. */
+function wellFormed(value: unknown): string | null {
+  return typeof value === 'string' && isWellFormed(value) ? null : 'a well-formed string';
+}
+
 export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
   qos: whole(0, 1),
   retain: flag,
@@ -136,7 +142,7 @@ export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
     typeof value === 'string' || value instanceof Uint8Array ? null : 'a Uint8Array or a string',
   contentType: text,
   status: whole(0, 0xffff),
-  key: text,
+  key: wellFormed,
   headers: (value) =>
     typeof value === 'object' &&
     value !== null &&
@@ -144,7 +150,7 @@ export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
       ? null
       : 'an object of strings',
   class: oneOf(DELIVERY_CLASS_NAMES),
-  messageId: text,
+  messageId: wellFormed,
   traceparent: text,
   owned: (value) => {
     checkOptions('publish', value as { graceMs?: number }, OWNED_OPTIONS);

@@ -14,7 +14,7 @@ import {
   StartKind,
   type SubscribeOptionValues,
 } from '../pubsub/subscribe-options.ts';
-import { topicFault, utf8Bytes } from '../pubsub/topic.ts';
+import { isName, topicFault } from '../pubsub/topic.ts';
 import { abortSignal } from '../transport/abort.ts';
 import { type Codec, codecOption } from './codec.ts';
 import type { Resumption } from './settling.ts';
@@ -202,12 +202,9 @@ function isCount(value: unknown): boolean {
 const topicOption: OptionCheck = (value) =>
   typeof value === 'string' && topicFault(value) === null ? null : 'a topic';
 const durableName: OptionCheck = (value) =>
-  typeof value === 'string' &&
-  value !== '' &&
-  utf8Bytes(value) <= DURABLE_NAME_BYTES_MAX &&
-  !/\p{Cc}/u.test(value)
+  isName(value, DURABLE_NAME_BYTES_MAX)
     ? null
-    : `a name of 1 to ${DURABLE_NAME_BYTES_MAX} bytes without control characters`;
+    : `a well-formed name of 1 to ${DURABLE_NAME_BYTES_MAX} bytes without control characters`;
 const delays: OptionCheck = (value) =>
   Array.isArray(value) &&
   value.length > 0 &&

@@ -12,7 +12,7 @@ import {
   encodeProperties,
   type Properties,
 } from '../pubsub/properties.ts';
-import { topicFault } from '../pubsub/topic.ts';
+import { isWellFormed, topicFault } from '../pubsub/topic.ts';
 import { Problem } from './problem.ts';
 
 /** How a message is published. */
@@ -212,6 +212,12 @@ function text(name: string, value: unknown): string {
   return value;
 }
 
+/** By which messages are told from one another. */
+function wellFormed(name: string, value: unknown): string {
+  if (typeof value === 'string' && isWellFormed(value)) return value;
+  throw invalid(name, 'a well-formed string');
+}
+
 function whole(name: string, value: unknown, low: number, high: number): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= low && value <= high) return value;
   throw invalid(name, `a whole number from ${low} to ${high}`);
@@ -238,13 +244,13 @@ const MEMBERS: Readonly<Record<string, (properties: Properties, value: unknown) 
     to.contentType = text('contentType', value);
   },
   key: (to, value) => {
-    to.key = text('key', value);
+    to.key = wellFormed('key', value);
   },
   class: (to, value) => {
     to.deliveryClass = classNamed(value);
   },
   messageId: (to, value) => {
-    to.messageId = text('messageId', value);
+    to.messageId = wellFormed('messageId', value);
   },
   replyTo: (to, value) => {
     to.replyTopic = text('replyTo', value);

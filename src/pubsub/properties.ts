@@ -378,8 +378,8 @@ const TEXTS = [
   ['key', PropertyType.KEY],
 ] as const;
 /** Correlations, content types, keys and the like. */
-const SHORT_BYTES_MAX = 256;
-const HEADER_KEY_BYTES_MAX = 255;
+export const SHORT_BYTES_MAX = 256;
+export const HEADER_KEY_BYTES_MAX = 255;
 const ORIGIN_BYTES_MIN = 20;
 /** Of ECMAScript (section 21.4.1.1): no date is later. */
 const DATE_MS_MAX = 8.64e15;

@@ -74,6 +74,17 @@ export function hasWildcard(filter: string): boolean {
   return filter.includes('+') || filter.endsWith('#');
 }
 
+/** Whether `text` can name something at the broker, a session say: not empty, not longer as UTF-8, well-formed, without control characters. */
+export function isName(text: unknown, bytesMax: number): boolean {
+  if (typeof text !== 'string' || text === '' || utf8Bytes(text) > bytesMax) return false;
+  return isWellFormed(text) && !CONTROL.test(text);
+}
+
+/** Half a surrogate pair becomes U+FFFD as UTF-8: two texts that differ would be one. */
+export function isWellFormed(text: string): boolean {
+  return !LONE_SURROGATE.test(text);
+}
+
 /** How many bytes `text` has in UTF-8, in a browser, too. */
 export function utf8Bytes(text: string): number {
   return UTF8.encode(text).length;
@@ -191,7 +202,7 @@ function nameFault(name: string, wildcards: boolean): string | null {
       else if (unit === HASH && i + 1 < name.length) fault ??= 'has a # before its last level';
     }
   }
-  if (!isAscii && LONE_SURROGATE.test(name)) return 'is not well-formed Unicode';
+  if (!isAscii && !isWellFormed(name)) return 'is not well-formed Unicode';
   return levels > TOPIC_LEVELS_MAX ? `has more than ${TOPIC_LEVELS_MAX} levels` : fault;
 }
 
@@ -237,6 +248,7 @@ const SYSTEM = '$sys';
 const INBOX = '$inbox';
 const INBOX_TOPIC = /^\$inbox\/[^/]+\//;
 const LONE_SURROGATE = /\p{Surrogate}/u;
+const CONTROL = /\p{Cc}/u;
 const SLASH = 0x2f;
 const PLUS = 0x2b;
 const HASH = 0x23;

@@ -18,10 +18,11 @@ export function onAbort(signal: AbortSignal | undefined, callback: () => void): 
   return () => watch.forget(callback);
 }
 
-/** What `promise` brings, unless `signal` ends the wait for it. */
+/** What `promise` brings, unless `signal` ends the wait for it, or has fired already. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
+    if (signal.aborted) reject(abortError(signal));
     const forget = onAbort(signal, () => reject(abortError(signal)));
     promise.then(resolve, reject).finally(forget);
   });

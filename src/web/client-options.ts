@@ -6,7 +6,7 @@ import { type BreakerOptions, breakerOption } from '../client/breaker.ts';
 import { codecOption } from '../client/codec.ts';
 import { FIRST_CONNECT, type FirstConnect } from '../client/life.ts';
 import { type ReconnectOptions, reconnectOption } from '../client/reconnecting.ts';
-import { utf8Bytes } from '../pubsub/topic.ts';
+import { isName } from '../pubsub/topic.ts';
 import { abortSignal } from '../transport/abort.ts';
 import type { CredentialsSource } from './dialing.ts';
 import type { Codec } from './payload.ts';
@@ -46,11 +46,10 @@ export const WEB_CLIENT_OPTIONS: OptionTable<WebClientOptions> = {
       ? null
       : '{ apiKey }, { jwt } or a function that answers one of them';
   },
-  session: (value) => {
-    const bytes = typeof value === 'string' ? utf8Bytes(value) : 0;
-    const isName = bytes > 0 && bytes <= NAME_BYTES_MAX && !/\p{Cc}/u.test(value as string);
-    return isName ? null : `a string of 1 to ${NAME_BYTES_MAX} bytes without control characters`;
-  },
+  session: (value) =>
+    isName(value, NAME_BYTES_MAX)
+      ? null
+      : `a well-formed string of 1 to ${NAME_BYTES_MAX} bytes without control characters`,
   sessionExpiryMs: number(0, 2 ** 32 - 1),
   codec: codecOption,
   reconnect: reconnectOption,

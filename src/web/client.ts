@@ -21,7 +21,7 @@ import { undertake } from '../client/undertaking.ts';
 import { assertFilter, assertTopic } from '../pubsub/topic.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import { socketConstructor, WEB_CLIENT_OPTIONS, type WebClientOptions } from './client-options.ts';
-import { type CloseOptions, closedError, drain, leave } from './closing.ts';
+import { type CloseOptions, closedError, Drain, Leaving } from './closing.ts';
 import { socketUrl, WebDialer } from './dialing.ts';
 import { Emitter } from './emitter.ts';
 import { countIn, type Frame, textIn } from './frames.ts';
@@ -30,7 +30,7 @@ import type { Message, MessageHandler } from './message.ts';
 import { OpenSubscription, type SubscriptionOwner } from './open-subscription.ts';
 import { Outbox } from './outbox.ts';
 import { type Codec, payloadOf } from './payload.ts';
-import type { PublishOptions, Will } from './publish-options.ts';
+import { checkPublishOptions, type PublishOptions, type Will } from './publish-options.ts';
 import { REQUEST_OPTIONS, type RequestOptions, Requests } from './requests.ts';
 import { checkSubscribeOptions, type SubscribeOptions } from './subscribe-options.ts';
 import type { Subscription, UndecodableMessage } from './subscription.ts';
@@ -142,8 +142,8 @@ export class WebClient extends Emitter<WebClientEvents> {
   private readonly subscriptions = new Set<OpenSubscription>();
   private readonly owner: SubscriptionOwner;
   private readonly forgetReturns: () => void;
-  private leaving: Promise<void> | null = null;
-  private draining: Promise<void> | null = null;
+  private leaving: Leaving | null = null;
+  private draining: Drain | null = null;
   private resolveClosed: (error: JspError | null) => void = () => {};
 
   static {
@@ -224,13 +224,15 @@ export class WebClient extends Emitter<WebClientEvents> {
     options?: PublishOptions<T>,
   ): boolean | Promise<PublishReceipt>;
   publish(topic: string, value: unknown, options: PublishOptions = {}): boolean | Promise<PublishReceipt> {
-    const codec = (options.codec ?? this.codec) as Codec<unknown> | null;
+    let codec: Codec<unknown> | null;
     let payload: Uint8Array | string;
     try {
+      checkPublishOptions(options);
+      codec = (options.codec ?? this.codec) as Codec<unknown> | null;
       if (this.leaving !== null) throw closedError();
       payload = payloadOf(value, codec);
     } catch (error) {
-      if (options.qos === 1) return this.outbox.reject(topic, error);
+      if (options?.qos === 1) return this.outbox.reject(topic, error);
       throw error;
     }
     const contentType = options.contentType ?? codec?.contentType;
@@ -376,7 +378,7 @@ export class WebClient extends Emitter<WebClientEvents> {
   }
 
   /**
-   * Ends the subscriptions, waits until the broker has everything that was published, and closes the connection. A further call waits for the same, as long as the first allows.
+   * Ends the subscriptions, waits until the broker has everything that was published, and closes the connection. A further call waits for the same, and can only shorten it.
    *
    * @throws {JspError} `ERR_JSP_CLOSE_INCOMPLETE` when the time is over first; what ended the connection before the broker had everything
    */
@@ -387,16 +389,17 @@ export class WebClient extends Emitter<WebClientEvents> {
         if (this.leaving === null) {
           for (const each of [...this.subscriptions]) each.close();
           this.will.takeBack();
-          this.leaving = leave(this.life, this.outbox, options, this.around.clock);
+          this.leaving = new Leaving(this.life, this.outbox, this.around.clock);
         }
-        await this.leaving;
+        this.leaving.shorten(options);
+        await this.leaving.done;
       },
     );
   }
 
   /**
    * Goes when everything is done: no more messages are handed over, handlers finish those that they have, the broker has their acknowledgements and everything that was
-   * published, and takes back the will. A client that is offline comes back for that. A further call waits for the same, as long as the first allows.
+   * published, and takes back the will. A client that is offline comes back for that. A further call waits for the same, and can only shorten it.
    *
    * @throws {DrainError} `ERR_JSP_CLOSE_INCOMPLETE`: its `unsettled` lists what is not settled
    */
@@ -417,9 +420,10 @@ export class WebClient extends Emitter<WebClientEvents> {
               return all().flatMap(({ handedOver }) => handedOver);
             },
           };
-          this.draining = drain(this.life, draining, this.outbox, options, this.around.clock);
+          this.draining = new Drain(this.life, draining, this.outbox, this.around.clock);
         }
-        await this.draining;
+        this.draining.shorten(options);
+        await this.draining.done;
       },
     );
   }
@@ -509,7 +513,10 @@ export class WebClient extends Emitter<WebClientEvents> {
       onResumed: (of, resumed) => void this.tell('resumed', of, resumed),
       onUndecodable: (of, message) => void this.tell('undecodable', of, message),
       onHandlerError: (of, error, message) => this.tell('handlerError', of, error, message),
-      publish: (topic, payload, options) => this.outbox.publish(topic, payload, options),
+      publish: (topic, payload, options) => {
+        checkPublishOptions(options);
+        return this.outbox.publish(topic, payload, options);
+      },
     };
   }
 

@@ -75,7 +75,7 @@ export class WebDialer implements Dialer<WebLink> {
       const { name, expiryMs } = this.session;
       link = new WebLink(this.around.open(this.nextUrl(), [PROTOCOL]), this.around, {
         onEnded: (of, error) => {
-          if (isExpiry(error)) this.expired = { token: this.shown, error };
+          if (error !== null && isExpiry(error)) this.expired = { token: this.shown, error };
           onEnded(of, error);
         },
         onTold: (of, frame) => this.onTold(of, frame),

@@ -3,8 +3,10 @@
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
 import type { Lifeline } from '../client/life.ts';
+import { utf8Bytes } from '../pubsub/topic.ts';
 import type { TimerHandle } from '../udp/clock.ts';
 import { countIn, endOf, errorOf, type Frame, frameOf, type Saying } from './frames.ts';
+import { toBase64, toBytes } from './payload.ts';
 import type { Socket, Surroundings } from './surroundings.ts';
 
 /** What was asked is answered; or it is not, because the connection is over. */
@@ -12,7 +14,8 @@ export type Answered = (answer: Frame | null, error: JspError | null) => void;
 
 /** Who hears of what the gateway says by itself. */
 export interface LinkListener {
-  onEnded(link: WebLink, error: JspError): void;
+  /** With null where this side has left. */
+  onEnded(link: WebLink, error: JspError | null): void;
   /** What concerns no subscription: `expiring`, `notice`, `goodbye`. */
   onTold(link: WebLink, frame: Frame): void;
 }
@@ -76,16 +79,23 @@ export class WebLink implements Lifeline {
     });
   }
 
+  /** @throws {JspError} `ERR_JSP_MESSAGE_TOO_LARGE` */
   send(saying: Saying): void {
-    if (this.failure === null) this.socket.send(JSON.stringify(saying));
+    if (this.failure === null) this.socket.send(this.textOf(saying));
   }
 
-  /** Says something that is answered. */
+  /** Says something that is answered. What is too large is so by this side, later, as if the gateway had. */
   ask(saying: Saying, answered: Answered): void {
     if (this.failure !== null) return answered(null, this.failure);
     const id = ++this.lastId;
+    let text: string;
+    try {
+      text = this.textOf({ ...saying, id });
+    } catch (error) {
+      return queueMicrotask(() => answered(null, this.failure ?? (error as JspError)));
+    }
     this.asked.set(id, answered);
-    this.socket.send(JSON.stringify({ ...saying, id }));
+    this.socket.send(text);
   }
 
   /** The same, as a promise; with the error that the gateway answers. */
@@ -139,6 +149,24 @@ export class WebLink implements Lifeline {
     const timer = this.after(Math.min(stallMs, LEAVE_MS_MAX), () => this.end(closedHere()));
     await this.left;
     this.around.clock.clearTimer(timer);
+  }
+
+  /**
+   * A message to the gateway, no longer than that takes: for a longer one it would end the connection. A text that JSON would make too long goes as bytes. [WEB-10]
+   *
+   * @throws {JspError} `ERR_JSP_MESSAGE_TOO_LARGE`
+   */
+  private textOf(saying: Saying): string {
+    const text = JSON.stringify(saying);
+    const payloadMax = this.welcome === null ? null : countIn(this.welcome, 'messageBytesMax');
+    // A UTF-16 unit is at most three bytes.
+    if (payloadMax === null || text.length * 3 <= payloadMax) return text;
+    const bytes = payloadBytes(saying);
+    if (bytes > payloadMax) throw tooLarge(`A payload of ${bytes} bytes`, payloadMax);
+    const bytesMax = 2 * payloadMax + ENVELOPE_BYTES;
+    if (text.length * 3 <= bytesMax || utf8Bytes(text) <= bytesMax) return text;
+    if (typeof saying.text !== 'string') throw tooLarge('A message with its headers', bytesMax);
+    return this.textOf({ ...saying, text: undefined, base64: toBase64(toBytes(saying.text)) });
   }
 
   private receive(data: unknown): void {
@@ -209,7 +237,7 @@ export class WebLink implements Lifeline {
     for (const answered of asked) answered(null, error);
     this.onWelcome(error);
     this.whenLeft?.();
-    this.listener.onEnded(this, error);
+    this.listener.onEnded(this, this.left === null ? error : null);
   }
 
   private stopWatch(): void {
@@ -234,6 +262,19 @@ function silent(): JspError {
   );
 }
 
+/** Of what a saying carries; 0: nothing. */
+function payloadBytes({ text, base64 }: Saying): number {
+  if (typeof text === 'string') return utf8Bytes(text);
+  return typeof base64 === 'string' ? Math.floor((base64.replace(/=+$/, '').length * 3) / 4) : 0;
+}
+
+function tooLarge(what: string, bytesMax: number): JspError {
+  return new JspError(
+    'ERR_JSP_MESSAGE_TOO_LARGE',
+    `${what} is above the ${bytesMax} that the gateway takes; split it, or raise payloadBytesMax there`,
+  );
+}
+
 function noProtocol(): JspError {
   return new JspError(
     'ERR_JSP_PROTOCOL',
@@ -241,6 +282,8 @@ function noProtocol(): JspError {
   );
 }
 
+/** What a gateway takes of a message beside twice its payload. [GW-50] */
+const ENVELOPE_BYTES = 64 * 1024;
 const PING_MS = 25_000;
 const PING_MS_MIN = 1_000;
 /** From the question whether it is alive to any word. */

@@ -17,7 +17,7 @@ import { abortError, onAbort, unlessAborted } from '../transport/abort.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import { countIn, type Frame, type Saying, textIn } from './frames.ts';
 import type { WebLink } from './link.ts';
-import { checkPublishOptions, messageMembers, type PublishOptions } from './publish-options.ts';
+import { messageMembers, type PublishOptions } from './publish-options.ts';
 
 export class Outbox implements LinkUser<WebLink> {
   /** Messages with QoS 0 of which nobody knows whether the broker has them: their connection ended. */
@@ -68,9 +68,12 @@ export class Outbox implements LinkUser<WebLink> {
     this.lanes = [this.backlog.newLane(), this.backlog.newLane()];
   }
 
-  /** With QoS 0. False: it is enough for now. */
+  /**
+   * With QoS 0. False: it is enough for now.
+   *
+   * @param options - checked before, as those of {@link publishAcknowledged}
+   */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions): boolean {
-    checkPublishOptions(options);
     assertTopic(topic);
     if (this.failure !== null) throw this.failure;
     const { link } = this;
@@ -100,7 +103,6 @@ export class Outbox implements LinkUser<WebLink> {
     const { signal } = options;
     let message: WebOutgoing;
     try {
-      checkPublishOptions(options);
       assertTopic(topic);
       if (signal?.aborted) throw abortError(signal);
       if (this.failure !== null) throw this.failure;
@@ -300,8 +302,12 @@ export class Outbox implements LinkUser<WebLink> {
   private sendMessage(link: WebLink, message: WebOutgoing): void {
     const saying: Saying = { type: 'publish', ...message.members, ttlMs: this.leftMs(message) };
     if (message.receipt === null) {
-      link.send(saying);
       this.backlog.release(message);
+      try {
+        link.send(saying);
+      } catch (error) {
+        return message.fail(error as JspError);
+      }
       this.said++;
       this.syncLater();
       return;
@@ -318,7 +324,8 @@ export class Outbox implements LinkUser<WebLink> {
   }
 
   private leftMs({ expiresAt }: WebOutgoing): number | undefined {
-    return expiresAt === NEVER ? undefined : Math.ceil((expiresAt - this.clock.now()) / MILLISECOND);
+    if (expiresAt === NEVER) return undefined;
+    return Math.max(1, Math.ceil((expiresAt - this.clock.now()) / MILLISECOND)); // time goes on since it was looked at
   }
 
   private onAnswered(message: WebOutgoing, answer: Frame | null, error: JspError | null): void {

@@ -12,7 +12,7 @@ import { countIn, type Frame } from './frames.ts';
 import type { WebLink } from './link.ts';
 import { Message } from './message.ts';
 import { type Codec, payloadOf } from './payload.ts';
-import { messageMembers, PUBLISH_OPTIONS, type PublishOptions } from './publish-options.ts';
+import { checkLengths, messageMembers, PUBLISH_OPTIONS, type PublishOptions } from './publish-options.ts';
 
 /** Those of a publish, without what a request itself needs. */
 export interface RequestOptions<T = unknown>
@@ -52,6 +52,7 @@ export class Requests implements LinkUser<WebLink> {
   async request(topic: string, value: unknown, options: RequestOptions): Promise<Message> {
     const { timeoutMs = TIMEOUT_MS, signal, codec: own, ...said } = options;
     const codec = (own ?? this.usual) as Codec<unknown> | null;
+    checkLengths('request', said);
     const payload = payloadOf(value, codec);
     const contentType = options.contentType ?? codec?.contentType;
     const members = messageMembers(topic, payload, { ...said, contentType });

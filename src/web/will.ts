@@ -6,7 +6,7 @@ import { closedError } from './closing.ts';
 import type { Saying } from './frames.ts';
 import type { WebLink } from './link.ts';
 import { type Codec, payloadOf } from './payload.ts';
-import { messageMembers, type Will } from './publish-options.ts';
+import { checkWill, messageMembers, type Will } from './publish-options.ts';
 
 export class WillKeeper implements LinkUser<WebLink> {
   /** Told when a broker does not take on a later connection what it was told before. */
@@ -64,6 +64,7 @@ export class WillKeeper implements LinkUser<WebLink> {
 
 /** @throws as a publish of it */
 function sayingOf(will: Will, usual: Codec<unknown> | null): Saying {
+  checkWill(will);
   const { topic, payload, delayMs, ...options } = will;
   assertTopic(topic);
   const codec = (options.codec ?? usual) as Codec<unknown> | null;

@@ -438,3 +438,16 @@ test('a client shows the identity of its credentials, also where the option iden
   await expect(connecting).rejects.toThrow('seen');
   expect(shown).toEqual([identity]);
 });
+
+test('names and ids that are no well-formed text are refused: as UTF-8 two that differ would be one', async () => {
+  const invalid = { code: 'ERR_JSP_OPTION_INVALID' };
+  const broker = await listen();
+  await expect(connectClient(broker.url, { session: '\ud800' })).rejects.toMatchObject(invalid);
+  const connected = await client(broker);
+  await expect(connected.subscribe('f', { durable: 'd\udc00' })).rejects.toMatchObject(invalid);
+  for (const wrong of [{ messageId: '\ud800' }, { key: '\ud801' }]) {
+    expect(() => connected.publish('t', '', wrong)).toThrow(expect.objectContaining(invalid));
+    await expect(connected.publish('t', '', { ...wrong, qos: 1 })).rejects.toMatchObject(invalid);
+  }
+  await connected.publish('t', '', { qos: 1, messageId: '\u{1f600}', key: '\u{1f600}' });
+});

@@ -228,6 +228,9 @@ describe('a message to be published', () => {
     expect(publish({ base64: '/wA=' }).payload).toEqual(Buffer.of(255, 0));
     expect(fault({ type: 'publish', topic: 't', text: '', json: 1 })).toContain('one payload');
     expect(fault({ type: 'publish', topic: 'a/+' })).toContain('The topic');
+    // Half a surrogate pair becomes U+FFFD: two that differ would be one.
+    expect(fault({ type: 'publish', topic: 'a', messageId: '\ud800' })).toContain('messageId must be');
+    expect(fault({ type: 'publish', topic: 'a', key: '\udc00' })).toContain('key must be');
   });
 });
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { connectClientIn } from '../../src/web/client.ts';
+import { connectClient, connectClientIn } from '../../src/web/client.ts';
 import { jsonCodec } from '../../src/web/payload.ts';
 import { catchUncaught } from '../transport/uncaught.ts';
 import { PlayedGateway, settled } from './played-gateway.ts';
@@ -340,4 +340,82 @@ test('what a listener throws harms neither the other listeners nor the client', 
   client.destroy();
   await new Promise((resolve) => setImmediate(resolve));
   expect(thrown).toEqual(Array(3).fill(new Error('of a listener')));
+});
+
+test.each(['close', 'drain'] as const)(
+  'a client that has gone by %s has gone for no reason: nothing tells of an error',
+  async (way) => {
+    const gateway = new PlayedGateway();
+    const client = await gateway.connected();
+    const told: unknown[] = [];
+    client.on('state', (state, reason) => told.push(state, reason));
+    client.on('close', (error, unconfirmed) => told.push(error, unconfirmed));
+    const going = client[way]();
+    await gateway.pass();
+    await going;
+    expect(await client.closed).toBeNull();
+    expect(told.slice(way === 'drain' ? 2 : 0)).toEqual(['closed', null, null, 0]);
+  },
+);
+
+test.each(['close', 'drain'] as const)(
+  'a further %s can only shorten the first, by its time and by its signal',
+  async (way) => {
+    for (const sooner of [
+      { timeoutMs: 0 },
+      { timeoutMs: 1_000 },
+      { signal: AbortSignal.abort() },
+      'abort later',
+    ] as const) {
+      const gateway = new PlayedGateway();
+      const client = await gateway.connected();
+      client.publish('t', 'x', { qos: 1 }).catch(() => {});
+      const first = expect(client[way]()).rejects.toMatchObject({ code: 'ERR_JSP_CLOSE_INCOMPLETE' });
+      client[way]({ timeoutMs: Number.POSITIVE_INFINITY }).catch(() => {});
+      await gateway.pass(500);
+      expect(client.state).not.toBe('closed');
+      const abort = new AbortController();
+      client[way](sooner === 'abort later' ? { signal: abort.signal } : sooner).catch(() => {});
+      abort.abort();
+      await gateway.pass(1_000);
+      await first;
+      expect([client.state, gateway.clock.pending]).toEqual(['closed', 0]);
+    }
+  },
+);
+
+test('what waits for the gateway does not wait where its signal has fired already', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const signal = AbortSignal.abort();
+  const aborted = { code: 'ERR_JSP_ABORTED' };
+  await expect(client.ping({ signal })).rejects.toMatchObject(aborted);
+  gateway.socket.bufferedAmount = 2 ** 30;
+  client.publish('t', 'x');
+  await expect(client.flush({ signal })).rejects.toMatchObject(aborted);
+  await expect(client.drained({ signal })).rejects.toMatchObject(aborted);
+});
+
+test('a will that says what there is not, or what no broker takes, is the mistake of a program', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  for (const wrong of [
+    { delayMs: -1 },
+    { delayMs: Number.POSITIVE_INFINITY },
+    { delay: 5 },
+    { owned: {} },
+    { key: 'x'.repeat(257) },
+  ]) {
+    const will = { topic: 't', payload: '', ...wrong } as never;
+    await expect(client.setWill(will)).rejects.toMatchObject({ code: 'ERR_JSP_OPTION_INVALID' });
+  }
+  expect(gateway.socket.said).toEqual([]);
+});
+
+test('names that are no well-formed text are refused: to the broker two of them would be one', async () => {
+  const gateway = new PlayedGateway();
+  const invalid = { code: 'ERR_JSP_OPTION_INVALID' };
+  await expect(connectClient('http://a.test', { session: '\ud800' })).rejects.toMatchObject(invalid);
+  const client = await gateway.connected();
+  await expect(client.subscribe('t', { durable: '\ud800' })).rejects.toMatchObject(invalid);
 });

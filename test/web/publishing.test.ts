@@ -300,3 +300,95 @@ test('close waits for what was published, and says what it could not wait for', 
   await expect(published).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
   expect(() => client.publish('t', '')).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
 });
+
+test('[WEB-10] a message that the gateway would not take fails by itself, wherever it is, and what is behind it goes on', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  gateway.socket.break();
+  const unpublished: string[] = [];
+  client.on('unpublished', ({ topic }, { code }) => unpublished.push(`${topic} ${code}`));
+  client.publish('waits', 'x'.repeat(11));
+  const waits = client.publish('waits/1', new Uint8Array(11), { qos: 1 });
+  client.publish('next', 'y'.repeat(10));
+  await gateway.pass(300);
+  gateway.socket.welcome({ messageBytesMax: 10 });
+  const large = { code: 'ERR_JSP_MESSAGE_TOO_LARGE' };
+  await expect(waits).rejects.toMatchObject(large);
+  expect(() => client.publish('now', 'é'.repeat(6))).toThrow(expect.objectContaining(large));
+  await expect(client.publish('now/1', 'x'.repeat(11), { qos: 1 })).rejects.toMatchObject(large);
+  await expect(client.request('asked', 'x'.repeat(11))).rejects.toMatchObject(large);
+  await expect(client.setWill({ topic: 'will', payload: 'x'.repeat(11) })).rejects.toMatchObject(large);
+  const fits = client.publish('fits', new Uint8Array(10), { qos: 1 });
+  gateway.socket.answer('publish', { result: 'stored', offset: 1 });
+  await fits;
+  expect(unpublished.sort()).toEqual([
+    'now/1 ERR_JSP_MESSAGE_TOO_LARGE',
+    'waits ERR_JSP_MESSAGE_TOO_LARGE',
+    'waits/1 ERR_JSP_MESSAGE_TOO_LARGE',
+  ]);
+  expect(gateway.socket.saidOf('publish').map(({ topic }) => topic)).toEqual(['next', 'fits']);
+  expect([client.state, client.unconfirmed]).toEqual(['online', 1]);
+});
+
+test('[WEB-10] a text that JSON makes six times as long goes as bytes, and headers that it makes too long are refused', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  gateway.socket.break();
+  await gateway.pass(300);
+  gateway.socket.welcome({ messageBytesMax: 100_000 });
+  await gateway.pass();
+  client.publish('t', '\u0001'.repeat(99_999));
+  client.publish('t', 'a'.repeat(99_999));
+  const [escaped, plain] = gateway.socket.saidOf('publish');
+  expect(Buffer.from(String(escaped.base64), 'base64')).toEqual(Buffer.alloc(99_999, 1));
+  expect([escaped.text, plain.text]).toEqual([undefined, 'a'.repeat(99_999)]);
+  expect(() => client.publish('t', '', { headers: { h: '\u0001'.repeat(60_000) } })).toThrow(
+    expect.objectContaining({ code: 'ERR_JSP_MESSAGE_TOO_LARGE' }),
+  );
+});
+
+test('terms that the gateway would refuse are the mistake of a program at once, also with QoS 0, of which it would never hear', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const long = 'x'.repeat(257);
+  for (const wrong of [
+    { key: long },
+    { contentType: long },
+    { messageId: '' },
+    { messageId: '\ud800' },
+    { key: '\ud800' },
+    { correlation: new Uint8Array(257) },
+    { traceparent: long },
+    { replyTo: 'x'.repeat(1_025) },
+    { headers: { [long]: '' } },
+    { headers: { h: 'x'.repeat(65_536) } },
+  ]) {
+    const invalid = { code: 'ERR_JSP_OPTION_INVALID' };
+    expect(() => client.publish('t', '', wrong)).toThrow(expect.objectContaining(invalid));
+    await expect(client.publish('t', '', { ...wrong, qos: 1 })).rejects.toMatchObject(invalid);
+  }
+  expect(() => client.publish('t', '', null as never)).toThrow(/options must be an object, not null/);
+  expect(gateway.socket.said).toEqual([]);
+});
+
+test('what is left of a time to live is never nothing, though time goes on while the message is said', async () => {
+  const told: unknown[] = [];
+  for (let lookMs = 0.05; lookMs < 1; lookMs += 0.05) {
+    const gateway = new PlayedGateway();
+    const client = await gateway.connected();
+    const { clock, socket } = gateway;
+    socket.bufferedAmount = 2 ** 30;
+    client.publish('t', '', { ttlMs: 21 });
+    socket.bufferedAmount = 0;
+    const now = clock.now.bind(clock);
+    clock.now = () => {
+      clock.spend(lookMs); // each look at the clock takes its time
+      return now();
+    };
+    for (let i = 0; i < 100 && socket.said.length === 0 && client.unconfirmed > 0; i++) clock.advance(1);
+    told.push(...socket.said.map(({ ttlMs }) => ttlMs));
+    client.destroy();
+  }
+  expect(told).toContain(1);
+  expect(Math.min(...(told as number[]))).toBe(1);
+});
