@@ -92,7 +92,8 @@ function invalid(message: string): JspError {
   return new JspError('ERR_JSP_OPTION_INVALID', message);
 }
 
-function shown(value: unknown): string {
+/** `value` as messages about options have it, whatever it is. */
+export function shown(value: unknown): string {
   if (!Array.isArray(value)) return shownAlone(value);
   const items = value
     .slice(0, SHOWN_ITEMS_MAX)

@@ -37,7 +37,12 @@ import { backoffOf } from './reconnecting.ts';
 import { answering, groupFilters, REPLY_OPTIONS, type ReplyHandler, type ReplyOptions } from './replying.ts';
 import { REQUEST_OPTIONS, type RequestOptions, Requests } from './requests.ts';
 import type { PublishReceipt } from './sequence.ts';
-import { checkTogether, SUBSCRIBE_OPTIONS, type SubscribeOptions } from './subscribe-options.ts';
+import {
+  checkTogether,
+  misplacedHandler,
+  SUBSCRIBE_OPTIONS,
+  type SubscribeOptions,
+} from './subscribe-options.ts';
 import type { Subscription } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { undertake } from './undertaking.ts';
@@ -326,14 +331,16 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   subscribe<T>(
     filter: string | readonly string[],
     second?: MessageHandler<T> | SubscribeOptions<T>,
-    third: SubscribeOptions<T> = {},
+    third?: SubscribeOptions<T>,
   ): Promise<Subscription<T>> {
     const handler = typeof second === 'function' ? second : null;
-    const options = handler === null && second !== undefined ? (second as SubscribeOptions<T>) : third;
+    const given = handler === null && second !== undefined ? (second as SubscribeOptions<T>) : third;
+    const options = given === undefined ? {} : given;
     const filters = Array.isArray(filter) ? [...new Set<string>(filter)] : [filter as string];
     const check = () => {
       checkOptions('subscribe', options as SubscribeOptions, SUBSCRIBE_OPTIONS);
       checkTogether(options as SubscribeOptions);
+      if (handler === null && third !== undefined) throw misplacedHandler();
       if (filters.length === 0) throw new RangeError('filter must not be an empty list');
       filters.forEach(assertFilter);
     };
@@ -391,15 +398,15 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     handler: ReplyHandler<T>,
     options: ReplyOptions<T> = {},
   ): Promise<Subscription<T>> {
-    const { group, ...rest } = options;
-    const filters = groupFilters(typeof filter === 'string' ? [filter] : filter, group);
     const check = () => {
       checkOptions('reply', options as ReplyOptions, REPLY_OPTIONS);
-      filters.forEach(assertFilter);
+      if (typeof handler !== 'function') throw new TypeError('handler must be a function');
     };
-    return undertake(check, () =>
-      this.subscribe(filters, answering(handler as ReplyHandler) as MessageHandler<T>, rest),
-    );
+    return undertake(check, async () => {
+      const { group, ...rest } = options;
+      const filters = groupFilters(typeof filter === 'string' ? [filter] : filter, group);
+      return this.subscribe(filters, answering(handler as ReplyHandler) as MessageHandler<T>, rest);
+    });
   }
 
   /**

@@ -1,7 +1,16 @@
 /** What a publish may say beside topic and payload, and how it is told to the broker and the subscribers: as properties. [BRK-48, CLT-13] */
 
 import { JspError } from '../base/errors.ts';
-import { checkOptions, flag, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
+import {
+  anObject,
+  checkOptions,
+  flag,
+  number,
+  type OptionTable,
+  oneOf,
+  text,
+  whole,
+} from '../base/options.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import {
   DELIVERY_CLASS_NAMES,
@@ -153,7 +162,9 @@ export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
   messageId: wellFormed,
   traceparent: text,
   owned: (value) => {
-    checkOptions('publish', value as { graceMs?: number }, OWNED_OPTIONS);
+    const must = anObject(value);
+    if (must !== null) return must;
+    checkOptions('publish: owned', value as { graceMs?: number }, OWNED_OPTIONS);
     return null;
   },
   codec: codecOption,

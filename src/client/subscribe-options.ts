@@ -102,6 +102,11 @@ export function checkTogether(options: SubscribeOptions): void {
   if (lone !== undefined) throw invalid(`${lone} goes with qos: 1`);
 }
 
+/** Of a call whose second argument is no handler, though there is a third: the one behind the options would never be called. */
+export function misplacedHandler(): TypeError {
+  return new TypeError('handler must be a function, and stand before the options');
+}
+
 export function qosOf({ qos, durable }: Pick<SubscribeOptions, 'qos' | 'durable'>): 0 | 1 {
   return qos ?? (durable === undefined ? 0 : 1);
 }

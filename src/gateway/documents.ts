@@ -37,7 +37,7 @@ class Document {
   }
 
   serve(exchange: Exchange): void {
-    const takesGzip = /\bgzip\b/.test(exchange.header('accept-encoding') ?? '');
+    const takesGzip = acceptsGzip(exchange.header('accept-encoding') ?? '');
     // Two forms of a document are two entities.
     const etag = `"${this.etag}${takesGzip ? 'z' : ''}"`;
     const headers = { ...this.headers, etag, 'cache-control': 'no-cache', vary: 'accept-encoding' };
@@ -50,6 +50,12 @@ class Document {
       exchange.answer(200, this.type, this.plain, headers);
     }
   }
+}
+
+/** Whether an Accept-Encoding names gzip, and not with a weight of 0, which refuses it (RFC 9110, section 12.5.3). */
+function acceptsGzip(header: string): boolean {
+  const named = /(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*([\d.]+)\s*)?(?=,|$)/i.exec(header);
+  return named !== null && Number(named[1] ?? 1) > 0;
 }
 
 /** Null: there is no such file, as before it is built. */

@@ -4,7 +4,7 @@
  */
 
 import { JspError } from '../base/errors.ts';
-import { checkOptions, number, type OptionTable } from '../base/options.ts';
+import { checkOptions, number, type OptionTable, text } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { type Breaker, type BreakerState, breakerOf, circuitOpenError } from '../client/breaker.ts';
 import type { ClientMetrics, ClientNotice } from '../client/client-events.ts';
@@ -16,6 +16,7 @@ import type { UnpublishedMessage } from '../client/outbox.ts';
 import { backoffOf } from '../client/reconnecting.ts';
 import { answering, groupFilters } from '../client/replying.ts';
 import type { PublishReceipt } from '../client/sequence.ts';
+import { misplacedHandler } from '../client/subscribe-options.ts';
 import type { Gap, MissedReason, Resumed } from '../client/subscription.ts';
 import { undertake } from '../client/undertaking.ts';
 import { assertFilter, assertTopic } from '../pubsub/topic.ts';
@@ -32,7 +33,7 @@ import { Outbox } from './outbox.ts';
 import { type Codec, payloadOf } from './payload.ts';
 import { checkPublishOptions, type PublishOptions, type Will } from './publish-options.ts';
 import { REQUEST_OPTIONS, type RequestOptions, Requests } from './requests.ts';
-import { checkSubscribeOptions, type SubscribeOptions } from './subscribe-options.ts';
+import { checkSubscribeOptions, SUBSCRIBE_OPTIONS, type SubscribeOptions } from './subscribe-options.ts';
 import type { Subscription, UndecodableMessage } from './subscription.ts';
 import { type Surroundings, surroundings } from './surroundings.ts';
 import { WillKeeper } from './will.ts';
@@ -280,13 +281,15 @@ export class WebClient extends Emitter<WebClientEvents> {
   subscribe<T>(
     filter: string | readonly string[],
     second?: MessageHandler<T> | SubscribeOptions<T>,
-    third: SubscribeOptions<T> = {},
+    third?: SubscribeOptions<T>,
   ): Promise<Subscription<T>> {
     const handler = typeof second === 'function' ? (second as MessageHandler) : null;
-    const options = (handler === null && second !== undefined ? second : third) as SubscribeOptions;
-    const filters = typeof filter === 'string' ? [filter] : [...new Set(filter)];
+    const given = (handler === null && second !== undefined ? second : third) as SubscribeOptions | undefined;
+    const options = given === undefined ? {} : given;
+    const filters = Array.isArray(filter) ? [...new Set<string>(filter)] : [filter as string];
     const check = () => {
       checkSubscribeOptions(options);
+      if (handler === null && third !== undefined) throw misplacedHandler();
       if (filters.length === 0) throw new RangeError('filter must not be an empty list');
       filters.forEach(assertFilter);
     };
@@ -339,11 +342,17 @@ export class WebClient extends Emitter<WebClientEvents> {
   reply<T = unknown>(
     filter: string | readonly string[],
     handler: ReplyHandler<T>,
-    { group, ...options }: ReplyOptions<T> = {},
+    options: ReplyOptions<T> = {},
   ): Promise<Subscription<T>> {
-    const filters = groupFilters(typeof filter === 'string' ? [filter] : filter, group);
-    const answer = answering(handler as never) as unknown as MessageHandler<T>;
-    return this.subscribe(filters, answer, options);
+    const check = () => {
+      checkOptions('reply', options as ReplyOptions, REPLY_OPTIONS);
+      if (typeof handler !== 'function') throw new TypeError('handler must be a function');
+    };
+    return undertake(check, async () => {
+      const { group, ...rest } = options;
+      const filters = groupFilters(typeof filter === 'string' ? [filter] : filter, group);
+      return this.subscribe(filters, answering(handler as never) as unknown as MessageHandler<T>, rest);
+    });
   }
 
   /**
@@ -549,6 +558,7 @@ const NOTICES: Readonly<Record<string, ClientNotice['about']>> = {
   NOT_AUTHORIZED: 'notAuthorized',
 };
 const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
+const REPLY_OPTIONS: OptionTable<ReplyOptions> = { ...SUBSCRIBE_OPTIONS, group: text };
 const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
   timeoutMs: number(0, Number.POSITIVE_INFINITY),
   signal: abortSignal,

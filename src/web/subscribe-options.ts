@@ -107,7 +107,7 @@ function since(
 
 const U32_MAX = 2 ** 32 - 1;
 const { priority: _priority, compression: _compression, ...KEPT } = NATIVE_SUBSCRIBE_OPTIONS;
-const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
+export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
   ...KEPT,
   overflow: oneOf(['dropOldest', 'dropNewest', 'latest']),
 };

@@ -451,3 +451,23 @@ test('names and ids that are no well-formed text are refused: as UTF-8 two that 
   }
   await connected.publish('t', '', { qos: 1, messageId: '\u{1f600}', key: '\u{1f600}' });
 });
+
+test('a handler that is none, or stands behind the options, is the mistake of a program: it would never be called', async () => {
+  const connected = await client(await listen());
+  const misplaced = connected.subscribe('f', {} as never, (() => {}) as never);
+  await expect(misplaced).rejects.toThrow(/handler must be a function, and stand before the options/);
+  await expect(connected.reply('f', 'x' as never)).rejects.toThrow(/handler must be a function/);
+  const none = { code: 'ERR_JSP_OPTION_INVALID' };
+  await expect(connected.reply('f', () => 1, null as never)).rejects.toMatchObject(none);
+  await expect(connected.reply('f', () => 1, { group: Symbol('g') as never })).rejects.toMatchObject(none);
+});
+
+test('a value of any kind where there should be a number is named with its option', async () => {
+  const broker = await listen();
+  for (const wrong of [Symbol('s'), Object.create(null), 5n]) {
+    await expect(connectClient(broker.url, { idleTimeoutMs: wrong })).rejects.toMatchObject({
+      code: 'ERR_JSP_OPTION_INVALID',
+      message: expect.stringContaining('idleTimeoutMs must be'),
+    });
+  }
+});

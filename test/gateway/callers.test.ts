@@ -205,6 +205,15 @@ test('the files of the dashboard let a page load from its own origin alone, and 
     200,
     expect.objectContaining({ 'content-encoding': 'gzip', 'access-control-allow-origin': '*' }),
   ]);
+  for (const [accepted, coding] of [
+    ['gzip;q=0', undefined],
+    ['br, gzip; q=0.000', undefined],
+    ['x-gzip', undefined],
+    ['br, GZIP ;q=0.5, *;q=0', 'gzip'],
+  ] as const) {
+    const { headers } = await server.raw('GET', '/jsp.js', { 'accept-encoding': accepted });
+    expect([accepted, headers['content-encoding']]).toEqual([accepted, coding]);
+  }
   const none = await gatewayInMemory({ dashboard: false });
   expect((await none.raw('GET', '/')).status).toBe(404);
   await none.close();

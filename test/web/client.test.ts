@@ -419,3 +419,15 @@ test('names that are no well-formed text are refused: to the broker two of them 
   const client = await gateway.connected();
   await expect(client.subscribe('t', { durable: '\ud800' })).rejects.toMatchObject(invalid);
 });
+
+test('a handler that is none, or stands behind the options, is the mistake of a program: it would never be called', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const misplaced = client.subscribe('f', {} as never, (() => {}) as never);
+  await expect(misplaced).rejects.toThrow(/handler must be a function, and stand before the options/);
+  await expect(client.reply('f', 'x' as never)).rejects.toThrow(/handler must be a function/);
+  const none = { code: 'ERR_JSP_OPTION_INVALID' };
+  await expect(client.reply('f', () => 1, null as never)).rejects.toMatchObject(none);
+  await expect(client.reply('f', () => 1, { group: 5 as never })).rejects.toMatchObject(none);
+  await expect(client.subscribe(null as never)).rejects.toThrow(/filter must be a string/);
+});

@@ -1,4 +1,5 @@
 import { JspError } from '../../base/errors.ts';
+import { shown } from '../../base/options.ts';
 import { MILLISECOND } from '../../base/time.ts';
 import { COMPRESSION_OFF, type CompressionOptions, compressionParameter } from '../compress/compression.ts';
 import type { CongestionName } from '../congestion/controller.ts';
@@ -149,7 +150,7 @@ export function checkedConnectionConfig(config: ConnectionConfig): ConnectionCon
     if (value === null || !Number.isInteger(value) || value < low || value > high) {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',
-        `${name} must be a whole number from ${low} to ${high}, not ${value}`,
+        `${name} must be a whole number from ${low} to ${high}, not ${shown(value)}`,
       );
     }
   }
