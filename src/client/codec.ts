@@ -1,5 +1,6 @@
 /** How an application's values become payloads, and payloads values: by the codec of a publish, of a subscription, or of the client. */
 
+import { isDetached } from '../base/bytes.ts';
 import { JspError } from '../base/errors.ts';
 import type { OptionCheck } from '../base/options.ts';
 
@@ -88,8 +89,24 @@ export function encodeWith<T>(codec: Pick<Codec<T>, 'encode'>, value: T): Uint8A
   } catch (error) {
     throw payloadInvalid(`The value cannot be encoded: ${textOfThrown(error)}`, error);
   }
-  if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
-  throw payloadInvalid('The value cannot be encoded: the codec made neither a Uint8Array nor a string of it');
+  if (typeof payload === 'string' || (payload instanceof Uint8Array && !isDetached(payload))) return payload;
+  const what =
+    payload instanceof Uint8Array
+      ? 'the ArrayBuffer of what the codec made of it is detached'
+      : 'the codec made neither a Uint8Array nor a string of it';
+  throw payloadInvalid(`The value cannot be encoded: ${what}`);
+}
+
+/**
+ * Refuses what is no payload, and bytes that are gone: as an empty message they would take a last value away.
+ *
+ * @param hint - what there is for other values
+ */
+export function assertPayload(payload: unknown, hint = ''): asserts payload is Uint8Array | string {
+  if (typeof payload === 'string') return;
+  if (!(payload instanceof Uint8Array))
+    throw new TypeError(`payload must be a Uint8Array or a string${hint}`);
+  if (isDetached(payload)) throw new TypeError('the ArrayBuffer of payload is detached: its bytes are gone');
 }
 
 /**

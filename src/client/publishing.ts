@@ -18,6 +18,7 @@ import {
 } from '../pubsub/message-stream.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import { compressionModeOf } from '../transport/compression.ts';
+import { assertPayload } from './codec.ts';
 import { CommandStream, offlineError, openCommandStream } from './command-stream.ts';
 import type { ClientCompression } from './compression.ts';
 import type { Link } from './link.ts';
@@ -385,8 +386,9 @@ class PublishingStream {
 
 export function payloadBytes(payload: Uint8Array | string): number {
   if (typeof payload === 'string') return Buffer.byteLength(payload);
-  if (payload instanceof Uint8Array) return payload.length;
-  throw new TypeError('payload must be a Uint8Array or a string');
+  if (payload instanceof Uint8Array && payload.length > 0) return payload.length;
+  assertPayload(payload);
+  return 0;
 }
 
 function queueFull(cause?: unknown): JspError {

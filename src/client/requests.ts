@@ -11,7 +11,7 @@ import { STATUS_NO_RESPONDERS } from '../pubsub/properties.ts';
 import { inboxOf } from '../pubsub/topic.ts';
 import { abortError, abortSignal, onAbort } from '../transport/abort.ts';
 import { type Clock, TIMEOUT_MS_MAX, type TimerHandle } from '../udp/clock.ts';
-import { type Codec, codecOption, decodeWith, encodeWith } from './codec.ts';
+import { assertPayload, type Codec, codecOption, decodeWith, encodeWith } from './codec.ts';
 import { closedError } from './command-stream.ts';
 import type { LinkUser } from './link.ts';
 import type { Message } from './message.ts';
@@ -97,6 +97,7 @@ export class Requests implements LinkUser {
     if (signal?.aborted) throw abortError(signal);
     const encoded =
       codec === null ? (value as Uint8Array | string) : encodeWith(codec as Codec<unknown>, value);
+    assertPayload(encoded);
     const contentType = rest.contentType ?? codec?.contentType;
     const waits = this.inboxState !== Inbox.OPEN;
     // What waits is the request as it was asked, whatever the caller does with its memory meanwhile.

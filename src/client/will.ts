@@ -3,7 +3,7 @@
 import { anything, checkOptions, type OptionTable, text, whole } from '../base/options.ts';
 import { Command, encodePlain, encodeWill, PublishFlag } from '../pubsub/command.ts';
 import { assertTopic } from '../pubsub/topic.ts';
-import { type Codec, encodeWith } from './codec.ts';
+import { assertPayload, type Codec, encodeWith } from './codec.ts';
 import { closedError } from './command-stream.ts';
 import type { Link, LinkUser } from './link.ts';
 import { PUBLISH_OPTIONS, type PublishOptions, propertiesOf } from './publish-options.ts';
@@ -94,9 +94,7 @@ function encoderOf(will: Will, usualCodec: Codec<unknown> | null): (id: number) 
   const { topic, delayMs = 0, codec = usualCodec } = will;
   assertTopic(topic);
   const payload = codec === null ? will.payload : encodeWith(codec, will.payload);
-  if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) {
-    throw new TypeError('payload must be a Uint8Array or a string');
-  }
+  assertPayload(payload);
   const contentType = will.contentType ?? codec?.contentType;
   const properties = propertiesOf({ ...will, contentType });
   let flags = will.qos === 1 ? PublishFlag.QOS1 : 0;

@@ -2,6 +2,7 @@
 
 import type { AsyncResource } from 'node:async_hooks';
 import { once } from 'node:events';
+import { isDetached } from '../base/bytes.ts';
 import { JspError } from '../base/errors.ts';
 import { checkArgument, checkOptions } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
@@ -558,7 +559,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private mayQueue(bytes: Uint8Array, tracking: number): boolean {
     if (this.life !== Life.OPEN) throw this.closedBy ?? streamClosed();
     if (!(bytes instanceof Uint8Array)) throw new TypeError('data must be a Uint8Array or a string');
-    if (bytes.length === 0 && isDetached(bytes.buffer)) {
+    if (isDetached(bytes)) {
       throw new TypeError('the ArrayBuffer of data is detached: its bytes are gone');
     }
     if (bytes.length > this.core.messageBytesMax) {
@@ -620,15 +621,6 @@ export function tooLarge(bytes: number, bytesMax: number): JspError {
 }
 
 /** Where Node has no `ArrayBuffer.detached` yet, only trying tells. */
-function isDetached(buffer: ArrayBufferLike): boolean {
-  try {
-    new Uint8Array(buffer);
-    return false;
-  } catch {
-    return true;
-  }
-}
-
 /** What a message asks for that its stream does not have; null for nothing. */
 function asksOf(options: SendOptions): MessageAsks | null {
   const protection = protectionOf('send', options);

@@ -1,6 +1,6 @@
 /** Payloads, which are bytes, in JSON: as text where they are text in UTF-8, else in base64. And how an application's values become payloads. */
 
-import { encodeJson, encodeText, encodeWith } from '../client/codec.ts';
+import { assertPayload, encodeJson, encodeText, encodeWith } from '../client/codec.ts';
 
 /**
  * Makes payloads of values and values of payloads. Both may throw: who publishes hears of it at once, and a message that cannot be decoded is told
@@ -68,8 +68,8 @@ export interface PayloadFields {
  */
 export function payloadOf(value: unknown, codec: Codec<unknown> | null): Uint8Array | string {
   if (codec === null) {
-    if (typeof value === 'string' || value instanceof Uint8Array) return value;
-    throw new TypeError('payload must be a Uint8Array or a string; for other values there are codecs');
+    assertPayload(value, '; for other values there are codecs');
+    return value;
   }
   return encodeWith(codec, value);
 }

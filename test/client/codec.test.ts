@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { bytesCodec, type Codec, jsonCodec, type Message, textCodec } from '../../src/client/index.ts';
+import {
+  bytesCodec,
+  type Codec,
+  connectClient,
+  jsonCodec,
+  type Message,
+  textCodec,
+} from '../../src/client/index.ts';
+import { Command, encodePlain } from '../../src/pubsub/command.ts';
 import { FakeBroker, until } from './fake-broker.ts';
+import { FakeNetwork, type FakeStream } from './fake-transport.ts';
 
 interface Reading {
   readonly celsius: number;
@@ -128,5 +137,39 @@ describe('latest values', () => {
     release();
     await until(() => seen.length === 3);
     expect(seen).toEqual(['a0', 'a40', 'b40']);
+  });
+});
+
+describe('bytes that were given away', () => {
+  const gone = (): Uint8Array => {
+    const bytes = new Uint8Array(5);
+    structuredClone(bytes, { transfer: [bytes.buffer] });
+    return bytes;
+  };
+
+  test('are the mistake of a program wherever a payload is taken: as an empty message they would take a last value away', async () => {
+    const [near, far] = new FakeNetwork().connect();
+    const commands: number[] = [];
+    far.on('stream', (stream: FakeStream) =>
+      stream.on('message', (message: Buffer) => {
+        commands.push(message[0]);
+        if (message[0] === Command.SUBSCRIBE)
+          stream.send(encodePlain(Command.SUBSCRIBED, message.readUInt32BE(4)));
+      }),
+    );
+    const client = await connectClient(near);
+    const detached = /the ArrayBuffer of payload is detached/;
+    expect(() => client.publish('t', gone())).toThrow(detached);
+    expect(() => client.publish('t', gone(), { retain: true })).toThrow(detached);
+    await expect(client.publish('t', gone(), { qos: 1 })).rejects.toThrow(detached);
+    await expect(client.request('t', gone())).rejects.toThrow(detached);
+    await expect(client.setWill({ topic: 't', payload: gone() })).rejects.toThrow(detached);
+    const invalid = { code: 'ERR_JSP_PAYLOAD_INVALID' };
+    expect(() => client.publish('t', gone(), { codec: bytesCodec })).toThrow(
+      expect.objectContaining(invalid),
+    );
+    await expect(client.request('t', [1, 2])).rejects.toThrow(/must be a Uint8Array or a string/);
+    expect(commands).not.toContain(Command.PUBLISH);
+    client.destroy();
   });
 });

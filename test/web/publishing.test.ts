@@ -392,3 +392,16 @@ test('what is left of a time to live is never nothing, though time goes on while
   expect(told).toContain(1);
   expect(Math.min(...(told as number[]))).toBe(1);
 });
+
+test('bytes that were given away are the mistake of a program: as an empty message they would take a last value away', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const gone = new Uint8Array(5);
+  structuredClone(gone, { transfer: [gone.buffer] });
+  const detached = /the ArrayBuffer of payload is detached/;
+  expect(() => client.publish('t', gone, { retain: true })).toThrow(detached);
+  await expect(client.publish('t', gone, { qos: 1 })).rejects.toThrow(detached);
+  await expect(client.request('t', gone)).rejects.toThrow(detached);
+  await expect(client.setWill({ topic: 't', payload: gone })).rejects.toThrow(detached);
+  expect(gateway.socket.said).toEqual([]);
+});

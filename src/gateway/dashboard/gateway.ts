@@ -3,6 +3,7 @@
  * ever stands in a URL.
  */
 import type { AdminVerb, AdminVerbs } from '../../broker/operations/snapshot.ts';
+import { topicPath } from './message.ts';
 
 /** Why a request was not answered with what it asked for (RFC 9457). */
 export class Problem extends Error {
@@ -73,10 +74,16 @@ export class Gateway {
   }
 
   async publish(request: PublishRequest): Promise<Receipt> {
+    const path = topicPath(request.topic);
+    if (path === null) {
+      const detail =
+        'A browser cannot name a topic with a level of dots, "." or ".."; publish it by "jsp pub".';
+      throw new Problem(0, 'TOPIC_INVALID', detail);
+    }
     const query = new URLSearchParams({ qos: String(request.qos) });
     if (request.retain) query.set('retain', 'true');
     if (request.ttl !== '') query.set('ttl', request.ttl);
-    return this.answer(`/v1/topics/${topicPath(request.topic)}?${query}`, {
+    return this.answer(`/v1/topics/${path}?${query}`, {
       method: 'POST',
       headers: { 'Content-Type': request.contentType },
       body: request.payload,
@@ -139,11 +146,6 @@ async function problemOf(response: Response): Promise<Problem> {
     typeof code === 'string' ? code : `HTTP_${response.status}`,
     typeof said === 'string' ? said : `The answer was ${response.status} ${response.statusText}.`,
   );
-}
-
-/** A topic as the path of a URL: its levels, each escaped. */
-function topicPath(topic: string): string {
-  return topic.split('/').map(encodeURIComponent).join('/');
 }
 
 const CREDENTIAL_KEY = 'jsp-credential';

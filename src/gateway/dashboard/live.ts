@@ -76,6 +76,7 @@ export class LiveStream {
     } finally {
       clearTimeout(this.watchdog);
       this.end.signal.removeEventListener('abort', stop);
+      attempt.abort(); // whatever has ended it: what is not read any more keeps no connection
     }
   }
 

@@ -53,6 +53,12 @@ export function jsonOf({ data }: LiveMessage): unknown {
   return JSON.parse(new TextDecoder().decode(data));
 }
 
+/** A topic as the path of a URL: its levels, each escaped. Null: it has a level that means another path in a URL, however it is written. */
+export function topicPath(topic: string): string | null {
+  const levels = topic.split('/');
+  return levels.includes('.') || levels.includes('..') ? null : levels.map(encodeURIComponent).join('/');
+}
+
 /** A payload on one line: text where it is some, else its first bytes in hex. */
 export function preview({ data }: LiveMessage): string {
   const start = data.subarray(0, PREVIEW_BYTES);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { jsonOf, messageOf, textOf } from '../../../src/gateway/dashboard/message.ts';
+import { jsonOf, messageOf, textOf, topicPath } from '../../../src/gateway/dashboard/message.ts';
 
 test.each([
   ['a delete character', 'a\x7fb'],
@@ -20,4 +20,13 @@ test.each([
   const shown = textOf(message) ?? '';
   expect(shown).not.toMatch(/[\x7f-\x9f\u202e\u{e0001}]/u);
   expect(shown.length).toBeLessThan(70_000);
+});
+
+test('the path of a topic leads to that topic, or there is none: a level of dots would lead to another', () => {
+  const at = (topic: string): string => new URL(`/v1/topics/${topicPath(topic)}`, 'http://a.test').pathname;
+  for (const topic of ['a/b c', 'a//b', '/a', 'a/...', 'a/%2e%2e/b', 'a?b#c', 'é']) {
+    expect(at(topic).split('/').slice(3).map(decodeURIComponent).join('/')).toBe(topic);
+  }
+  for (const topic of ['a/../b', '..', 'a/.', './a'])
+    expect([topic, topicPath(topic)]).toEqual([topic, null]);
 });
