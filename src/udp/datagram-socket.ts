@@ -1,3 +1,4 @@
+import { hasLarge } from '../base/large-count.ts';
 import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
 
 /** An address as the operating system gives and takes it: a literal IPv4 or IPv6 address and a port. */
@@ -172,6 +173,8 @@ export function socketCounters(): SocketCounters {
     batchesHeld: 0,
   };
 }
+
+hasLarge(socketCounters(), 'bytesSent', 'bytesReceived');
 
 /** What a socket asks for where its options do not say. */
 export const BUFFER_BYTES = 4 * 1024 * 1024;

@@ -78,6 +78,7 @@ const LINES_FEW = 30;
 /** Why each of them is a file of its own. */
 const SHORT_FILES: Readonly<Record<string, string>> = {
   'src/bench/metronome-thread.ts': 'the script of a thread',
+  'src/base/large-count.ts': 'one trick, with what it was measured to be worth',
   'src/broker/auth/identity-proof.ts': 'one check, on what the protocol and a connection have for it',
   'src/broker/backplane/node-name.ts': 'one rule for all who read the name of a node in what another says',
   'src/broker/backplane/open-backplane.ts': 'one switch, which loads no engine that is not asked for',

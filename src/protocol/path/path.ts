@@ -176,7 +176,7 @@ export class Path {
   onPacketAcked(packet: PacketReport, now: Micros): void {
     this.noteFull(now);
     this.bytesInFlight -= packet.bytes;
-    this.arrived += packet.bytes;
+    if (this.queueWindow !== null) this.arrived += packet.bytes;
     if (packet.sentTime <= this.tookOverAt) return;
     this.congestion.onPacketAcked(packet);
     this.congestion.delivery?.onPacketAcked(packet, now);
@@ -327,12 +327,12 @@ export class AddressValidation {
   }
 
   onReceived(bytes: number): void {
-    this.received += bytes;
+    if (!this.isValidated) this.received += bytes;
     if (bytes > this.largest) this.largest = bytes;
   }
 
   onSent(bytes: number): void {
-    this.sent += bytes;
+    if (!this.isValidated) this.sent += bytes;
   }
 
   /** Bytes that may be sent now; infinite once validated. */

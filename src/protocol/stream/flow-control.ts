@@ -4,6 +4,7 @@
  * MAX_STREAM_DATA give them.
  */
 
+import { hasLarge, LARGE_ZERO } from '../../base/large-count.ts';
 import type { MemorySource } from '../../base/memory-budget.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
 
@@ -138,7 +139,7 @@ export class FlowWindow {
   private admitted = 0;
   /** When, and with how much read or behind a gap, the measuring of the pace began. */
   private since: Micros = -1;
-  private progressThen = 0;
+  private progressThen: number = LARGE_ZERO;
 
   constructor(windowBytes: number, growth: WindowGrowth | null = null) {
     this.windowBytes = windowBytes;
@@ -379,3 +380,6 @@ const GIVE_WAY = 7 / 8;
 export const SEQUENCE_SPAN_MAX = 65_536;
 /** Below this round trips say more about when processes get to run than about the path. */
 const RTT_MIN: Micros = 5 * MILLISECOND;
+
+hasLarge(new FlowCredit(0), 'used', 'limit');
+hasLarge(new FlowWindow(0), 'used', 'freed', 'announced');

@@ -1,3 +1,5 @@
+import { hasLarge } from '../../base/large-count.ts';
+
 /**
  * What one connection counted since it began: nothing is ever set back, so that the difference of two snapshots is what happened between
  * them. Plain numbers, so that a snapshot is a copy of the object. Each field is documented by itself, as `docs/metrics.md` has it. [CON-70]
@@ -159,3 +161,6 @@ export class EndpointCounters {
   /** Batches of datagrams that the socket's `send` answered with an exception; they count as lost. */
   batchesRefused = 0;
 }
+
+hasLarge(new ConnectionCounters(), 'bytesSent', 'bytesReceived');
+hasLarge(new EndpointCounters(), 'bytesSent', 'bytesReceived');

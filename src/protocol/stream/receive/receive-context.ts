@@ -1,3 +1,4 @@
+import { LARGE_ZERO } from '../../../base/large-count.ts';
 import type { MemorySource } from '../../../base/memory-budget.ts';
 import { type DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
 import type { ConnectionCompression } from '../../compress/compression.ts';
@@ -29,7 +30,7 @@ export class ReceiveContext {
 
   /** Messages that were read, and their bytes. */
   messages = 0;
-  messageBytes = 0;
+  messageBytes: number = LARGE_ZERO;
   /** Messages whose lifetime ended before they were complete, in order and read. */
   expired = 0;
   /** Messages that had been received before. */

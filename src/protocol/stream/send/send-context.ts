@@ -1,3 +1,4 @@
+import { LARGE_ZERO } from '../../../base/large-count.ts';
 import { Ring } from '../../../base/ring.ts';
 import type { Micros } from '../../../base/time.ts';
 import type { FlowCredit } from '../flow-control.ts';
@@ -29,7 +30,7 @@ export class SendContext {
   hasThinned = false;
   /** Messages taken in, and their bytes. */
   messages = 0;
-  messageBytes = 0;
+  messageBytes: number = LARGE_ZERO;
   /** Messages whose lifetime ended before they were known to have arrived. */
   expired = 0;
   /** Best-effort messages of which a packet was lost. */
