@@ -51,6 +51,8 @@ export class LineSplitter {
 
 /** Writes lines to a stream, many at a time, and says when the stream has enough of them. */
 export class LineWriter {
+  /** Why something could not be handed to the system; null: everything was, so far. */
+  failure: NodeJS.ErrnoException | null = null;
   private readonly stream: Writable;
   private readonly room = Buffer.allocUnsafe(ROOM_BYTES);
   private used = 0;
@@ -110,11 +112,11 @@ export class LineWriter {
 
   private hand(bytes: Uint8Array): void {
     const { marks } = this;
-    if (marks.length > 0) this.marks = [];
-    const onWritten = (error: Error | null | undefined): void => {
-      if (!error) for (const mark of marks) mark();
-    };
-    const hasRoom = marks.length > 0 ? this.stream.write(bytes, onWritten) : this.stream.write(bytes);
+    this.marks = [];
+    const hasRoom = this.stream.write(bytes, (error) => {
+      if (error) this.failure ??= error;
+      else for (const mark of marks) mark();
+    });
     if (hasRoom || this.blocked !== null) return;
     this.blocked = new Promise((resolve) => {
       const goOn = (): void => {

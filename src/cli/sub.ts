@@ -233,9 +233,11 @@ class Printer {
     return pause;
   }
 
-  /** Resolves when everything is printed, or cannot be any more. */
+  /** Resolves when everything is printed, or nobody reads it any more. Rejects where it cannot be, as on a full disk: also for the last message, with which it was over. */
   async finish(): Promise<void> {
-    if (process.stdout.writable) await this.writer.finish();
+    const { writer } = this;
+    if (process.stdout.writable) await writer.finish();
+    if (writer.failure !== null && writer.failure.code !== 'EPIPE') throw writer.failure;
   }
 
   /** Without more messages to come it is over when all are settled. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -139,6 +139,25 @@ test('jsp sub acknowledges nothing that a full disk has not taken', async () => 
   await rest.until(({ out }) => out.includes(lines[299]));
   expect([...new Set([...whole, ...rest.out.trim().split('\n')])]).toEqual(lines);
 });
+
+test.runIf(existsSync('/dev/full'))(
+  'jsp sub --count fails where the last message could not be written',
+  async () => {
+    await jsp(['pub', 'last', 'x', '--qos', '1', '--url', url]);
+    for (const more of [
+      ['--from', 'earliest'],
+      ['--from', 'earliest', '--json'],
+      ['--from', 'earliest', '--raw'],
+    ]) {
+      const sub = ['sub', 'last', '--count', '1', '--url', url, ...more];
+      const full = spawn('sh', ['-c', `exec ${process.execPath} ${MAIN} ${sub.join(' ')} > /dev/full`], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      const [err, [exitCode]] = await Promise.all([text(full.stderr), once(full, 'close')]);
+      expect([exitCode, err]).toEqual([1, expect.stringContaining('(ENOSPC)')]);
+    }
+  },
+);
 
 describe('jsp reply', () => {
   test('ends a command that runs too long with all that it has started', async () => {
