@@ -112,7 +112,7 @@ function withoutPort(hop: string): string {
 }
 
 function addNetwork(list: BlockList, network: string): void {
-  const [address, bits] = network.split('/');
+  const [, address, bits] = NETWORK.exec(network) ?? ['', ''];
   const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
   try {
     if (bits === undefined) list.addAddress(address, family);
@@ -136,5 +136,7 @@ const LAST_PROOFS = new WeakMap<Socket, LastProof>();
 const KEYS = new WeakMap<Proof, string>();
 const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
 const API_KEY_PREFIX = 'jspk_';
+/** An address, and how many of its bits: without any, as in `10.0.0.0/`, it would be every address. */
+const NETWORK = /^([^/]+)(?:\/(\d{1,3}))?$/;
 const V4_WITH_PORT = /^([0-9.]+):\d+$/;
 const V6_IN_BRACKETS = /^\[([0-9a-fA-F:.]+)\](?::\d+)?$/;

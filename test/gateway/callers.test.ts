@@ -172,6 +172,9 @@ describe('where a request comes from', () => {
     const { broker } = server;
     for (const wrong of [
       { trustedProxies: ['10.0.0.0/99'] },
+      { trustedProxies: ['10.0.0.0/'] }, // which would be all
+      { trustedProxies: ['10.0.0.0/8/9'] },
+      { trustedProxies: ['10.0.0.0/0x8'] },
       { trustedProxies: ['proxy'] },
       { origins: ['app.example.org'] },
       { origins: ['https://app.example.org/path'] },
