@@ -1,3 +1,4 @@
+import { AgingMap } from '../base/aging-map.ts';
 import type { Micros } from '../base/time.ts';
 
 /** A client that sent something lately. Nothing is lost with it that the next packet does not bring back. [FRT-16] */
@@ -20,8 +21,8 @@ export interface ClientTrace {
 export class Clients {
   private readonly max: number;
   private readonly idle: Micros;
-  /** In the order in which they were put at the end, which happens again when they send and it is long ago. */
-  private readonly traces = new Map<string, ClientTrace>();
+  /** In the order in which they were put at the end, which happens again when they send and it is long ago. A stranger's datagram of each address that he makes up takes the place of the oldest. */
+  private readonly traces = new AgingMap<string, ClientTrace>();
 
   constructor(max: number, idle: Micros) {
     this.max = max;
@@ -66,9 +67,10 @@ export class Clients {
 
   /** Forgets those that were silent for the idle time. */
   expire(now: Micros): void {
-    for (const [key, { seenAt }] of this.traces) {
-      if (now - seenAt < this.idle) return;
-      this.traces.delete(key);
+    const { traces } = this;
+    for (let { oldest } = traces; oldest !== null; { oldest } = traces) {
+      if (now - oldest.value.seenAt < this.idle) return;
+      traces.delete(oldest.key);
     }
   }
 
@@ -76,14 +78,11 @@ export class Clients {
     trace.seenAt = now;
     if (now - trace.placedAt < this.idle / 8) return;
     trace.placedAt = now;
-    this.traces.delete(key);
     this.traces.set(key, trace);
   }
 
   private forgetOldest(): void {
-    for (const key of this.traces.keys()) {
-      this.traces.delete(key);
-      return;
-    }
+    const { oldest } = this.traces;
+    if (oldest !== null) this.traces.delete(oldest.key);
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { hash } from 'node:crypto';
+import { AgingMap } from '../base/aging-map.ts';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
 import type { Clock } from '../udp/clock.ts';
@@ -20,19 +21,19 @@ export interface Answer {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A request with a key. */
+/** A request with a key that was answered. */
 interface Known {
   /** Of what it asks for. */
   readonly print: string;
-  /** Null: it is under way. */
-  answer: Answer | null;
+  readonly answer: Answer;
   readonly until: Micros;
 }
 
 export class IdempotencyKeys {
   private readonly clock: Clock;
-  /** The oldest first. */
-  private readonly known = new Map<string, Known>();
+  private readonly known = new AgingMap<string, Known>();
+  /** Requests that are under way, with what each asks for. */
+  private readonly underWay = new Map<string, string>();
   private bytes = 0;
 
   constructor(clock: Clock) {
@@ -49,63 +50,51 @@ export class IdempotencyKeys {
   begin(name: string, print: string): Answer | null {
     this.forgetOld();
     const known = this.known.get(name);
-    if (known === undefined) {
-      if (this.known.size >= KNOWN_MAX && !this.forgetFirst()) {
+    const before = known?.print ?? this.underWay.get(name);
+    if (before === undefined) {
+      if (this.known.size + this.underWay.size >= KNOWN_MAX && !this.forgetFirst()) {
         throw new Problem('OVERLOADED', 'Too many requests with an Idempotency-Key are under way.', {
           retryAfterMs: 1_000,
         });
       }
-      this.known.set(name, { print, answer: null, until: this.clock.now() + WINDOW_MS * MILLISECOND });
+      this.underWay.set(name, print);
       return null;
     }
-    if (known.print !== print) {
+    if (before !== print) {
       throw new Problem(
         'KEY_REUSED',
         'This Idempotency-Key was used for another request: each needs one of its own.',
       );
     }
-    if (known.answer !== null) return known.answer;
+    if (known !== undefined) return known.answer;
     throw new Problem('KEY_IN_PROGRESS', 'Wait for the answer of the first one.', { retryAfterMs: 1_000 });
   }
 
   /** The request was answered; with null, in a way that is no outcome: it can be made again, as if it had not been made. */
   end(name: string, answer: Answer | null): void {
-    const known = this.known.get(name);
-    if (known === undefined || known.answer !== null) return;
-    if (answer === null || answer.body.length > ANSWER_BYTES_MAX) {
-      this.known.delete(name);
-      return;
-    }
+    const print = this.underWay.get(name);
+    if (print === undefined) return;
+    this.underWay.delete(name);
+    if (answer === null || answer.body.length > ANSWER_BYTES_MAX) return;
     const { body } = answer;
     // Bytes are copied out of the message that they came in.
-    known.answer = typeof body === 'string' ? answer : { ...answer, body: Buffer.from(body) };
+    const own = typeof body === 'string' ? answer : { ...answer, body: Buffer.from(body) };
+    this.known.set(name, { print, answer: own, until: this.clock.now() + WINDOW_MS * MILLISECOND });
     this.bytes += bytesOf(answer);
     while (this.bytes > BYTES_MAX && this.forgetFirst());
   }
 
   private forgetOld(): void {
     const now = this.clock.now();
-    for (const [name, { until, answer }] of this.known) {
-      if (until > now) return;
-      if (answer === null) continue; // it is under way all the same
-      this.forget(name);
-    }
+    while ((this.known.oldest?.value.until ?? Number.POSITIVE_INFINITY) <= now) this.forgetFirst();
   }
 
   /** False: all of them are under way. */
   private forgetFirst(): boolean {
-    for (const [name, { answer }] of this.known) {
-      if (answer === null) continue;
-      this.forget(name);
-      return true;
-    }
-    return false;
-  }
-
-  private forget(name: string): void {
-    const answer = this.known.get(name)?.answer ?? null;
-    if (answer !== null) this.bytes -= bytesOf(answer);
-    this.known.delete(name);
+    const { oldest } = this.known;
+    if (oldest === null) return false;
+    this.bytes -= bytesOf(oldest.value.answer);
+    return this.known.delete(oldest.key);
   }
 }
 

@@ -7,6 +7,7 @@
  * hello of that newcomer could not pass for fresh any more, whose early data its client has sent again by then.
  */
 
+import { AgingMap } from '../../base/aging-map.ts';
 import { u48 } from '../../base/bytes.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 
@@ -22,7 +23,7 @@ export type TicketUse = (typeof TicketUse)[keyof typeof TicketUse];
 
 export class ReplayFilter {
   /** The oldest first. */
-  private readonly used = new Map<string, Use>();
+  private readonly used = new AgingMap<string, Use>();
   /** Until then a ticket that is not remembered may have been used. */
   private unsureUntil = Number.NEGATIVE_INFINITY;
   private readonly entriesMax: number;
@@ -53,7 +54,6 @@ export class ReplayFilter {
     const before = this.used.get(key);
     if (before !== undefined) {
       // Another hello, which is refused, so that what came early with it is sent again: it may not pass for fresh later, either.
-      this.used.delete(key);
       this.used.set(key, { ...before, at: nowMs });
       return TicketUse.AGAIN;
     }
@@ -85,13 +85,11 @@ export class ReplayFilter {
 
   /** False when there is none that was used before `time`. */
   private forgetOldest(time: number): boolean {
-    for (const [key, { at }] of this.used) {
-      if (at >= time) return false;
-      this.used.delete(key);
-      this.memory.give(ENTRY_BYTES);
-      return true;
-    }
-    return false;
+    const { oldest } = this.used;
+    if (oldest === null || oldest.value.at >= time) return false;
+    this.used.delete(oldest.key);
+    this.memory.give(ENTRY_BYTES);
+    return true;
   }
 }
 
@@ -109,4 +107,4 @@ function keyOf(id: Uint8Array): string {
 /** No mark. */
 const NO_HELLO = -1;
 /** An id as a string, what is known of its use, and their place in the table. */
-const ENTRY_BYTES = 192;
+const ENTRY_BYTES = 256;
