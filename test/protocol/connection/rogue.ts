@@ -178,8 +178,14 @@ export function opening(stream: number, label = ''): Uint8Array {
 
 /** MESSAGES with messages of these lengths. */
 export function run(stream: number, first: number, ...lengths: readonly number[]): Uint8Array {
-  const messages = lengths.flatMap((length) => [varint(length), new Uint8Array(length)]);
-  return Buffer.concat([integers(FrameType.MESSAGES, stream, first, lengths.length), ...messages]);
+  const head = integers(FrameType.MESSAGES, stream, first, lengths.length);
+  const bytes = new Uint8Array(
+    lengths.reduce((sum, length) => sum + varintSize(length) + length, head.length),
+  );
+  bytes.set(head);
+  let at = head.length;
+  for (const length of lengths) at = writeVarint(bytes, at, length) + length;
+  return bytes;
 }
 
 /** A fragment of a message of the reliable space. */
