@@ -20,7 +20,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, relative } from 'node:path';
+import { dirname, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import buildNativeWhereChanged from './build-native.js';
 
@@ -52,7 +52,7 @@ function packagesIn(lockFile) {
   }
 }
 
-/** The compiler keeps what it has seen in dist/.tsbuildinfo, and writes what has changed since; what has no source any more is left to us. */
+/** The compiler writes declarations alone. It keeps what it has seen in dist/.tsbuildinfo, and writes what has changed since; what has no source any more is left to us. */
 async function compile(anew) {
   if (anew) rmSync(pathOf('dist'), { recursive: true, force: true });
   else removeOrphans();
@@ -67,9 +67,8 @@ async function compile(anew) {
 function removeOrphans() {
   if (!existsSync(pathOf('dist'))) return;
   for (const file of readdirSync(pathOf('dist'), { recursive: true })) {
-    const source = file.replace(/\.(js|js\.map|d\.ts)$/, '.ts');
-    const isBundle = [COMMAND, ...Object.keys(BUNDLES)].some((path) => `dist/${file}`.startsWith(path));
-    if (source !== file && !isBundle && !existsSync(pathOf(`src/${source}`)))
+    const source = file.replace(/\.d\.ts$/, '.ts');
+    if (source !== file && !existsSync(pathOf(`src/${source}`)))
       rmSync(pathOf(`dist/${file}`), { force: true });
   }
 }
@@ -78,20 +77,48 @@ async function bundle() {
   const { build } = await import('esbuild');
   await Promise.all([
     bundleCommand(build),
+    bundlePackage(build),
     bundleOf(build, BUNDLES, true),
     bundleOf(build, DASHBOARD, false),
   ]);
   copyFileSync(pathOf('src/gateway/dashboard/index.html'), pathOf('dist/gateway/dashboard/index.html'));
 }
 
-/**
- * `jsp`, of a file for each command and some that they share: with one for each of our 300 modules it took twice as long to start. A file that others of
- * these processes may load just now stays as it is where nothing has changed.
- */
+/** `jsp`, of a file for each command and some that they share: with one for each of our 300 modules it took twice as long to start. */
 async function bundleCommand(build) {
+  const options = {
+    entryPoints: [{ in: 'src/cli/main.ts', out: 'cli/main' }],
+    chunkNames: 'cli/[name]-[hash]',
+  };
+  await bundleForNode(build, options, (file) => file.startsWith('cli/'));
+}
+
+/** What a program imports, and what its threads begin with, with files that these share, for the same reason. */
+async function bundlePackage(build) {
+  const { exports } = JSON.parse(readFileSync(pathOf('package.json'), 'utf8'));
+  const entries = Object.values(exports)
+    .map((entry) => entry.default)
+    .filter((path) => path !== undefined && !Object.keys(BUNDLES).includes(path.slice('./'.length)))
+    .map((path) => path.slice('./dist/'.length, -'.js'.length));
+  const entryPoints = [...entries, ...THREADS].map((name) => ({ in: `src/${name}.ts`, out: name }));
+  const others = [
+    'cli/',
+    ...[BUNDLES, DASHBOARD].flatMap(Object.keys).map((path) => path.slice('dist/'.length)),
+  ];
+  const isOurs = (file) => /\.js(\.map)?$/.test(file) && !others.some((other) => file.startsWith(other));
+  await bundleForNode(build, { entryPoints, chunkNames: 'chunks/[hash]' }, isOurs);
+}
+
+/**
+ * Writes a bundle into dist/, and removes from there what is its own and it has no more. A file that others of these processes may load just now stays as
+ * it is where nothing has changed.
+ *
+ * @param isOwn - whether a path below dist/ is one of its files
+ */
+async function bundleForNode(build, options, isOwn) {
   const { outputFiles } = await build({
-    entryPoints: [{ in: 'src/cli/main.ts', out: 'main' }],
-    outdir: COMMAND,
+    ...options,
+    outdir: 'dist',
     absWorkingDir: pathOf(''),
     bundle: true,
     splitting: true,
@@ -105,23 +132,26 @@ async function bundleCommand(build) {
     logLevel: 'warning',
     plugins: [PLACE_OF_MODULES],
   });
-  const files = new Map(outputFiles.map((file) => [basename(file.path), file]));
-  mkdirSync(pathOf(COMMAND), { recursive: true });
-  for (const file of readdirSync(pathOf(COMMAND)))
-    if (!files.has(file)) rmSync(pathOf(`${COMMAND}${file}`), { force: true });
-  for (const { path, contents } of files.values()) {
-    if (!existsSync(path) || readFileSync(path).compare(contents) !== 0) writeFileSync(path, contents);
+  const files = new Map(outputFiles.map(({ path, text }) => [path, withPlaces(path, text)]));
+  for (const [path, text] of files) {
+    if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+  for (const file of readdirSync(pathOf('dist'), { recursive: true })) {
+    const path = pathOf(`dist/${file}`);
+    if (isOwn(file.replaceAll('\\', '/')) && !files.has(path)) rmSync(path, { force: true });
   }
 }
 
-/** A module that looks for what is beside it looks where it would be by itself. */
+/** A module that looks for what is beside it looks where it would be by itself: which way that is from the file that it comes into is known at the end. */
 const PLACE_OF_MODULES = {
   name: 'place-of-modules',
   setup(build) {
     build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
       const source = readFileSync(path, 'utf8');
       if (!source.includes('import.meta.url')) return undefined;
-      const place = `../${relative(pathOf('src'), path).replaceAll('\\', '/').replace(/\.ts$/, '.js')}`;
+      const place = `${PLACE}${relative(pathOf('src'), path).replaceAll('\\', '/').replace(/\.ts$/, '.js')}`;
       const contents = source.replaceAll(
         'import.meta.url',
         `new URL(${JSON.stringify(place)}, import.meta.url).href`,
@@ -130,6 +160,11 @@ const PLACE_OF_MODULES = {
     });
   },
 };
+
+function withPlaces(path, text) {
+  const up = relative(dirname(path), pathOf('dist')).replaceAll('\\', '/');
+  return text.replaceAll(PLACE, up === '' ? './' : `${up}/`);
+}
 
 /**
  * What a browser loads is one ES module each, which stands on nothing of Node: the build fails where one does. A map of sources names files of ours alone,
@@ -186,8 +221,14 @@ function pathOf(path) {
   return fileURLToPath(new URL(`../${path}`, import.meta.url));
 }
 
-/** Where the command is, and nothing else. */
-const COMMAND = 'dist/cli/';
+/** Modules that threads and processes begin with, or load by their places: whatever looks for one by `import.meta.url`. */
+const THREADS = [
+  'transport/workers/thread',
+  'broker/workers/session',
+  ...['metronome-thread', 'worker', 'workloads', 'pubsub/worker'].map((name) => `bench/${name}`),
+];
+/** What stands in a bundle for the way from a file to dist/, until that is known. */
+const PLACE = 'jsp-place:';
 /** Modules of browsers, by where they go. */
 const BUNDLES = { 'dist/web/jsp.js': 'src/web/index.ts' };
 /** The page of the gateway, with its plots. */

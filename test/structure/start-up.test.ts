@@ -1,10 +1,13 @@
-/** What a command loads before it does anything: that is most of the time that it takes to start. */
+/** What a command, or a program that imports the package, loads before it does anything: that is most of the time that it takes to start. */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-const COMMAND = fileURLToPath(new URL('../../dist/cli/', import.meta.url));
+const SRC = fileURLToPath(new URL('../../src/', import.meta.url));
+const DIST = fileURLToPath(new URL('../../dist/', import.meta.url));
+const COMMAND = `${DIST}cli/`;
 
 test('a broker without tokens, HTTP, a cluster and figures loads no library for them', () => {
   const loaded = loadedBy('broker');
@@ -32,19 +35,49 @@ test('before a command is known, no more is loaded than every command needs', ()
   expect([...folders].sort()).toEqual(['src/base', 'src/cli', 'src/disk', 'src/monitor', 'src/transport']);
 });
 
+test('a program that imports the package loads a tenth of the files that there are sources in what it imports', () => {
+  for (const entry of [
+    'index',
+    'broker/index',
+    'client/index',
+    'gateway/index',
+    'transport/workers/thread',
+  ]) {
+    const { files, sources } = loadedFrom(`${DIST}${entry}.js`);
+    expect(sources.length).toBeGreaterThan(100);
+    expect(files.size).toBeLessThan(sources.length / 10);
+  }
+});
+
+test('whatever a module of ours looks for beside it, such as what a thread begins with, is there when it is compiled', () => {
+  const wanted = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).flatMap((file) => {
+    if (!file.endsWith('.ts') || file.startsWith('cli/')) return [];
+    const text = readFileSync(`${SRC}${file}`, 'utf8');
+    const besides = [...text.matchAll(/new URL\(`(\.[^`]*)\$\{extname\(import\.meta\.url\)\}`/g)];
+    const own = /module: import\.meta\.url/.test(text) ? [file.replace(/\.ts$/, '.js')] : [];
+    return [...own, ...besides.map(([, path]) => join(dirname(file), `${path}.js`))];
+  });
+  expect(wanted.length).toBeGreaterThan(4);
+  expect(wanted.filter((file) => !existsSync(`${DIST}${file}`))).toEqual([]);
+});
+
 /** Packages, and sources of ours, that a file of the command and what it imports bring along at once; what is imported when it is needed does not count. */
 function loadedBy(name: string): { packages: Set<string>; sources: string[] } {
   const first = readdirSync(COMMAND).find((file) => new RegExp(`^${name}-\\w+\\.js$`).test(file));
-  const files = new Set([first as string]);
+  return loadedFrom(`${COMMAND}${first}`);
+}
+
+function loadedFrom(path: string): { files: Set<string>; packages: Set<string>; sources: string[] } {
+  const files = new Set([path]);
   const packages = new Set<string>();
   const sources: string[] = [];
   for (const file of files) {
-    const text = readFileSync(`${COMMAND}${file}`, 'utf8');
+    const text = readFileSync(file, 'utf8');
     for (const [, path] of text.matchAll(/^\/\/ (src\/.*\.ts)$/gm)) sources.push(path);
     for (const [, from] of text.matchAll(/^(?:import|\} from|import .* from) "([^"]+)";$/gm)) {
-      if (from.startsWith('./')) files.add(from.slice(2));
+      if (from.startsWith('.')) files.add(join(dirname(file), from));
       else if (!from.startsWith('node:')) packages.add(/^(@[^/]+\/)?[^/]+/.exec(from)![0]);
     }
   }
-  return { packages, sources };
+  return { files, packages, sources };
 }
