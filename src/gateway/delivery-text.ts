@@ -127,7 +127,7 @@ function propertyMembers(properties: Properties): string {
 function payloadMember(payload: Buffer, contentType: string | undefined): string {
   if (!isUtf8(payload)) return `"base64":"${payload.toString('base64')}"`;
   const text = payload.toString();
-  if (contentType !== undefined && isJsonType(contentType) && isJson(text)) {
+  if (contentType !== undefined && isJsonType(contentType) && isJson(text) && !isDeep(text)) {
     // A line break in JSON stands between its tokens, where a space is as good.
     return `"json":${text.replace(LINE_BREAKS, ' ')}`;
   }
@@ -148,6 +148,35 @@ function isJson(text: string): boolean {
   }
 }
 
+/** Whether JSON is nested more deeply than all readers take it: the frame that it would be a part of could not be read at all. */
+function isDeep(json: string): boolean {
+  if (json.length < 2 * DEPTH_MAX) return false;
+  let depth = 0;
+  for (let i = 0; i < json.length; i++) {
+    const unit = json.charCodeAt(i);
+    if (unit === QUOTE) i = endOfString(json, i);
+    else if (unit === OPEN_LIST || unit === OPEN_OBJECT) {
+      if (++depth > DEPTH_MAX) return true;
+    } else if (unit === CLOSE_LIST || unit === CLOSE_OBJECT) depth--;
+  }
+  return false;
+}
+
+/** Where the string ends that begins at `start`, in JSON. */
+function endOfString(json: string, start: number): number {
+  let end = start + 1;
+  while (json.charCodeAt(end) !== QUOTE) end += json.charCodeAt(end) === BACKSLASH ? 2 : 1;
+  return end;
+}
+
+/** [GW-41] .NET takes 64 levels by default, of which the frame is one, Rust's serde 128, a browser some thousands. */
+const DEPTH_MAX = 60;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
 const COPIED = [
   'attempt',
   'contentType',

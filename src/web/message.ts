@@ -3,7 +3,7 @@
 import { decodeWith } from '../client/codec.ts';
 import { type NackOptions, Outcome, type RespondOptions, type Settlement } from '../client/message.ts';
 import { countIn, type Frame, textIn } from './frames.ts';
-import { type Codec, fromBase64, jsonCodec, toBytes, toText } from './payload.ts';
+import { type Codec, fromBase64, jsonCodec, toBytes, toJson, toText } from './payload.ts';
 
 /**
  * Called with each message. When it returns a promise, or anything else with a `then`, messages wait until that settles, as many as the subscription's
@@ -58,7 +58,7 @@ export class Message<T = unknown> {
   text(): string {
     const { text, json } = this.frame;
     if (typeof text === 'string') return text;
-    return json === undefined ? toText(this.payload) : JSON.stringify(json);
+    return json === undefined ? toText(this.payload) : toJson(json);
   }
 
   /**
@@ -174,8 +174,8 @@ export class Message<T = unknown> {
   private readPayload(): Uint8Array {
     const { text, base64, json } = this.frame;
     if (typeof text === 'string') return toBytes(text);
-    if (typeof base64 === 'string') return fromBase64(base64);
-    return json === undefined ? new Uint8Array(0) : toBytes(JSON.stringify(json));
+    if (typeof base64 === 'string') return bytesOf(base64);
+    return json === undefined ? new Uint8Array(0) : toBytes(toJson(json));
   }
 
   private decode(): T {
@@ -186,6 +186,15 @@ export class Message<T = unknown> {
         ? codec.decodeJson(frame.json)
         : codec.decode(this.payload);
     return decodeWith(decode, frame);
+  }
+}
+
+/** [WEB-8] what is no base64 counts as absent */
+function bytesOf(base64: string): Uint8Array {
+  try {
+    return fromBase64(base64);
+  } catch {
+    return new Uint8Array(0);
   }
 }
 

@@ -95,6 +95,41 @@ export function toBase64(bytes: Uint8Array): string {
   return btoa(binary);
 }
 
+/** JSON of a value that came as JSON, however deeply it is nested: `JSON.stringify` gives up where the stack ends. */
+export function toJson(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return toJsonByParts(value);
+  }
+}
+
+function toJsonByParts(whole: unknown): string {
+  const parts: string[] = [];
+  /** What is still to be written, the next last: text as it is, or a value. */
+  const rest: (string | { readonly value: unknown })[] = [{ value: whole }];
+  for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
+    if (typeof next === 'string') {
+      parts.push(next);
+      continue;
+    }
+    const { value } = next;
+    if (typeof value !== 'object' || value === null) {
+      parts.push(JSON.stringify(value));
+      continue;
+    }
+    const isList = Array.isArray(value);
+    parts.push(isList ? '[' : '{');
+    rest.push(isList ? ']' : '}');
+    const members = Object.entries(value);
+    for (let i = members.length - 1; i >= 0; i--) {
+      const [name, member] = members[i];
+      rest.push({ value: member }, `${i > 0 ? ',' : ''}${isList ? '' : `${JSON.stringify(name)}:`}`);
+    }
+  }
+  return parts.join('');
+}
+
 /** @throws what `atob` does */
 export function fromBase64(base64: string): Uint8Array {
   const binary = atob(base64);

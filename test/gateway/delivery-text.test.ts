@@ -162,3 +162,14 @@ test('what is compressed comes opened, and what cannot be opened as no message a
   expect(deliveryMembers(broken.command, broken.reader, -1)).toBeNull();
   expect(new DeliveryTexts().frame(broken.command, broken.reader, -1, 1)).toBeNull();
 });
+
+test('JSON of more levels than all clients can read comes as text, and what only looks so as JSON [GW-41]', () => {
+  const nested = (levels: number): string => `${'[{"a":'.repeat(levels / 2)}1${'}]'.repeat(levels / 2)}`;
+  const formOf = (json: string): string[] =>
+    Object.keys(membersOf('t', Buffer.from(json), { contentType: 'application/json' }));
+  expect(formOf(nested(60))).toContain('json');
+  expect(formOf(nested(62))).toContain('text');
+  expect(formOf('['.repeat(100_000) + ']'.repeat(100_000))).toContain('text');
+  expect(formOf(JSON.stringify([{ '[[[["\\': '[{'.repeat(100) }]))).toContain('json');
+  expect(formOf(JSON.stringify(Array.from({ length: 100 }, () => [[{}]])))).toContain('json');
+});

@@ -418,3 +418,20 @@ test('what a handler throws with QoS 0, where nobody listens, is thrown by itsel
   await new Promise((resolve) => setImmediate(resolve));
   expect(uncaught).toEqual([new Error('of a handler'), new Error('of a handler')]);
 });
+
+test('[WEB-8] JSON of more levels than the stack has, and base64 that is none, wait and are read as any other payload', async () => {
+  const { gateway, subscription } = await reading();
+  const { sub } = gateway.socket.saidOf('subscribe')[0];
+  const deep = `${'{"a":['.repeat(20_000)}[],"b",null${']}'.repeat(20_000)}`;
+  const payloads = [`"json":${deep}`, '"json":[1,{"b":"c"}]', '"base64":"*"', '"text":"last"'];
+  const { onmessage } = gateway.socket;
+  for (const [i, payload] of payloads.entries()) {
+    onmessage?.({ data: `{"type":"message","sub":${sub},"topic":"t/1","offset":${11 + i},${payload}}` });
+  }
+  const texts: string[] = [];
+  for await (const message of subscription) {
+    expect(Buffer.from(message.payload).toString()).toBe(message.text());
+    if (texts.push(message.text()) === payloads.length) break;
+  }
+  expect(texts).toEqual([deep, '[1,{"b":"c"}]', '', 'last']);
+});
