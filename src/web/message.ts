@@ -112,7 +112,7 @@ export class Message<T = unknown> {
 
   get correlation(): Uint8Array | undefined {
     const base64 = this.said('correlation');
-    return base64 === undefined ? undefined : fromBase64(base64);
+    return base64 === undefined ? undefined : bytesOf(base64);
   }
 
   get key(): string | undefined {

@@ -144,7 +144,7 @@ export class OpenSubscription
       throw new RangeError('status must not be 503, which says that nobody is there');
     }
     const codec = status ? null : this.codec;
-    const answer = codec === null ? ((payload ?? '') as Uint8Array | string) : payloadOf(payload, codec);
+    const answer = payloadOf(codec === null ? (payload ?? '') : payload, codec);
     const contentType = options.contentType ?? codec?.contentType;
     try {
       return this.owner.publish(replyTo, answer, { ...options, correlation, contentType });

@@ -435,3 +435,20 @@ test('[WEB-8] JSON of more levels than the stack has, and base64 that is none, w
   }
   expect(texts).toEqual([deep, '[1,{"b":"c"}]', '', 'last']);
 });
+
+test('an answer that is no payload, without a codec, is the mistake of who answers: nobody is sent an empty one in its place', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const errors: unknown[] = [];
+  client.on('handlerError', (_, error) => errors.push(error));
+  const answers: unknown[] = [{ a: 1 }, 5, undefined, 'text', new Uint8Array([0xff])];
+  const replying = client.reply('t/#', () => answers.shift());
+  await gateway.pass();
+  confirm(gateway);
+  await replying;
+  for (let i = 0; i < 5; i++) deliver(gateway, { replyTo: 'answers', correlation: '*' });
+  expect(
+    gateway.socket.saidOf('publish').map(({ status, text, base64 }) => status ?? text ?? base64),
+  ).toEqual([500, 500, '', 'text', '/w==']);
+  expect(errors).toEqual([expect.any(TypeError), expect.any(TypeError)]);
+});
