@@ -39,7 +39,7 @@ export interface WorldOptions {
 export interface NodeOptions {
   host: string;
   port: number;
-  /** For what it sends at a time. Default: of the usual size. */
+  /** For what it sends at a time. Default: of the usual size, which all nodes share. */
   batch?: TransmitBatch;
   /** Called in each turn after input and after each round of output, to drain events and act. */
   pump?: (now: Micros) => void;
@@ -190,7 +190,7 @@ export class WorldNode {
     this.world = world;
     this.endpoint = endpoint;
     this.host = options.host;
-    this.batch = options.batch ?? new TransmitBatch();
+    this.batch = options.batch ?? SHARED_BATCH;
     this.pump = options.pump ?? (() => {});
     this.port = this.open(options.host, options.port, 0);
   }
@@ -276,16 +276,20 @@ export class WorldNode {
   /** Sends one batch. False when there was nothing to send. */
   private transmit(now: Micros): boolean {
     const { batch } = this;
-    const sent = this.endpoint.transmit(batch, now) > 0;
-    for (let i = 0; i < batch.count; i++) {
-      const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
-      const local = batch.local[i];
-      if (this.gone.has(local)) continue;
-      const port = local === 0 ? this.port : this.others[local - 1];
-      port.send(data, batch.host[i], batch.port[i], batch.ecnOf(i));
+    try {
+      const sent = this.endpoint.transmit(batch, now) > 0;
+      for (let i = 0; i < batch.count; i++) {
+        const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
+        const local = batch.local[i];
+        if (this.gone.has(local)) continue;
+        const port = local === 0 ? this.port : this.others[local - 1];
+        port.send(data, batch.host[i], batch.port[i], batch.ecnOf(i));
+      }
+      return sent;
+    } finally {
+      // Whatever was thrown, the next node finds nothing in it.
+      batch.clear();
     }
-    batch.clear();
-    return sent;
   }
 
   private arm(): void {
@@ -301,4 +305,6 @@ export class WorldNode {
   }
 }
 
+/** For whatever is sent at a time, one node after the other: a quarter of a MiB for each node of each world would be much of the time that short worlds take. */
+const SHARED_BATCH = new TransmitBatch();
 const ROUNDS_MAX = 1_000;

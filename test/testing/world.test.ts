@@ -128,6 +128,22 @@ describe('world', () => {
     expect(failure).toMatchObject({ seed: 42, cause, message: `seed 42, at ${START} us: client: broken` });
   });
 
+  test('what an endpoint had packed when it threw is not sent by the next that takes its turn', () => {
+    const thrown = pair({});
+    thrown.client.queue.push({ host: 'server', port: 1, bytes: 3 });
+    const { transmit } = thrown.client;
+    thrown.client.transmit = (batch) => {
+      transmit.call(thrown.client, batch);
+      throw new Error('broken');
+    };
+    expect(() => thrown.world.run()).toThrow(LabFailure);
+    const { world, client, server } = pair({});
+    client.queue.push({ host: 'server', port: 1, bytes: 2 });
+    world.run();
+    expect(server.received).toEqual(['client:1 2']);
+    expect(world.network.counters.sent).toBe(1);
+  });
+
   test('a node that was removed gets nothing more', () => {
     const { world, client, server, serverNode } = pair({ delayMs: 5 });
     client.queue.push({ host: 'server', port: 1, bytes: 3 });
