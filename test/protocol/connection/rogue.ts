@@ -161,7 +161,11 @@ export function frame(write: (w: FrameWriter) => void): Uint8Array {
 
 /** A frame of a type and integers, in the least bytes. */
 export function integers(type: number, ...values: readonly number[]): Uint8Array {
-  return Buffer.concat([Uint8Array.of(type), ...values.map(varint)]);
+  const bytes = new Uint8Array(values.reduce((sum, value) => sum + varintSize(value), 1));
+  bytes[0] = type;
+  let at = 1;
+  for (const value of values) at = writeVarint(bytes, at, value);
+  return bytes;
 }
 
 export function varint(value: number): Uint8Array {
