@@ -40,7 +40,7 @@ export class MemoryBudget {
 
   metrics(): MemoryMetrics {
     let memoryBytes = 0;
-    for (const account of this.accounts) memoryBytes += account.held();
+    for (const account of this.accounts) memoryBytes += account.heldBytes;
     return { memoryBytes, memoryReservedBytes: this.reservedBytes, memoryBytesMax: this.bytesMax };
   }
 
@@ -87,7 +87,7 @@ export class MemoryBudget {
   private retry(waiting: Set<MemoryAccount>): void {
     const accounts = [...waiting];
     waiting.clear();
-    for (const account of accounts) account.onRoom?.();
+    for (const account of accounts) account.holder?.onRoom();
   }
 }
 
@@ -107,12 +107,18 @@ export interface MemorySource {
   owes(now: Micros): boolean;
 }
 
+/** Whose account it is. */
+export interface MemoryHolder {
+  /** What is held of it now, in bytes. */
+  readonly heldBytes: number;
+  /** There is room again after {@link MemoryAccount.awaitRoom}. */
+  onRoom(): void;
+}
+
 /** The part of a {@link MemoryBudget} that one connection has. */
 export class MemoryAccount implements MemorySource {
-  /** Told when there is room again after {@link awaitRoom}. */
-  onRoom: (() => void) | null = null;
-  /** What is held of it now. */
-  held: () => number = () => 0;
+  /** Null: nobody holds anything of it. */
+  holder: MemoryHolder | null = null;
   private reservedBytes = 0;
   private isClosed = false;
   private readonly budget: MemoryBudget;
@@ -122,6 +128,11 @@ export class MemoryAccount implements MemorySource {
     this.budget = budget;
     budget.open(this);
     this.take(bytes);
+  }
+
+  /** What is held of it now, in bytes. */
+  get heldBytes(): number {
+    return this.holder?.heldBytes ?? 0;
   }
 
   /** What the connection has reserved now, in bytes. */
@@ -169,8 +180,7 @@ export class MemoryAccount implements MemorySource {
 
   /** The connection is forgotten. What an application still reads of it changes nothing here. */
   close(): void {
-    this.onRoom = null;
-    this.held = () => 0;
+    this.holder = null;
     this.budget.forget(this);
     this.give(this.reservedBytes);
     this.isClosed = true;

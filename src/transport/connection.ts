@@ -177,12 +177,12 @@ export let datagramWasRefused: (connection: Connection, bytes: number) => void;
 /** One encrypted connection to one peer. Made by `connect`, and by a listener's `connection` event. */
 export class Connection extends IsolatedEmitter<ConnectionEvents> {
   readonly role: 'client' | 'server';
-  /** Resolves when the connection is over: with null after a close without error by either side, else with the error. */
-  readonly closed: Promise<JspError | null>;
   private readonly core: CoreConnection;
   private readonly driver: Driver;
   private readonly owner: ConnectionOwner;
-  private resolveClosed: (error: JspError | null) => void = () => {};
+  /** Of {@link closed}; null before anybody asked for it. */
+  private closing: Promise<JspError | null> | null = null;
+  private resolveClosed: ((error: JspError | null) => void) | null = null;
   private over = false;
   /** The handshake was completed. */
   private isOpened = false;
@@ -190,13 +190,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** Why it has to end, where the core cannot know. */
   private failure: JspError | null = null;
   /** Streams that came before anybody listened for them: no more than the peer may have open. */
-  private unclaimed: Stream[] = [];
+  private unclaimed: Stream[] = NO_STREAMS;
   /** Whoever waits for a size of datagrams. */
   private mtuRequest: MtuRequest | null = null;
-  /** What the radio of the machine tells. */
-  private readonly sparing: Sparing = {
-    onRadioAwake: () => this.call((now) => this.core.device.onRadioAwake(now)),
-  };
+  /** What the radio of the machine tells; null before this was first to spare it. */
+  private sparing: Sparing | null = null;
   /** The latest of each of these events, while nobody has listened for it. */
   private untold: { [E in LateEvent]?: ConnectionEvents[E] | undefined } | null = null;
   /** While somebody listens for alerts. */
@@ -257,10 +255,17 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.driver = driver;
     this.owner = owner;
     this.role = core.role;
-    this.closed = new Promise((resolve) => {
-      this.resolveClosed = resolve;
-    });
     core.owner = this;
+  }
+
+  /** Resolves when the connection is over: with null after a close without error by either side, else with the error. */
+  get closed(): Promise<JspError | null> {
+    this.closing ??= this.over
+      ? Promise.resolve(this.closedWith)
+      : new Promise((resolve) => {
+          this.resolveClosed = resolve;
+        });
+    return this.closing;
   }
 
   get remoteHost(): string {
@@ -566,9 +571,14 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private spareRadio(): void {
     const { driver } = this;
     const radio = Radio.of(driver.clock);
-    if (!this.core.device.sparesRadio) return radio.leave(this.sparing);
+    if (!this.core.device.sparesRadio) return this.leave(radio);
+    this.sparing ??= { onRadioAwake: () => this.call((now) => this.core.device.onRadioAwake(now)) };
     radio.join(this.sparing);
     driver.radio = radio;
+  }
+
+  private leave(radio: Radio): void {
+    if (this.sparing !== null) radio.leave(this.sparing);
   }
 
   private closeNow(code: number, reason: string): void {
@@ -626,6 +636,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     const stream = openStream(core, this.driver, this.core, { allowHalfOpen }, this.context);
     if (streamOpen.hasSubscribers) streamOpen.publish({ connection: this, stream, openedBy: 'peer' });
     if (this.tell('stream', stream)) return;
+    if (this.unclaimed === NO_STREAMS) this.unclaimed = [];
     this.unclaimed.push(stream);
     stream.once('close', () => {
       this.unclaimed = this.unclaimed.filter((other) => other !== stream);
@@ -688,9 +699,9 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private onClosed(reason: CloseReason): void {
     if (this.over) return;
     this.over = true;
-    this.driver.radio?.leave(this.sparing);
+    if (this.driver.radio !== null) this.leave(this.driver.radio);
     this.closedWith = this.failure ?? closeError(reason);
-    this.resolveClosed(this.closedWith);
+    this.resolveClosed?.(this.closedWith);
     this.stopAlerts();
     connectionIsOver(this);
     this.owner.onConnectionClosed(this);
@@ -812,3 +823,5 @@ export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
 /** By {@link EarlyData}. */
 const EARLY_DATA_NAMES = ['none', 'pending', 'accepted', 'refused'] as const;
 export const CLOSE_STALL_MS = 10_000;
+/** What all have that no stream waits in: nothing is ever put in. */
+const NO_STREAMS: Stream[] = [];

@@ -21,7 +21,7 @@ describe('MemoryBudget', () => {
     const budget = new MemoryBudget(MIB);
     const [first, second] = [new MemoryAccount(budget, 0), new MemoryAccount(budget, 0)];
     let told = 0;
-    second.onRoom = () => told++;
+    second.holder = { heldBytes: 0, onRoom: () => void told++ };
     first.take(MIB);
     second.awaitRoom();
     first.give(10);
@@ -52,7 +52,7 @@ describe('MemoryBudget', () => {
   test('counts what is held by each account, and nothing of one that is closed', () => {
     const budget = new MemoryBudget(MIB);
     const account = new MemoryAccount(budget, 100);
-    account.held = () => 70;
+    account.holder = { heldBytes: 70, onRoom: () => {} };
     expect(budget.metrics()).toEqual({ memoryBytes: 70, memoryReservedBytes: 100, memoryBytesMax: MIB });
     account.close();
     account.take(5);

@@ -94,34 +94,43 @@ export interface AgreedDictionary {
 /** What the streams of a connection share. */
 export class ConnectionCompression {
   readonly options: CompressionOptions;
-  readonly counts = new CompressionCounts();
   readonly path: CompressedPath;
   networkType: NetworkType = 'unknown';
   /** The peer opens compressed messages. [CMP-3] */
   isAgreed = false;
   /** With these, too. */
-  agreed: readonly AgreedDictionary[] = [];
+  agreed: readonly AgreedDictionary[] = NONE_AGREED;
   /** How messages are compressed, but for those that {@link weighsMethods} is about. [CMP-12] */
   method: CompressionMethod = CompressionMethod.LZ4;
   /** Of messages for which it is weighed whether compressing pays, it is weighed by which method, too. [CMP-10] */
   weighsMethods = false;
-  /** What compressing, and opening at the other side, a byte takes by each method, as measured here. */
-  readonly costPerByte: Record<CompressionMethod, Micros> = {
-    [CompressionMethod.LZ4]: COSTS_AT_FIRST[CompressionMethod.LZ4],
-    [CompressionMethod.DEFLATE]: COSTS_AT_FIRST[CompressionMethod.DEFLATE],
-  };
+  /** What compressing, and opening at the other side, a byte takes by each method, as measured here; the same for all before. */
+  costPerByte: Record<CompressionMethod, Micros> = COSTS_AT_FIRST;
   /** Why {@link inflate} gave nothing: the code to close with. */
   fault = 0;
 
   private readonly reader: EnvelopeReader | null;
   private writer: EnvelopeWriter | null = null;
-  private readonly deflateTimes = new TimeSample();
-  private readonly inflateTimes = new TimeSample();
+  // Made when they are first needed.
+  private ownCounts: CompressionCounts | null = null;
+  private deflateTimes: TimeSample | null = null;
+  private inflateTimes: TimeSample | null = null;
 
   constructor(options: CompressionOptions, path: CompressedPath) {
     this.options = options;
     this.path = path;
     this.reader = options.inflates ? new EnvelopeReader(chooseLz4(options.lz4), options.dictionaries) : null;
+  }
+
+  /** To be read. */
+  get counts(): Readonly<CompressionCounts> {
+    return this.ownCounts ?? NO_COUNTS;
+  }
+
+  /** To be counted in. */
+  get counting(): CompressionCounts {
+    this.ownCounts ??= new CompressionCounts();
+    return this.ownCounts;
   }
 
   /** Messages in envelopes are taken. [CMP-6] */
@@ -167,6 +176,7 @@ export class ConnectionCompression {
   ): Uint8Array | null {
     this.writer ??= writerOf(this.options.lz4);
     const { length } = data;
+    this.deflateTimes ??= new TimeSample();
     const weight = this.options.clock === null ? 0 : this.deflateTimes.weightOf(length);
     const start = weight === 0 ? 0 : this.options.clock!();
     const made =
@@ -175,11 +185,12 @@ export class ConnectionCompression {
         : this.writer.deflate(data, bytesMax, agreed.dictionary, agreed.number, method);
     if (weight > 0) {
       const time = this.options.clock!() - start;
-      this.counts.deflateTime += time * weight;
+      this.counting.deflateTime += time * weight;
       // One that was measured while the machine did something else is no reason to stop.
       const known = this.costPerByte[method];
       const costMax = Math.max(COSTS_AT_FIRST[method], known) * COST_JUMP_MAX;
       const cost = Math.min(costMax, (time * ROUND_TRIP_COST) / Math.max(1, length));
+      if (this.costPerByte === COSTS_AT_FIRST) this.costPerByte = { ...COSTS_AT_FIRST };
       this.costPerByte[method] = known + (cost - known) * COST_GAIN;
     }
     return made;
@@ -203,7 +214,7 @@ export class ConnectionCompression {
 
   /** A message was sent compressed. */
   onSent(before: number, after: number): void {
-    const { counts } = this;
+    const counts = this.counting;
     counts.messages++;
     counts.bytesBefore += before;
     counts.bytesAfter += after;
@@ -212,10 +223,11 @@ export class ConnectionCompression {
   /** Opens the message in the envelope bytes[start, end), of at most `bytesMax` bytes; null with a {@link fault}. [CMP-5] */
   inflate(bytes: Uint8Array, start: number, end: number, bytesMax: number): Buffer | null {
     const reader = this.reader!;
+    this.inflateTimes ??= new TimeSample();
     const weight = this.options.clock === null ? 0 : this.inflateTimes.weightOf(end - start);
     const begin = weight === 0 ? 0 : this.options.clock!();
     const message = reader.inflate(bytes, start, end, bytesMax);
-    const { counts } = this;
+    const counts = this.counting;
     if (weight > 0) counts.inflateTime += (this.options.clock!() - begin) * weight;
     if (message === null) {
       // [CMP-7] what cannot be opened
@@ -268,13 +280,16 @@ function writerOf(preference: Lz4Preference): EnvelopeWriter {
   return writer;
 }
 
+/** What all have that compressed nothing yet: never written to. */
+const NO_COUNTS = new CompressionCounts();
+const NONE_AGREED: readonly AgreedDictionary[] = [];
 const writers = new Map<Lz4Preference, EnvelopeWriter>();
 /** The bits of LZ4 blocks and of DEFLATE data among the methods. */
 const LZ4_BLOCKS = 1;
 const DEFLATE_DATA = 2;
 const METHODS = LZ4_BLOCKS | DEFLATE_DATA;
 /** Before anything was measured: by LZ4 three nanoseconds to compress a byte, and half as much to open it. */
-const COSTS_AT_FIRST: Readonly<Record<CompressionMethod, Micros>> = {
+const COSTS_AT_FIRST: Record<CompressionMethod, Micros> = {
   [CompressionMethod.LZ4]: 0.0045,
   [CompressionMethod.DEFLATE]: 0.03,
 };

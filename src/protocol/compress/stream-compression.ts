@@ -37,7 +37,7 @@ export class StreamCompression {
   /** The message in its envelope, good until the next one; null when it is to be sent as it is. */
   deflate(data: Uint8Array, mode: CompressionMode): Uint8Array | null {
     const { connection } = this;
-    const { agreed, counts } = connection;
+    const { agreed, counting: counts } = connection;
     if (this.skips > 0) {
       this.skips--;
       counts.skippedIncompressible++;

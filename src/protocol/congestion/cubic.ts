@@ -14,7 +14,7 @@ export class Cubic implements CongestionAvoidance {
   /** The current congestion avoidance stage. */
   private stage = new Stage();
   /** The stage before the last reduction, for its undo. */
-  private undoStage = new Stage();
+  private undoStage: Stage | null = null;
 
   onPacketSent(bytesInFlight: number, now: Micros): void {
     const { stage } = this;
@@ -50,7 +50,7 @@ export class Cubic implements CongestionAvoidance {
     const before = this.stage;
     // [REC-29] What was not used until this loss stays uncounted after an undo, too.
     if (this.appLimitedSince !== NEVER) before.start += now - this.appLimitedSince;
-    const next = this.undoStage;
+    const next = this.undoStage ?? new Stage();
     next.start = NEVER;
     // [REC-28] Fast convergence: a window that ends below the last maximum makes room for new flows.
     next.windowMax = window < before.windowMax ? (window * (1 + BETA)) / 2 : window;
@@ -65,9 +65,9 @@ export class Cubic implements CongestionAvoidance {
 
   undo(window: number, before: number): boolean {
     // A stage that has already outgrown the old window goes on.
-    if (window >= before) return false;
-    const { stage } = this;
-    this.stage = this.undoStage;
+    const { stage, undoStage } = this;
+    if (window >= before || undoStage === null) return false;
+    this.stage = undoStage;
     this.undoStage = stage;
     return true;
   }

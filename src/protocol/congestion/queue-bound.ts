@@ -150,6 +150,23 @@ export class QueueBound {
   }
 }
 
+/** A {@link QueueBound} that is made when it is first asked for: most connections have nothing that it is for. */
+export class LateQueueBound {
+  private made: QueueBound | null = null;
+  private readonly rtt: MeasuredRoundTrips;
+  private readonly delayMax: Micros;
+
+  constructor(rtt: MeasuredRoundTrips, delayMax: Micros) {
+    this.rtt = rtt;
+    this.delayMax = delayMax;
+  }
+
+  get bound(): QueueBound {
+    this.made ??= new QueueBound(this.rtt, this.delayMax);
+    return this.made;
+  }
+}
+
 /**
  * The queue is not ours when after so many rounds with less in flight there is still this share of it, and we cross it at half of the rate
  * at most: one of our own making is left at the rate of the path, however little is in flight.

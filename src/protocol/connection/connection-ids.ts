@@ -147,13 +147,13 @@ export class ConnectionIds {
 interface LocalId {
   readonly sequence: number;
   readonly id: Uint8Array;
-  /** NO_BYTES: of the first one, which the transport parameters told. */
-  readonly resetToken: Uint8Array;
+  /** NO_BYTES once the peer has it, and of the first one, which the transport parameters told. */
+  resetToken: Uint8Array;
 }
 
 /**
  * The ids that we issued: under each of them the peer's packets come here. Its lists change a few times in the life of a connection, and are made
- * anew then: each is as long as what is in it, where one that grows has room for seventeen.
+ * anew then: each is as long as what is in it, where one that grows, or is spread, has room for seventeen.
  */
 export class LocalIds {
   /** Of those that are not retired. */
@@ -218,16 +218,23 @@ export class LocalIds {
 
   /** A NEW_CONNECTION_ID is lost, or late. */
   onLost(sequence: number): void {
-    const isWanted = this.issued.some((local) => local.sequence === sequence);
+    const local = this.issued.find((other) => other.sequence === sequence);
+    const isWanted = local !== undefined && local.resetToken !== NO_BYTES;
     if (isWanted && !this.due.includes(sequence)) this.due = [...this.due, sequence];
+  }
+
+  /** The peer has a NEW_CONNECTION_ID. */
+  onTold(sequence: number): void {
+    const local = this.issued.find((other) => other.sequence === sequence);
+    if (local !== undefined) local.resetToken = NO_BYTES;
   }
 
   write(frames: FrameWriter): void {
     while (this.due.length > 0 && frames.room >= NEW_CONNECTION_ID_BYTES_MAX) {
       const [sequence, ...others] = this.due;
-      this.due = others;
+      this.due = others.length === 0 ? NONE : others;
       const local = this.issued.find((other) => other.sequence === sequence);
-      if (local === undefined) continue;
+      if (local === undefined || local.resetToken === NO_BYTES) continue;
       writeNewConnectionId(frames, sequence, 0, local.id, local.resetToken);
       if (sequence > this.told) this.told = sequence;
     }
@@ -246,7 +253,7 @@ export class LocalIds {
     while (this.issued.length < this.limit) {
       const sequence = this.next++;
       const { id, resetToken } = this.routes.issue();
-      this.issued = [...this.issued, { sequence, id, resetToken }];
+      this.issued = this.issued.concat({ sequence, id, resetToken });
       this.due = [...this.due, sequence];
     }
   }
@@ -260,11 +267,18 @@ interface PeerId {
   readonly resetToken: Uint8Array | null;
 }
 
+/** One that is not used yet, as it is kept for as long as its connection. */
+interface SparePeerId {
+  readonly sequence: number;
+  /** The id, and its reset token behind it. */
+  readonly bytes: Uint8Array;
+}
+
 /** The ids that the peer issued: one is in use on the path in use, others wait to be used on another. */
 export class PeerIds {
   private inUse: PeerId;
   /** Not used yet, by their sequence. */
-  private spare: readonly PeerId[] = NONE;
+  private spare: readonly SparePeerId[] = NONE;
   /** In use on paths that are being tried. */
   private lent: readonly PeerId[] = NONE;
   private retirePriorTo = 0;
@@ -318,8 +332,10 @@ export class PeerIds {
     } else if (sequence < this.retirePriorTo) {
       this.retire(sequence); // it came behind the one that retired it
     } else if (!this.seen.contains(sequence)) {
-      const peerId = { sequence, id: copyOf(id), resetToken: copyOf(resetToken) };
-      this.spare = [...this.spare, peerId].sort((a, b) => a.sequence - b.sequence);
+      const bytes = new Uint8Array(dataLength + RESET_TOKEN_BYTES);
+      bytes.set(id);
+      bytes.set(resetToken, dataLength);
+      this.spare = this.spare.concat({ sequence, bytes }).sort((a, b) => a.sequence - b.sequence);
     }
     this.seen.add(sequence, sequence + 1);
     if (retirePriorTo > this.retirePriorTo && !this.retireBelow(retirePriorTo))
@@ -374,7 +390,7 @@ export class PeerIds {
   write(frames: FrameWriter): void {
     while (this.due.length > 0 && frames.hasControlRoom) {
       const [sequence, ...others] = this.due;
-      this.due = others;
+      this.due = others.length === 0 ? NONE : others;
       this.told = [...this.told, sequence];
       writeRetireConnectionId(frames, sequence);
     }
@@ -382,13 +398,13 @@ export class PeerIds {
 
   /** All that are not retired. */
   private get all(): readonly PeerId[] {
-    return [this.inUse, ...this.lent, ...this.spare];
+    return [this.inUse, ...this.lent, ...this.spare.map(peerIdOf)];
   }
 
   private takeSpare(): PeerId | undefined {
     const [first] = this.spare;
     this.spare = this.spare.slice(1);
-    return first;
+    return first === undefined ? undefined : peerIdOf(first);
   }
 
   private takeLent(id: Uint8Array): PeerId | undefined {
@@ -404,8 +420,8 @@ export class PeerIds {
   /** The peer wants these to be used no more, and those in use replaced. False when there is nothing to replace them by. [CON-81] */
   private retireBelow(sequence: number): boolean {
     this.retirePriorTo = sequence;
-    const isOld = (peerId: PeerId): boolean => peerId.sequence < sequence;
-    const isNew = (peerId: PeerId): boolean => !isOld(peerId);
+    const isOld = (peerId: Pick<PeerId, 'sequence'>): boolean => peerId.sequence < sequence;
+    const isNew = (peerId: Pick<PeerId, 'sequence'>): boolean => !isOld(peerId);
     for (const peerId of [...this.spare, ...this.lent].filter(isOld)) this.retire(peerId.sequence);
     this.spare = this.spare.filter(isNew);
     this.lent = this.lent.filter(isNew);
@@ -416,6 +432,11 @@ export class PeerIds {
     this.inUse = replacement;
     return true;
   }
+}
+
+function peerIdOf({ sequence, bytes }: SparePeerId): PeerId {
+  const idBytes = bytes.length - RESET_TOKEN_BYTES;
+  return { sequence, id: bytes.slice(0, idBytes), resetToken: bytes.slice(idBytes) };
 }
 
 const NONE: readonly never[] = [];

@@ -6,7 +6,7 @@ import type { RandomSource } from '../../base/random.ts';
 import { MILLISECOND, type Micros, NEVER, type PutOffItem } from '../../base/time.ts';
 import { ConnectionCompression } from '../compress/compression.ts';
 import { CONGESTION_STATES, type CongestionState } from '../congestion/controller.ts';
-import { QueueBound } from '../congestion/queue-bound.ts';
+import { LateQueueBound } from '../congestion/queue-bound.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { ConnectionProtection } from '../fec/connection-protection.ts';
 import { RepairCounts } from '../fec/repair-decoder.ts';
@@ -155,10 +155,7 @@ export class Connection {
 
   private readonly config: ConnectionConfig;
   private readonly times: ConnectionTimes<CongestionState>;
-  private readonly events: EventSink;
-  private readonly touched: (connection: Connection) => void;
-  private readonly helloCame: (connection: Connection) => void;
-  private readonly newToken: ((host: string, now: Micros) => Uint8Array) | null;
+  private readonly surroundings: ConnectionSurroundings;
   private readonly isLoopback: boolean;
   private readonly memory: MemoryAccount;
   private readonly keys: KeyRing;
@@ -183,11 +180,11 @@ export class Connection {
     this.entry = new TableEntry(this, now);
     this.role = role;
     this.config = config;
-    this.events = surroundings.events;
-    this.touched = surroundings.touched;
+    this.surroundings = surroundings;
     this.isLoopback = isLoopback;
     this.memory = new MemoryAccount(surroundings.memory, CONNECTION_BYTES + PAYLOAD_BYTES_MAX);
-    this.memory.held = () => memoryOf(this.streams, this.waitingBytes);
+    const upkeep = new Connection.Upkeep(this);
+    this.memory.holder = upkeep;
     const bit = new Uint8Array(1);
     surroundings.random.fill(bit);
     this.ids = new ConnectionIds({
@@ -199,7 +196,7 @@ export class Connection {
       retriedId: options.retriedId,
       token: options.token,
       greaseBit: (bit[0] & 1) === 1,
-      routes: { issue: () => surroundings.issueId(this), release: surroundings.releaseId },
+      routes: upkeep,
     });
     this.keys = options.initial.keys;
     const { keys } = this;
@@ -233,8 +230,6 @@ export class Connection {
       defaultProtection,
       compression,
     });
-    this.helloCame = surroundings.helloCame;
-    this.newToken = isServer ? surroundings.newToken : null;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
     const { counters, ids, lifecycle, liveness, path, recovery, spaces, streams, trace } = this;
@@ -252,42 +247,21 @@ export class Connection {
       host,
     );
     const { control, keyUpdates, paths } = this;
-    // No spread, here and in `parts` below: on Node 20 each further member of a literal with a spread costs 3 us.
-    const handshakeParts: HandshakeParts = {
-      role,
-      config,
-      control,
-      ids,
-      isLoopback,
-      keys,
-      keyUpdates,
-      lifecycle,
-      liveness,
-      path,
-      paths,
-      recovery,
-      spaces,
-      streams,
-      trace,
-    };
-    this.handshake = new HandshakeProgress(
-      handshakeParts,
-      host,
-      options.handshake,
-      now + config.handshakeTimeoutMs * MILLISECOND,
-    );
     this.repairs = config.repairBytes > 0 ? new IncomingRepairs(config.repairBytes, this.memory) : null;
     this.outgoingRepairs = new OutgoingRepairs(counters, path, streams.packer.protection);
     this.flow = isServer ? null : new FlowWatch(path.rtt);
     const delay = config.thinningDelayMs * MILLISECOND;
-    const parts: AssemblerParts & ReceiverParts = {
+    // No spread: on Node 20 each further member of a literal with a spread costs 3 us. One for all, for they keep it.
+    const parts: HandshakeParts & AssemblerParts & ReceiverParts = {
       role,
+      config,
       control,
       counters,
       earlyBytes: options.handshake.remembered?.earlyDataBytes ?? 0,
       flow: this.flow,
-      handshake: this.handshake,
       ids,
+      isLoopback,
+      keys,
       keyUpdates,
       lifecycle,
       liveness,
@@ -302,19 +276,25 @@ export class Connection {
       streams,
       thin,
       times: this.times,
-      thinning: delay === 0 ? null : new QueueBound(path.rtt, delay),
+      thinning: delay === 0 ? null : new LateQueueBound(path.rtt, delay),
       trace,
     };
+    this.handshake = new HandshakeProgress(
+      parts,
+      host,
+      options.handshake,
+      now + config.handshakeTimeoutMs * MILLISECOND,
+    );
     this.device = new Device({
       lifecycle,
       liveness,
       paths,
       protection: config.protectsByNetwork ? defaultProtection : null,
       compression,
-      sendHeartbeat: (at) => this.sendHeartbeat(at),
+      upkeep,
     });
-    this.assembler = new PacketAssembler(parts, host);
-    this.receiver = new PacketReceiver(parts, host, now);
+    this.assembler = new PacketAssembler(parts, this.handshake, host);
+    this.receiver = new PacketReceiver(parts, this.handshake, host, now);
   }
 
   // ---- what the application asks and tells; there are its streams, too ----
@@ -344,7 +324,7 @@ export class Connection {
 
   /** Something changed that may be worth a packet: the endpoint will ask. */
   touch(): void {
-    if (!this.entry.isReady) this.touched(this);
+    if (!this.entry.isReady) this.surroundings.touched(this);
   }
 
   nextTimeout(now: Micros): Micros {
@@ -513,7 +493,7 @@ export class Connection {
   }
 
   private tell(news: ConnectionNews): void {
-    this.events.push({ ...news, connection: this });
+    this.surroundings.events.push({ ...news, connection: this });
   }
 
   /** The peer broke the protocol: closes with this code. */
@@ -552,6 +532,35 @@ export class Connection {
     this.trace?.path(previous, this.path, reason, now);
     this.tell({ type: 'path', previous, reason });
   }
+
+  /** What keeps it going: ids and memory of its endpoint, and heartbeats. */
+  private static readonly Upkeep = class {
+    private readonly connection: Connection;
+
+    constructor(connection: Connection) {
+      this.connection = connection;
+    }
+
+    issue(): IssuedId {
+      return this.connection.surroundings.issueId(this.connection);
+    }
+
+    release(id: Uint8Array): void {
+      this.connection.surroundings.releaseId(id);
+    }
+
+    get heldBytes(): number {
+      return memoryOf(this.connection.streams, this.connection.waitingBytes);
+    }
+
+    onRoom(): void {
+      this.connection.streams.onRoom();
+    }
+
+    sendHeartbeat(now: Micros): void {
+      this.connection.sendHeartbeat(now);
+    }
+  };
 
   /** What the parts may ask and tell. */
   private static readonly Host = class {
@@ -594,14 +603,15 @@ export class Connection {
     }
 
     onHello(): void {
-      this.connection.helloCame(this.connection);
+      this.connection.surroundings.helloCame(this.connection);
     }
 
     onComplete(now: Micros): void {
       const { connection } = this;
       connection.times.completedAt = now;
       connection.memory.give(PAYLOAD_BYTES_MAX - (connection.handshake.peerPayload?.length ?? 0));
-      const token = connection.newToken?.(connection.path.host, now) ?? null;
+      const { newToken } = connection.surroundings;
+      const token = connection.role === 'server' ? (newToken?.(connection.path.host, now) ?? null) : null;
       if (token !== null) connection.control.newToken.offer(token);
       connection.packetSize.onConnected();
     }

@@ -62,9 +62,11 @@ export class ControlFrames {
   /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
   private pathResponse: Uint8Array | null = null;
 
-  readonly newToken: NewToken;
-  readonly newTicket: NewTicket;
-  readonly goAway: GoAway;
+  // Made when they are first needed, which few connections do for long.
+  private ownNewToken: NewToken | null = null;
+  private ownNewTicket: NewTicket | null = null;
+  private ownGoAway: GoAway | null = null;
+  private readonly host: ControlHost;
   private readonly isClient: boolean;
   private readonly counters: ConnectionCounters;
   private readonly liveness: Liveness;
@@ -79,9 +81,22 @@ export class ControlFrames {
     this.recovery = parts.recovery;
     this.acks = parts.acks;
     this.ids = parts.ids;
-    this.goAway = new GoAway(host);
-    this.newToken = new NewToken(host);
-    this.newTicket = new NewTicket(host);
+    this.host = host;
+  }
+
+  get newToken(): NewToken {
+    this.ownNewToken ??= new NewToken(this.host);
+    return this.ownNewToken;
+  }
+
+  get newTicket(): NewTicket {
+    this.ownNewTicket ??= new NewTicket(this.host);
+    return this.ownNewTicket;
+  }
+
+  get goAway(): GoAway {
+    this.ownGoAway ??= new GoAway(this.host);
+    return this.ownGoAway;
   }
 
   /** Whether {@link write} has something to write. */
@@ -93,9 +108,9 @@ export class ControlFrames {
       this.pathResponse !== null ||
       this.acks.isDue ||
       this.admitted?.pending === true ||
-      this.goAway.isDue ||
-      this.newToken.isDue ||
-      this.newTicket.isDue ||
+      this.ownGoAway?.isDue === true ||
+      this.ownNewToken?.isDue === true ||
+      this.ownNewTicket?.isDue === true ||
       this.ids.isDue
     );
   }
@@ -122,9 +137,9 @@ export class ControlFrames {
     }
     this.admitted?.write(frames); // as much as fits
     if (this.ids.isDue) this.ids.write(frames);
-    if (this.goAway.isDue) this.goAway.write(frames);
-    if (this.newToken.isDue) this.newToken.write(frames);
-    if (this.newTicket.isDue) this.newTicket.write(frames);
+    if (this.ownGoAway?.isDue === true) this.ownGoAway.write(frames);
+    if (this.ownNewToken?.isDue === true) this.ownNewToken.write(frames);
+    if (this.ownNewTicket?.isDue === true) this.ownNewTicket.write(frames);
   }
 
   /** The server is asked whether it is there, and shown where this side is, in a packet of so many bytes at least. */
@@ -175,10 +190,13 @@ export class ControlFrames {
         this.acks.onFrameAcked(frame.limit);
         break;
       case FrameType.NEW_TOKEN:
-        this.newToken.onFrameAcked();
+        this.ownNewToken = null; // a server gives one
         break;
       case FrameType.TICKET:
-        this.newTicket.onFrameAcked();
+        this.ownNewTicket = null;
+        break;
+      case FrameType.NEW_CONNECTION_ID:
+        this.ids.local.onTold(frame.limit);
         break;
       case FrameType.RETIRE_CONNECTION_ID:
         this.ids.peer.onRetireAcked(frame.limit);
@@ -204,10 +222,10 @@ export class ControlFrames {
         this.goAway.onFrameLost();
         break;
       case FrameType.NEW_TOKEN:
-        this.newToken.onFrameLost();
+        this.ownNewToken?.onFrameLost();
         break;
       case FrameType.TICKET:
-        this.newTicket.onFrameLost();
+        this.ownNewTicket?.onFrameLost();
         break;
       case FrameType.NEW_CONNECTION_ID:
         this.ids.local.onLost(frame.limit);

@@ -20,7 +20,12 @@ interface DeviceParts {
   readonly protection: DefaultProtection | null;
   /** Weighs what a byte costs by the network. */
   readonly compression: ConnectionCompression;
-  readonly sendHeartbeat: (now: Micros) => void;
+  readonly upkeep: DeviceUpkeep;
+}
+
+/** What keeps its connection going. */
+interface DeviceUpkeep {
+  sendHeartbeat(now: Micros): void;
 }
 
 /**
@@ -54,7 +59,7 @@ export class Device {
     this.adaptHeartbeats(now);
     if (state === 'background') return;
     liveness.check(now);
-    this.parts.sendHeartbeat(now);
+    this.parts.upkeep.sendHeartbeat(now);
   }
 
   /** Heartbeats go with what the machine sends on other connections. [CON-65] */
@@ -65,7 +70,8 @@ export class Device {
   /** The machine sends something on another connection. */
   onRadioAwake(now: Micros): void {
     const { lifecycle, liveness } = this.parts;
-    if (lifecycle.isOpen && lifecycle.isEstablished && liveness.joins(now)) this.parts.sendHeartbeat(now);
+    if (lifecycle.isOpen && lifecycle.isEstablished && liveness.joins(now))
+      this.parts.upkeep.sendHeartbeat(now);
   }
 
   /** The device has another address, or loses the one that the connection uses: its client moves to that. Not before the handshake is confirmed. [CON-89] */
@@ -78,7 +84,7 @@ export class Device {
     const isBackground = this.appState === 'background';
     const isCellular = this.networkType === 'cellular';
     const longer = isBackground ? backgroundInterval : isCellular ? cellularInterval : configuredInterval;
-    if (this.parts.liveness.adapt(longer, now)) this.parts.sendHeartbeat(now);
+    if (this.parts.liveness.adapt(longer, now)) this.parts.upkeep.sendHeartbeat(now);
   }
 }
 

@@ -64,8 +64,6 @@ export interface LifecycleHost {
 }
 
 export class Lifecycle {
-  /** How the end is told. */
-  readonly closing: Closing;
   /** Null while the connection is open. */
   reason: CloseReason | null = null;
   /** Not all that was sent reliably was acknowledged when it was over. */
@@ -78,11 +76,18 @@ export class Lifecycle {
   private reached: ConnectionState = ConnectionState.HANDSHAKING;
   private graceful: GracefulClose | null = null;
   private isEndTold = false;
+  /** Made when the end begins, or is looked for. */
+  private ownClosing: Closing | null = null;
 
   constructor(host: LifecycleHost, isServer: boolean) {
     this.host = host;
-    this.closing = new Closing();
     this.isServer = isServer;
+  }
+
+  /** How the end is told. */
+  get closing(): Closing {
+    this.ownClosing ??= new Closing();
+    return this.ownClosing;
   }
 
   get state(): ConnectionState {

@@ -38,11 +38,6 @@ export class NewTicket {
     writeTicket(frames, lifetimeSeconds, nonce, ticket);
   }
 
-  onFrameAcked(): void {
-    this.ticket = null;
-    this.isDue = false;
-  }
-
   onFrameLost(): void {
     this.isDue = this.ticket !== null;
   }

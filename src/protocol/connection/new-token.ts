@@ -43,11 +43,6 @@ export class NewToken {
     writeNewToken(frames, token);
   }
 
-  onFrameAcked(): void {
-    this.token = null;
-    this.isDue = false;
-  }
-
   onFrameLost(): void {
     this.isDue = this.token !== null;
   }

@@ -41,19 +41,19 @@ export class OutgoingRepairs {
 
   /** Protected packets since a repair of the window was due, and what the next one covers while it is. */
   private sinceRepair = 0;
-  private readonly window = new Group();
+  private window = NO_GROUP;
 
   /** The open block or burst. */
-  private readonly open = new Group();
+  private open = NO_GROUP;
   /** The last one that ended, as far as its repairs are still to be sent. */
-  private readonly ended = new Group();
+  private ended = NO_GROUP;
 
   /** Repairs that may be on their way, each as the number of its packet and those from and to which it covers; the oldest give way. */
   private sentRepairs = NONE;
   private sentCount = 0;
   /** Lost packets whose frames are held back, and until when. */
-  private readonly held: number[] = [];
-  private readonly heldUntil: Micros[] = [];
+  private held: number[] = NONE_HELD;
+  private heldUntil: Micros[] = NONE_HELD;
 
   /** Repairs sent while the path lost packets, since the peer last recovered one. */
   private fruitless = 0;
@@ -159,6 +159,10 @@ export class OutgoingRepairs {
     if (isRecovered(sent, number) || !this.isCovered(number, sent)) return false;
     if (this.held.length === HELD_MAX) return false;
     hold(sent, number);
+    if (this.held === NONE_HELD) {
+      this.held = [];
+      this.heldUntil = [];
+    }
     this.held.push(number);
     this.heldUntil.push(now + this.holdTime);
     return true;
@@ -189,9 +193,9 @@ export class OutgoingRepairs {
     this.count = 0;
     this.numbers = NONE;
     this.latest = null;
-    this.window.clear();
-    this.open.clear();
-    this.ended.clear();
+    this.window = NO_GROUP;
+    this.open = NO_GROUP;
+    this.ended = NO_GROUP;
   }
 
   // ---- inside ----
@@ -200,6 +204,9 @@ export class OutgoingRepairs {
   private begin(): RepairEncoder {
     this.numbers = new Float64Array(SPAN_MAX).fill(-1);
     if (this.sentRepairs === NONE) this.sentRepairs = new Float64Array(3 * REPAIRS_KEPT).fill(-1);
+    this.window = new Group();
+    this.open = new Group();
+    this.ended = new Group();
     return new RepairEncoder();
   }
 
@@ -387,6 +394,9 @@ function isUnacknowledged(number: number, { ring }: SentPackets): boolean {
 }
 
 const FLIGHT_MASK = PacketState.IN_FLIGHT | PacketState.ACKED | PacketState.LOST;
+/** What all have that protect nothing: never written to. */
+const NO_GROUP = new Group();
+const NONE_HELD: number[] = [];
 const NONE = new Float64Array(0);
 const REPAIRS_KEPT = 64;
 const HELD_MAX = 64;

@@ -55,7 +55,6 @@ export type PacketNumberSpaces = [
  */
 export class NumberSkips {
   private readonly random: RandomSource;
-  private readonly bytes = new Uint8Array(2);
   private distanceMean = DISTANCE_MEAN_FIRST;
   private next: number;
 
@@ -74,9 +73,8 @@ export class NumberSkips {
 
   /** From 2 to twice the mean, so that two numbers in a row are never left out. */
   private distance(): number {
-    const { bytes } = this;
-    this.random.fill(bytes);
-    return 2 + ((bytes[0] * 256 + bytes[1]) % (2 * this.distanceMean - 1));
+    this.random.fill(DRAWN);
+    return 2 + ((DRAWN[0] * 256 + DRAWN[1]) % (2 * this.distanceMean - 1));
   }
 }
 
@@ -90,7 +88,7 @@ export interface UndecryptablePacket {
 
 /** Packets that cannot be decrypted yet, because the handshake has not come to their key (RFC 9001 section 5.7). [PKT-17] */
 export class UndecryptablePackets {
-  private packets: UndecryptablePacket[] = [];
+  private packets: UndecryptablePacket[] = NONE;
   /** Their bytes together. */
   bytes = 0;
   private readonly overhead: Overhead;
@@ -107,6 +105,7 @@ export class UndecryptablePackets {
   /** Keeps a copy of a packet, if there is memory for it [CON-53]; when they are too many or too large, the oldest go. Returns how many went. */
   keep(packet: Uint8Array, arrivedAt: Micros, ecn: EcnCodepoint): number {
     if (!this.overhead.admits(packet.length, false)) return 1;
+    if (this.packets === NONE) this.packets = [];
     this.packets.push({ packet: copyOf(packet), arrivedAt, ecn });
     this.bytes += packet.length;
     this.overhead.add(packet.length);
@@ -132,5 +131,8 @@ export class UndecryptablePackets {
 
 const DISTANCE_MEAN_FIRST = 32;
 const DISTANCE_MEAN_LAST = 1_024;
+/** What all have that had nothing to wait for: nothing is ever put in. */
+const NONE: UndecryptablePacket[] = [];
+const DRAWN = new Uint8Array(2);
 const PACKETS_MAX = 10;
 const BYTES_MAX = 65_536;

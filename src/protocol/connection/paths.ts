@@ -83,7 +83,7 @@ export class Paths {
   /** Peers may move on purpose; a NAT may move them in any case. */
   private readonly takesMigration: boolean;
   private readonly host: PathsHost;
-  private candidates: PathCandidate[] = [];
+  private candidates: readonly PathCandidate[] = NONE;
   /** The largest number of a packet that came from elsewhere, and of those that came the way packets go the largest at that time. */
   private newestElsewhere = -1;
   private newestHere = -1;
@@ -244,7 +244,7 @@ export class Paths {
       this.host.probeTimeout,
       now,
     );
-    this.candidates.push(candidate);
+    this.candidates = [...this.candidates, candidate];
     return candidate;
   }
 
@@ -305,4 +305,5 @@ export function isProbingFrame(type: number): boolean {
 }
 
 /** Paths that are tried at once; the oldest gives way. */
+const NONE: readonly PathCandidate[] = [];
 const CANDIDATES_MAX = 4;

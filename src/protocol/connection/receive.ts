@@ -14,7 +14,7 @@
 import { copyOf, equalBytes, NO_BYTES } from '../../base/bytes.ts';
 import type { Overhead } from '../../base/memory-budget.ts';
 import type { Micros } from '../../base/time.ts';
-import type { QueueBound } from '../congestion/queue-bound.ts';
+import type { LateQueueBound } from '../congestion/queue-bound.ts';
 import { LEFT, type PacketTable } from '../crypto/packet-table.ts';
 import { TOKEN_BYTES_MAX } from '../handshake/address-token.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
@@ -66,13 +66,12 @@ export interface ReceiverParts extends FateParts {
   readonly role: 'client' | 'server';
   /** Null at a server. */
   readonly flow: FlowWatch | null;
-  readonly handshake: HandshakeProgress;
   readonly ids: ConnectionIds;
   readonly liveness: Liveness;
   readonly keyUpdates: KeyUpdates;
   readonly streams: ReceiverStreams;
   /** How much may be in flight for best-effort and partial messages to join it; null for any. */
-  readonly thinning: QueueBound | null;
+  readonly thinning: LateQueueBound | null;
   /** Packets that may fail to open before the connection is closed. */
   readonly openFailuresMax: number;
   readonly paths: Paths;
@@ -106,6 +105,7 @@ export class PacketReceiver {
   readonly fates: PacketFateTeller;
 
   private readonly parts: ReceiverParts;
+  private readonly handshake: HandshakeProgress;
   private readonly host: ReceiverHost;
   private readonly counters: ConnectionCounters;
   private readonly lifecycle: Lifecycle;
@@ -132,8 +132,9 @@ export class PacketReceiver {
   /** Where it begins in its datagram. */
   private packetStart = 0;
 
-  constructor(parts: ReceiverParts, host: ReceiverHost, now: Micros) {
+  constructor(parts: ReceiverParts, handshake: HandshakeProgress, host: ReceiverHost, now: Micros) {
     this.parts = parts;
+    this.handshake = handshake;
     this.host = host;
     this.counters = parts.counters;
     this.lifecycle = parts.lifecycle;
@@ -191,7 +192,7 @@ export class PacketReceiver {
         return;
       }
       const { end, type } = header;
-      const isHandled = type !== PacketType.ZERO_RTT || this.parts.handshake.takesEarlyData;
+      const isHandled = type !== PacketType.ZERO_RTT || this.handshake.takesEarlyData;
       if (type === PacketType.RETRY) {
         this.receiveRetry(data, at, header, now);
       } else if (isHandled && ids.leadsHere(data, header.dcidStart, header.dcidLength)) {
@@ -326,7 +327,8 @@ export class PacketReceiver {
     else if (space === PacketSpace.APPLICATION) this.parts.repairs?.trim(number); // [FEC-26] the peer may protect nothing any more
     if (incoming === null) return;
     if (ackEliciting && incoming.bytesReceived === handshakeBytes) host.resendHandshake(now); // [REC-98]
-    const { handshake, role } = this.parts;
+    const { handshake, parts } = this;
+    const { role } = parts;
     if (space === PacketSpace.INITIAL && role === 'server') handshake.onHelloBytes();
     else this.advanceHandshake(scratch, now);
   }
@@ -393,14 +395,14 @@ export class PacketReceiver {
 
   /** Answers the client's hello, which asked for it by {@link HandshakeProgress.onHelloBytes}: the one costly step of a handshake. [CON-35] */
   answerHello(scratch: ReceiveScratch, now: Micros): void {
-    this.parts.handshake.isAnswerDue = false;
+    this.handshake.isAnswerDue = false;
     if (this.lifecycle.isOpen) this.advanceHandshake(scratch, now);
   }
 
   /** The application lets the client in: what waited for that can be opened now. [HS-44] */
   admit(answer: Uint8Array | null, scratch: ReceiveScratch, now: Micros): void {
     if (!this.lifecycle.isOpen) return;
-    const code = this.parts.handshake.admit(answer, now);
+    const code = this.handshake.admit(answer, now);
     if (code !== 0) return this.host.fail(code, 0, '', now);
     this.receiveUndecryptable(scratch, now);
   }
@@ -456,7 +458,8 @@ export class PacketReceiver {
 
   /** A Retry, the only packet of its datagram: followed by a client that heard nothing else yet, once, if its server made it. [PKT-21] */
   private receiveRetry(data: Uint8Array, at: number, header: PacketHeader, now: Micros): void {
-    const { handshake, ids } = this.parts;
+    const { handshake, parts } = this;
+    const { ids } = parts;
     const { dcidLength, dcidStart, scidLength, scidStart, tokenLength, tokenStart } = header;
     const scid = copyOf(data.subarray(scidStart, scidStart + scidLength));
     const state = this.spaces[PacketSpace.INITIAL];
@@ -481,7 +484,8 @@ export class PacketReceiver {
 
   /** A version packet: worth something to a client that heard nothing else, as an answer to its packets that names other versions. [INV-7] */
   receiveVersions(data: Uint8Array, now: Micros): void {
-    const { handshake, ids } = this.parts;
+    const { handshake, parts } = this;
+    const { ids } = parts;
     const versions = handshake.takesRetry ? offeredVersions(data, ids.destinationId, ids.sourceId) : null;
     if (versions === null || versions.includes(VERSION)) {
       this.counters.packetsUnopened++;
@@ -544,7 +548,7 @@ export class PacketReceiver {
     path.validation.state = AddressState.VALIDATED; // [CON-4] only it can have read the Handshake keys' share
     this.host.discardSpace(PacketSpace.INITIAL, now); // [CON-14] at the first Handshake packet
     // [REC-43] [HS-7] What its largest datagram was is all that is known of the path.
-    const largest = this.parts.handshake.peerLargestDatagram;
+    const largest = this.handshake.peerLargestDatagram;
     if (largest === null) return;
     const proved = Math.min(path.validation.datagramBytesLargest, largest);
     if (path.mtuDiscovery.startAt(proved)) this.host.onMtu(now);
@@ -552,7 +556,7 @@ export class PacketReceiver {
 
   /** Keys may be there after it that packets wait for. [PKT-17] */
   private advanceHandshake(scratch: ReceiveScratch, now: Micros): void {
-    if (this.parts.handshake.advance(now)) this.receiveUndecryptable(scratch, now);
+    if (this.handshake.advance(now)) this.receiveUndecryptable(scratch, now);
   }
 
   private receiveUndecryptable(scratch: ReceiveScratch, now: Micros): void {
@@ -588,12 +592,12 @@ export class PacketReceiver {
         return this.spaces[space]?.incoming?.onFrame(frame) ?? CloseCode.PROTOCOL_VIOLATION;
       case FrameType.HANDSHAKE_DONE:
         if (parts.role === 'server') return CloseCode.PROTOCOL_VIOLATION;
-        parts.handshake.confirm(now);
+        this.handshake.confirm(now);
         return 0;
       case FrameType.ADMITTED:
-        return parts.handshake.onAdmitted(frame, now);
+        return this.handshake.onAdmitted(frame, now);
       case FrameType.CONNECTION_CLOSE:
-        if (frame.code === CloseCode.TICKET_REFUSED && frame.scope === 0 && parts.handshake.onTicketRefused())
+        if (frame.code === CloseCode.TICKET_REFUSED && frame.scope === 0 && this.handshake.onTicketRefused())
           return 0; // [HS-58] it goes on without a ticket, when all of the packet is read
         this.lifecycle.drain(this.closeReason(frame), now);
         return 0;
@@ -640,7 +644,7 @@ export class PacketReceiver {
   private closeReason(frame: FrameReader): CloseReason {
     const reason = closeReasonOf(frame);
     // [HS-44] Before it was let in only the application that decides about it can have closed.
-    const isRefused = this.parts.handshake.admission === AdmissionState.UNDECIDED;
+    const isRefused = this.handshake.admission === AdmissionState.UNDECIDED;
     return isRefused && reason.scope === 'application' ? { ...reason, isRefused } : reason;
   }
 
@@ -669,7 +673,7 @@ export class PacketReceiver {
     this.fates.tell(now);
     const { rtt } = this.path;
     this.spaces[space]?.acks.onRtt(rtt.smoothed);
-    const thinning = this.streams.packer.thins ? this.parts.thinning : null;
+    const thinning = this.streams.packer.thins ? (this.parts.thinning?.bound ?? null) : null;
     thinning?.onAck(now);
     const rate = Math.min(knownRate(this.path), thinning?.rate ?? Number.POSITIVE_INFINITY);
     if (rtt.hasSample) this.streams.packer.onMeasured(rtt, rate, now);

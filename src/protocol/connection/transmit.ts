@@ -13,7 +13,7 @@
 
 import { NO_BYTES } from '../../base/bytes.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
-import type { QueueBound } from '../congestion/queue-bound.ts';
+import type { LateQueueBound } from '../congestion/queue-bound.ts';
 import type { PacketKeys } from '../crypto/packet-keys.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
@@ -52,7 +52,6 @@ export interface AssemblerParts {
   readonly counters: ConnectionCounters;
   /** Bytes of early data that a client may send. */
   readonly earlyBytes: number;
-  readonly handshake: HandshakeProgress;
   readonly ids: ConnectionIds;
   readonly keyUpdates: KeyUpdates;
   readonly lifecycle: Lifecycle;
@@ -69,7 +68,7 @@ export interface AssemblerParts {
   readonly thin: ThinSender;
   readonly times: { readonly limit: TimeInStates<SendLimit> };
   /** How much may be in flight for best-effort and partial messages to join it; null for any. */
-  readonly thinning: QueueBound | null;
+  readonly thinning: LateQueueBound | null;
   /** Null when nobody looks on. */
   readonly trace: QlogTrace | null;
 }
@@ -110,7 +109,7 @@ export class PacketAssembler {
   private readonly spaces: PacketNumberSpaces;
   private readonly thin: ThinSender;
   private readonly limit: TimeInStates<SendLimit>;
-  private readonly thinning: QueueBound | null;
+  private readonly thinning: LateQueueBound | null;
   private readonly trace: QlogTrace | null;
   private readonly host: AssemblerHost;
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
@@ -120,12 +119,12 @@ export class PacketAssembler {
   /** The Initial packet being packed leaves as much room for early data, when there is; infinite where it leaves none. */
   private earlyRoom = Number.POSITIVE_INFINITY;
 
-  constructor(parts: AssemblerParts, host: AssemblerHost) {
+  constructor(parts: AssemblerParts, handshake: HandshakeProgress, host: AssemblerHost) {
     this.isClient = parts.role === 'client';
     this.control = parts.control;
     this.counters = parts.counters;
     this.earlyBytesLeft = parts.earlyBytes;
-    this.handshake = parts.handshake;
+    this.handshake = handshake;
     this.ids = parts.ids;
     this.keyUpdates = parts.keyUpdates;
     this.lifecycle = parts.lifecycle;
@@ -358,7 +357,7 @@ export class PacketAssembler {
     now: Micros,
   ): void {
     const { control, counters, packer, path, recovery } = this;
-    const thinning = packer.thins ? this.thinning : null;
+    const thinning = packer.thins ? (this.thinning?.bound ?? null) : null;
     const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
     const repairs = this.protection.isAsked && this.outgoingRepairs.isOn ? this.outgoingRepairs : null;
     const present = state.keys.toSeal(PacketSpace.APPLICATION);

@@ -133,12 +133,8 @@ export function openPacket(
 export class ReplayWindow {
   /** The largest number marked, or -1. */
   largest = -1;
-  private bits: Int32Array;
-
-  constructor() {
-    // Numbers below 0 count as seen, so that a young window has no holes.
-    this.bits = new Int32Array(WINDOW_MIN / 32).fill(-1);
-  }
+  /** 32 numbers each. A list: for so few an array of a type takes three times the memory. Numbers below 0 count as seen, so that a young window has no holes. */
+  private bits: number[] = new Array<number>(WINDOW_MIN / 32).fill(-1);
 
   /** How many numbers the bitmap spans now. */
   get span(): number {
@@ -196,7 +192,7 @@ export class ReplayWindow {
     const old = this.bits;
     const span = old.length * 32;
     // What the old bitmap had no room for was seen, or it would have grown before.
-    const bits = new Int32Array(old.length * 2).fill(-1);
+    const bits = new Array<number>(old.length * 2).fill(-1);
     for (let n = this.largest - span + 1; n <= this.largest; n++) {
       const from = n & (span - 1);
       const to = n & (2 * span - 1);

@@ -195,8 +195,15 @@ export class SpentTokens {
   constructor(memory: MemoryBudget, max: number) {
     this.max = max;
     this.memory = new MemoryAccount(memory, 0);
-    this.memory.held = () => this.memory.reserved;
+    this.memory.holder = this;
   }
+
+  get heldBytes(): number {
+    return this.memory.reserved;
+  }
+
+  /** It asks for no room. */
+  onRoom(): void {}
 
   add(token: Uint8Array, issuedMs: number): void {
     this.newestMs = Math.max(this.newestMs, issuedMs);

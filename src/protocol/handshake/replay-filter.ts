@@ -38,11 +38,18 @@ export class ReplayFilter {
    */
   constructor(memory: MemoryBudget, entriesMax: number, windowMs: number, lifetimeMs: number) {
     this.memory = new MemoryAccount(memory, 0);
-    this.memory.held = () => this.used.size * ENTRY_BYTES;
+    this.memory.holder = this;
     this.entriesMax = entriesMax;
     this.windowMs = windowMs;
     this.lifetimeMs = lifetimeMs;
   }
+
+  get heldBytes(): number {
+    return this.used.size * ENTRY_BYTES;
+  }
+
+  /** It asks for no room. */
+  onRoom(): void {}
 
   get size(): number {
     return this.used.size;

@@ -19,7 +19,8 @@ export type EcnState = (typeof EcnState)[keyof typeof EcnState];
 
 export class PathEcn {
   private current: EcnState = EcnState.TESTING;
-  private readonly spaces = Array.from({ length: PACKET_SPACES }, () => new MarkedPackets());
+  /** Null of a space that nothing was sent in yet, or will be any more. */
+  private readonly spaces: (MarkedPackets | null)[] = new Array(PACKET_SPACES).fill(null);
   /** Packets that were sent to test the path, and of them those that are lost. */
   private tested = 0;
   private testsLost = 0;
@@ -31,7 +32,7 @@ export class PathEcn {
     this.current = EcnState.TESTING;
     this.tested = 0;
     this.testsLost = 0;
-    for (const packets of this.spaces) packets.startAnew();
+    for (const packets of this.spaces) packets?.startAnew();
   }
 
   get state(): EcnState {
@@ -40,7 +41,7 @@ export class PathEcn {
 
   /** A packet goes out, in a datagram for which {@link onDatagramSent} is called next. */
   onPacketSent(space: PacketSpace, number: number): void {
-    const packets = this.spaces[space];
+    const packets = this.packetsOf(space);
     if (this.current === EcnState.TESTING) {
       this.tested++;
       if (packets.testedUpTo < 0) packets.testedFrom = number;
@@ -70,7 +71,7 @@ export class PathEcn {
    */
   onAck(space: PacketSpace, acked: PacketNumbers, counts: EcnCounts | null): number {
     if (this.current === EcnState.FAILED) return 0;
-    const packets = this.spaces[space];
+    const packets = this.packetsOf(space);
     const marked = packets.countOf(acked);
     if (counts === null) {
       if (marked > 0) this.current = EcnState.FAILED; // it does not see the bits, or somebody clears them
@@ -90,8 +91,22 @@ export class PathEcn {
   onLost(space: PacketSpace, lost: PacketNumbers): void {
     const { current } = this;
     if (current !== EcnState.TESTING && current !== EcnState.UNKNOWN) return;
-    this.testsLost += this.spaces[space].countOf(lost);
+    this.testsLost += this.packetsOf(space).countOf(lost);
     if (current === EcnState.UNKNOWN && this.testsLost >= this.tested) this.current = EcnState.FAILED;
+  }
+
+  /** The keys of the space are gone. */
+  discardSpace(space: PacketSpace): void {
+    this.spaces[space] = null;
+  }
+
+  private packetsOf(space: PacketSpace): MarkedPackets {
+    let packets = this.spaces[space];
+    if (packets === null) {
+      packets = new MarkedPackets();
+      this.spaces[space] = packets;
+    }
+    return packets;
   }
 
   /** The path fell silent for so many probe timeouts in a row: perhaps because of the bits. [REC-83] */

@@ -45,8 +45,8 @@ export class AckTracker {
   /** Acknowledgements sent. */
   private frames = 0;
   /** The newest numbers that came below a larger one, and how many acknowledgements had been sent when they came. */
-  private readonly lateNumbers: number[] = [];
-  private readonly lateFrames: number[] = [];
+  private lateNumbers: number[] = NONE;
+  private lateFrames: number[] = NONE;
 
   constructor(options: AckTrackerOptions) {
     this.isHandshake = options.isHandshake;
@@ -194,6 +194,10 @@ export class AckTracker {
   }
 
   private onLate(number: number): void {
+    if (this.lateNumbers === NONE) {
+      this.lateNumbers = [];
+      this.lateFrames = [];
+    }
     this.lateNumbers.push(number);
     this.lateFrames.push(this.frames);
     if (this.lateNumbers.length <= RANGES_MAX) return;
@@ -229,6 +233,8 @@ export class AckTracker {
   }
 }
 
+/** What all have that no packet came late to: never written to. */
+const NONE: number[] = [];
 export const RANGES_MAX = 64;
 /** With more ranges than this an acknowledgement is worth one of its own. */
 const RANGES_TO_SETTLE = 4;

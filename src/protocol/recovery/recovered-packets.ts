@@ -59,8 +59,8 @@ export function symbolStart(sent: SentPackets, number: number): number {
 /** Numbers of packets that were recovered from repairs, which the sender is told until it is known to have heard. [FEC-46] */
 export class RecoveredNumbers {
   /** The numbers, oldest recovery first; with each the first ACK frame that told it, or -1. */
-  private readonly numbers: number[] = [];
-  private readonly toldIn: number[] = [];
+  private numbers: number[] = NONE;
+  private toldIn: number[] = NONE;
 
   get size(): number {
     return this.numbers.length;
@@ -69,6 +69,10 @@ export class RecoveredNumbers {
   /** A packet was recovered. Beyond {@link RECOVERED_MAX} the oldest is not told any more: its sender sends its frames again. */
   add(number: number): void {
     if (this.numbers.includes(number)) return;
+    if (this.numbers === NONE) {
+      this.numbers = [];
+      this.toldIn = [];
+    }
     this.numbers.push(number);
     this.toldIn.push(-1);
     if (this.numbers.length > RECOVERED_MAX) this.remove(0);
@@ -106,5 +110,7 @@ export class RecoveredNumbers {
   }
 }
 
+/** What all have of which nothing was recovered: never written to. */
+const NONE: number[] = [];
 /** As many as repairs can span. */
 export const RECOVERED_MAX = 64;

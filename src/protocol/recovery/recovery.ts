@@ -223,6 +223,7 @@ export class Recovery {
     if (sent === null) return;
     this.path.bytesInFlight -= sent.flight.bytes;
     this.spaces[space] = null;
+    this.path.ecn?.discardSpace(space);
     this.pto.onSpaceDiscarded(space, now);
   }
 

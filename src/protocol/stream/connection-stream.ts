@@ -188,7 +188,7 @@ export class ConnectionStream extends Schedulable {
     try {
       const result = sender.send(made, delivery, deadline, false, tracking);
       if (result === SendResult.REFUSED) return result;
-      if (deflated === null) compression.counts.stored++;
+      if (deflated === null) compression.counting.stored++;
       else compression.onSent(data.length, made.length);
       return result;
     } finally {

@@ -315,16 +315,21 @@ export class WindowPool implements MemorySource {
   readonly bytesMax: number;
   /** Promised, or held. */
   used = 0;
-  private readonly held: () => number;
+  private readonly window: HeldBytes;
   /** A window found too little here, with so much held at that time. */
   private isAwaited = false;
   private heldThen = 0;
   private wasGiven = false;
 
-  /** @param held - bytes that are charged to the streams and not read yet */
-  constructor(bytesMax: number, held: () => number) {
+  /** @param window - the connection's */
+  constructor(bytesMax: number, window: HeldBytes) {
     this.bytesMax = bytesMax;
-    this.held = held;
+    this.window = window;
+  }
+
+  /** Bytes that are charged to the streams and not read yet. */
+  private get held(): number {
+    return this.window.used - this.window.freed;
   }
 
   get available(): number {
@@ -332,12 +337,12 @@ export class WindowPool implements MemorySource {
   }
 
   admits(bytes: number): boolean {
-    return bytes <= this.available || this.held() + bytes <= this.bytesMax;
+    return bytes <= this.available || this.held + bytes <= this.bytesMax;
   }
 
   /** A window found too little here, and there is more since: it should ask again. */
   get hasRoomAgain(): boolean {
-    return this.isAwaited && (this.wasGiven || this.held() < this.heldThen);
+    return this.isAwaited && (this.wasGiven || this.held < this.heldThen);
   }
 
   take(bytes: number): void {
@@ -350,7 +355,7 @@ export class WindowPool implements MemorySource {
   }
 
   awaitRoom(): void {
-    const held = this.held();
+    const { held } = this;
     // One that asks again and again must not hide from the others, which may need less, that there is more since they asked.
     this.heldThen = this.isAwaited ? Math.max(this.heldThen, held) : held;
     if (!this.isAwaited) this.wasGiven = false;
@@ -368,6 +373,12 @@ export class WindowPool implements MemorySource {
   retried(): void {
     this.isAwaited = false;
   }
+}
+
+/** What was charged to a window, and what of that was read or given up. */
+interface HeldBytes {
+  readonly used: number;
+  readonly freed: number;
 }
 
 /** Bytes charged for a message besides its length, so that empty messages are not free. */

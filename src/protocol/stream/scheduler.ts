@@ -218,7 +218,8 @@ class PriorityClass {
   unused = 0;
   /** The item whose turn it is. */
   private head: Schedulable | null = null;
-  private readonly urgent = new DeadlineHeap<Schedulable>();
+  /** Those with a deadline; null: none ever had one. */
+  private urgent: DeadlineHeap<Schedulable> | null = null;
   /** Bytes sent by deadline less bytes sent by turn. Above 0 it is the turn's time. */
   private urgentLead = 0;
   private pickedByDeadline = false;
@@ -238,11 +239,11 @@ class PriorityClass {
     }
     item.active = true;
     this.count++;
-    this.urgent.set(item, item.deadline);
+    this.setDeadline(item, item.deadline);
   }
 
   remove(item: Schedulable): void {
-    this.urgent.remove(item);
+    this.urgent?.remove(item);
     if (item.next === item) this.head = null;
     else if (this.head === item) this.head = item.next;
     item.previous.next = item.next;
@@ -270,6 +271,11 @@ class PriorityClass {
   }
 
   setDeadline(item: Schedulable, deadline: Micros): void {
+    if (this.urgent === null && deadline === NEVER) {
+      item.deadline = NEVER;
+      return;
+    }
+    this.urgent ??= new DeadlineHeap();
     this.urgent.set(item, deadline);
   }
 
@@ -277,7 +283,7 @@ class PriorityClass {
   pick(packet: number, turnBytes: number): Schedulable | null {
     this.pickedByDeadline = false;
     this.pickedToFill = false;
-    const urgent = this.urgentLead <= 0 ? this.urgent.peek() : undefined;
+    const urgent = this.urgentLead <= 0 ? this.urgent?.peek() : undefined;
     if (urgent !== undefined && urgent.skippedIn !== packet) {
       this.pickedByDeadline = true;
       return urgent;
@@ -288,7 +294,7 @@ class PriorityClass {
   /** The item that {@link pick} gave last sent `bytes`. */
   charge(item: Schedulable, bytes: number): void {
     item.deficit = Math.max(item.deficit - bytes, Math.min(item.deficit, -DEBT_BYTES_MAX));
-    if (this.urgent.size === 0) {
+    if (this.urgent === null || this.urgent.size === 0) {
       this.urgentLead = 0;
       return;
     }

@@ -26,8 +26,13 @@ export interface StreamPackerOptions {
   readonly waitMax: Micros;
   readonly protection: ConnectionProtection;
   readonly compression: ConnectionCompression;
+  readonly owner: PackedStreamsOwner;
+}
+
+/** What the packer tells the owner of the streams. */
+export interface PackedStreamsOwner {
   /** Both halves of the stream may be over now. */
-  readonly forgetFinished: (stream: ConnectionStream) => void;
+  forgetFinished(stream: ConnectionStream): void;
 }
 
 /**
@@ -45,8 +50,9 @@ export class StreamPacker {
   private readonly events: Pick<StreamEvents<unknown>, 'sent' | 'outcomes'>;
   readonly protection: ConnectionProtection;
   readonly compression: ConnectionCompression;
-  private readonly forgetFinished: (stream: ConnectionStream) => void;
-  private readonly scheduler = new Scheduler();
+  private readonly owner: PackedStreamsOwner;
+  /** Made when a stream first has something to send. */
+  private scheduler = IDLE_SCHEDULER;
   /** How long best-effort messages may wait, and when it is looked at next. */
   private readonly waitMax: Micros;
   private thinsAt: Micros = 0;
@@ -68,7 +74,7 @@ export class StreamPacker {
     this.events = options.events;
     this.protection = options.protection;
     this.compression = options.compression;
-    this.forgetFinished = options.forgetFinished;
+    this.owner = options.owner;
     this.waitMax = options.waitMax;
   }
 
@@ -79,6 +85,7 @@ export class StreamPacker {
     const { sender } = stream;
     if (!sender.sendable || !this.limits.streams.isAllowed(stream.id)) return;
     if (sender.queue.early?.isHeldBack === true) return; // [HS-59] it waits for the handshake
+    if (this.scheduler === IDLE_SCHEDULER) this.scheduler = new Scheduler();
     this.scheduler.activate(stream);
     this.setDeadline(stream);
   }
@@ -182,10 +189,10 @@ export class StreamPacker {
     const { scheduler } = this;
     const { copies, retransmittedBytes } = this.context;
     copies.beginPacket();
-    scheduler.beginPacket(now, rate);
+    if (scheduler !== IDLE_SCHEDULER) scheduler.beginPacket(now, rate);
     if (this.protection.isAsked) this.protection.beginPacket(now);
     let skips = 0;
-    while (w.room >= FRAME_ROOM_MIN) {
+    while (!scheduler.idle && w.room >= FRAME_ROOM_MIN) {
       const stream = scheduler.next() as ConnectionStream | null;
       if (stream === null) break;
       const before = w.at;
@@ -264,7 +271,7 @@ export class StreamPacker {
       stream.receiver.writeDropped(w);
       if (stream.receiver.droppedDue) break;
       droppedDue.delete(stream);
-      this.forgetFinished(stream);
+      this.owner.forgetFinished(stream);
     }
   }
 
@@ -333,6 +340,8 @@ function isSome(streams: Set<ConnectionStream> | null): streams is Set<Connectio
 
 /** Short header with the longest number, tag. */
 export const PACKET_OVERHEAD = 1 + 8 + 4 + 16;
+/** What all have that never had anything to send: nothing is ever put in. */
+const IDLE_SCHEDULER = new Scheduler();
 /** [SCH-7] An urgent message, and what is to be said with it. */
 const PACKETS_RESERVED = 2;
 /** Who has sent urgent messages so lately will send more of them. */

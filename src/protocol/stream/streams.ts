@@ -29,7 +29,7 @@ import { EarlyRow } from './send/early-row.ts';
 import { SlabPool } from './send/message-records.ts';
 import { SendContext } from './send/send-context.ts';
 import { SendStream, type StreamOpening } from './send/send-stream.ts';
-import { PACKET_OVERHEAD, StreamPacker } from './stream-packer.ts';
+import { PACKET_OVERHEAD, type PackedStreamsOwner, StreamPacker } from './stream-packer.ts';
 
 /** What a connection's configuration says of its streams. */
 export interface StreamsConfig {
@@ -75,7 +75,7 @@ export class Streams<Host extends StreamsHost> {
   private readonly memory: MemoryAccount;
   private readonly events: StreamEvents<Host>;
   private readonly streams = new Map<number, ConnectionStream>();
-  private readonly owner: StreamOwner;
+  private readonly owner: StreamOwner & PackedStreamsOwner;
   /** Streams to which the application or the peer did something since the last turn. */
   private readonly touched: SendStream[] = [];
   private readonly sendContext: SendContext;
@@ -112,19 +112,15 @@ export class Streams<Host extends StreamsHost> {
     this.overhead = new Overhead(memory);
     this.events = new StreamEvents(host, sink);
     memory.take(config.connectionWindowStartBytes + SURE_BYTES);
-    memory.onRoom = () => this.onMemory();
     const { pace } = this;
-    const pool = new WindowPool(Math.floor(config.connectionWindowBytes * POOL_SHARE), () => {
-      const { used, freed } = this.receiveContext.window;
-      return used - freed;
-    });
-    this.streamGrowth = { bytesMax: config.streamWindowBytes, source: pool, pace, isShared: false };
     const window = new FlowWindow(config.connectionWindowStartBytes, {
       bytesMax: config.connectionWindowBytes,
       source: memory,
       pace,
       isShared: true,
     });
+    const pool = new WindowPool(Math.floor(config.connectionWindowBytes * POOL_SHARE), window);
+    this.streamGrowth = { bytesMax: config.streamWindowBytes, source: pool, pace, isShared: false };
     this.receiveContext = new ReceiveContext(
       window,
       new BestEffortBudget(config.bestEffortBytes, memory),
@@ -141,6 +137,7 @@ export class Streams<Host extends StreamsHost> {
       new DataLimits(window, credit),
       new MessageLimits(config.messageBytesMax, host.role === 'server'),
     );
+    this.owner = new Streams.Owner(this);
     this.packer = new StreamPacker({
       streams: this.streams,
       context: this.sendContext,
@@ -151,16 +148,8 @@ export class Streams<Host extends StreamsHost> {
       waitMax: config.thinningDelayMs === 0 ? NEVER : config.thinningDelayMs * MILLISECOND,
       protection,
       compression,
-      forgetFinished: (stream) => this.forgetFinished(stream),
+      owner: this.owner,
     });
-    this.owner = {
-      onSendTouched: (stream) => this.onSendTouched(stream),
-      onReceiveTouched: (stream) => this.onReceiveTouched(stream),
-      track: (stream) => this.events.track(stream),
-      untrack: (tracking) => this.events.untrack(tracking),
-      messageLimits: this.limits.messages,
-      compression,
-    };
   }
 
   /** A turn is over in which all was sent that could be: what still waits has waited since now. */
@@ -564,10 +553,47 @@ export class Streams<Host extends StreamsHost> {
   }
 
   /** The endpoint has room for what this connection's peer waits for. */
-  private onMemory(): void {
+  onRoom(): void {
     this.receiveContext.window.retry();
     this.host.touch();
   }
+
+  /** What streams and their packer may ask and tell. */
+  private static readonly Owner = class implements StreamOwner, PackedStreamsOwner {
+    private readonly all: Streams<StreamsHost>;
+
+    constructor(all: Streams<StreamsHost>) {
+      this.all = all;
+    }
+
+    get messageLimits(): MessageLimits {
+      return this.all.limits.messages;
+    }
+
+    get compression(): ConnectionCompression {
+      return this.all.compression;
+    }
+
+    onSendTouched(stream: ConnectionStream): void {
+      this.all.onSendTouched(stream);
+    }
+
+    onReceiveTouched(stream: ConnectionStream): void {
+      this.all.onReceiveTouched(stream);
+    }
+
+    track(stream: ConnectionStream): number {
+      return this.all.events.track(stream);
+    }
+
+    untrack(tracking: number): void {
+      this.all.events.untrack(tracking);
+    }
+
+    forgetFinished(stream: ConnectionStream): void {
+      this.all.forgetFinished(stream);
+    }
+  };
 }
 
 function isStreamFrame(kind: number): boolean {

@@ -8,17 +8,20 @@ export class TimeInStates<State extends string> {
   /** What it is in now. */
   state: State;
   private since: Micros;
-  private readonly times: Record<State, Micros>;
+  private readonly states: readonly State[];
+  /** Of those that it was in before; null while it was in no other. */
+  private times: Record<State, Micros> | null = null;
 
   constructor(states: readonly State[], first: State, now: Micros) {
     this.state = first;
     this.since = now;
-    this.times = Object.fromEntries(states.map((state) => [state, 0])) as Record<State, Micros>;
+    this.states = states;
   }
 
   move(state: State, now: Micros): void {
     if (state === this.state) return;
     if (now > this.since) {
+      this.times ??= this.noTimes();
       this.times[this.state] += now - this.since;
       this.since = now;
     }
@@ -27,10 +30,14 @@ export class TimeInStates<State extends string> {
 
   /** Milliseconds in each state until `now`. */
   upTo(now: Micros): Record<State, number> {
-    const ms = { ...this.times };
+    const ms = { ...(this.times ?? this.noTimes()) };
     if (now > this.since) ms[this.state] += now - this.since;
     for (const state of Object.keys(ms) as State[]) ms[state] /= MILLISECOND;
     return ms;
+  }
+
+  private noTimes(): Record<State, Micros> {
+    return Object.fromEntries(this.states.map((state) => [state, 0])) as Record<State, Micros>;
   }
 }
 

@@ -85,7 +85,7 @@ describe('what cannot be compressed', () => {
   test('is tried ever more rarely, one in 255 in the end, and all again after one that can [CMP-9]', () => {
     const sender = new Sender();
     const tried: number[] = [];
-    const { counts } = sender.connection;
+    const counts = sender.connection.counting;
     const { deflate } = sender.connection;
     sender.connection.deflate = (...args) => {
       tried.push(counts.skippedIncompressible);

@@ -20,9 +20,22 @@ describe('connection ids that are issued [CON-80]', () => {
       expect(side.core.ids.local.sequenceOf(issued[0].data)).toBe(1);
     }
     const [{ data }] = pair.server.frames(FrameType.NEW_CONNECTION_ID);
-    expect([...spareOf(pair.client)[0].resetToken]).toEqual([
+    expect([...spareOf(pair.client)[0].bytes]).toEqual([
+      ...data,
       ...resetToken(resetKeyOf(IDENTITY) as Uint8Array, data),
     ]);
+  });
+
+  test('are kept without their token once the peer has them, and not told again by a copy that is lost', () => {
+    const pair = new Pair().connected().run(100);
+    const { local } = pair.server.core.ids;
+    const { issued } = local as unknown as { issued: { sequence: number; resetToken: Uint8Array }[] };
+    expect(issued.map(({ sequence, resetToken }) => [sequence, resetToken.length])).toEqual([
+      [0, 0],
+      [1, 0],
+    ]);
+    local.onLost(1);
+    expect(local.isDue).toBe(false);
   });
 
   test('are told again when they are lost', () => {
@@ -165,8 +178,8 @@ test('the probe timeout that closing counts by is that of the path in use, witho
 // ---- inside ----
 
 /** Ids of the peer that wait to be used on another path. */
-function spareOf({ core }: Side): readonly { readonly resetToken: Uint8Array }[] {
-  return (core.ids.peer as unknown as { spare: { resetToken: Uint8Array }[] }).spare;
+function spareOf({ core }: Side): readonly { readonly bytes: Uint8Array }[] {
+  return (core.ids.peer as unknown as { spare: { bytes: Uint8Array }[] }).spare;
 }
 
 /** A connection whose sides issued each other no ids. */

@@ -35,7 +35,7 @@ function check(budget: MemoryBudget, accounts: Iterable<MemoryAccount> = []): vo
   if (memoryBytes > memoryReservedBytes) expect(memoryBytes).toBeLessThanOrEqual(memoryReservedBytes);
   if (memoryReservedBytes > memoryBytesMax) expect(memoryReservedBytes).toBeLessThanOrEqual(memoryBytesMax);
   for (const account of accounts) {
-    const held = account.held();
+    const held = account.heldBytes;
     if (held > account.reserved) expect(held).toBeLessThanOrEqual(account.reserved);
   }
 }
@@ -113,8 +113,16 @@ class Hostile {
       defaultProtection: new DefaultProtection(PROTECTION_OFF),
       compression: new ConnectionCompression(COMPRESSION_OFF, UNKNOWN_PATH),
     });
-    this.account.held = () => memoryOf(this.streams, 0);
+    this.account.holder = this;
     this.open();
+  }
+
+  get heldBytes(): number {
+    return memoryOf(this.streams, 0);
+  }
+
+  onRoom(): void {
+    this.streams.onRoom();
   }
 
   // ---- what its peer does ----

@@ -5,7 +5,13 @@ import { FlowWindow, Pace, WindowPool } from '../../../src/protocol/stream/flow-
 /** A window of 1,000 bytes that may grow to 100,000, out of a pool of `poolBytes`. */
 function growing(poolBytes = 1_000_000, isShared = false) {
   const held = { bytes: 0 };
-  const pool = new WindowPool(poolBytes, () => held.bytes);
+  const connection = {
+    get used() {
+      return held.bytes + 7;
+    },
+    freed: 7,
+  };
+  const pool = new WindowPool(poolBytes, connection);
   const pace = new Pace();
   pace.rtt = 100 * MILLISECOND;
   /** Another window of the same pool. */

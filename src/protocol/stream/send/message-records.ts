@@ -244,7 +244,8 @@ export class Slab {
  * slabs a second, and a tenth of the sender's time in full collections.
  */
 export class SlabPool {
-  private readonly free: Slab[][] = CLASS_BYTES.map(() => []);
+  /** By size class. */
+  private free: Slab[][] = NONE_FREE;
   /** Bytes in the free lists. */
   freeBytes = 0;
   /** Slabs handed out and not returned. */
@@ -290,6 +291,7 @@ export class SlabPool {
         this.freeBytes -= CLASS_BYTES[sizeClass];
       }
     }
+    if (this.freeBytes === 0) this.free = NONE_FREE;
   }
 
   private takeBack(slab: Slab): void {
@@ -299,6 +301,7 @@ export class SlabPool {
     if (this.bytesInUse + this.freeBytes + bytes > this.peakBytes) return;
     slab.used = 0;
     this.freeBytes += bytes;
+    if (this.free === NONE_FREE) this.free = CLASS_BYTES.map(() => []);
     this.free[slab.sizeClass].push(slab);
   }
 
@@ -326,6 +329,8 @@ const FIRST_CAPACITY = 8;
 const KEPT_CAPACITY = 64;
 /** Slabs are of these sizes; a larger message gets memory of its own that is not pooled. */
 const CLASS_BYTES = [2_048, 8_192, 16_384, 32_768, 65_536, 131_072];
+/** What all pools with nothing free have: nothing is ever put in. */
+const NONE_FREE: Slab[][] = CLASS_BYTES.map(() => []);
 /** A stream without a slab starts with the smallest; one that fills it goes on with this class. */
 const BULK_CLASS = 3;
 /** Most bytes that the pool keeps while no slab is in use: what a sender that runs empty needs at its next turn. */

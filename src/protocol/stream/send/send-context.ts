@@ -129,34 +129,36 @@ export type Outcome = (typeof Outcome)[keyof typeof Outcome];
  */
 export class Outcomes {
   /** For each its tracking id and, in the lowest two bits, its outcome. */
-  private ring = new Ring<number>();
+  private ring: Ring<number> | null = null;
   private pushed = 0;
   /** Tracking id of the outcome that {@link next} took last. */
   id = 0;
   outcome: Outcome = Outcome.ACKNOWLEDGED;
 
   get length(): number {
-    return this.ring.length;
+    return this.ring?.length ?? 0;
   }
 
   push(id: number, outcome: Outcome): void {
+    this.ring ??= new Ring();
     this.ring.push(id * 4 + outcome);
     this.pushed++;
   }
 
   /** Takes the oldest into `id` and `outcome`; false when there is none. */
   next(): boolean {
-    const item = this.ring.shift();
-    if (item === undefined) return false;
+    const { ring } = this;
+    const item = ring?.shift();
+    if (ring === null || item === undefined) return false;
     this.id = Math.floor(item / 4);
     this.outcome = (item % 4) as Outcome;
-    if (this.ring.length === 0) this.onEmpty();
+    if (ring.length === 0) this.onEmpty();
     return true;
   }
 
   /** A ring that has grown large is given back. */
   private onEmpty(): void {
-    if (this.pushed > KEPT_OUTCOMES) this.ring = new Ring();
+    if (this.pushed > KEPT_OUTCOMES) this.ring = null;
     this.pushed = 0;
   }
 }
