@@ -44,14 +44,14 @@ export class IncomingRepairs {
   /** A packet with the `S` bit came, whose payload is data[start, end): keeps its symbol. [FEC-41] [FEC-42] */
   onPacket(number: number, data: Uint8Array, start: number, end: number, now: Micros): void {
     if (this.recovered.size > 0) this.recovered.onArrived(number);
-    const decoder = this.decoderSince(now);
+    const decoder = this.begun();
     const at = symbolStartIn(this.reader, data, start, end);
     if (at < end) decoder.onSymbol(number, data, at, end, now);
   }
 
   /** The reader stands at a REPAIR frame of the packet `carrying`. Returns 0 or a close code. */
-  onRepair(frame: FrameReader, carrying: number, now: Micros): number {
-    return this.decoderSince(now).onRepair(frame, carrying) ? 0 : CloseCode.FRAME_ENCODING_ERROR;
+  onRepair(frame: FrameReader, carrying: number): number {
+    return this.begun().onRepair(frame, carrying) ? 0 : CloseCode.FRAME_ENCODING_ERROR;
   }
 
   /** A symbol that was recovered, is a payload [FEC-29] and in time for sure; null when there is none (any more). */
@@ -60,7 +60,9 @@ export class IncomingRepairs {
     if (decoder === null) return null;
     for (let symbol = decoder.poll(); symbol !== null; symbol = decoder.poll()) {
       if (!isPayload(this.reader, symbol.bytes)) decoder.onCorrupt();
-      else if (!mayBeLate(this.reader, symbol.bytes, now - symbol.arrivedAt)) return symbol;
+      else if (!mayBeLate(this.reader, symbol.bytes, now - symbol.arrivedAt)) {
+        return symbol.arrivedAt === Number.NEGATIVE_INFINITY ? { ...symbol, arrivedAt: now } : symbol;
+      }
     }
     return null;
   }
@@ -76,8 +78,8 @@ export class IncomingRepairs {
     this.decoder = null;
   }
 
-  private decoderSince(now: Micros): RepairDecoder {
-    this.decoder ??= new RepairDecoder(this.bytesMax, this.memory, now);
+  private begun(): RepairDecoder {
+    this.decoder ??= new RepairDecoder(this.bytesMax, this.memory);
     return this.decoder;
   }
 }

@@ -684,7 +684,7 @@ export class PacketReceiver {
   private receiveRepair(frame: FrameReader, now: Micros): number {
     const { repairs } = this.parts;
     if (repairs === null) return CloseCode.PROTOCOL_VIOLATION; // [FEC-40] none is taken
-    const code = repairs.onRepair(frame, this.number, now);
+    const code = repairs.onRepair(frame, this.number);
     if (code !== 0) return code;
     // A recovered packet counts by itself as one that was taken or not, and so does this one.
     const { streams } = this;

@@ -25,7 +25,7 @@ export interface RecoveredSymbol {
   readonly number: number;
   /** Its bytes, in memory of their own. */
   readonly bytes: Uint8Array;
-  /** Not later than when the packet would have come. */
+  /** Not later than when the packet would have come; -Infinity where that is not known. */
   readonly arrivedAt: Micros;
 }
 
@@ -51,7 +51,7 @@ export class RepairDecoder {
   private readonly arrived = new Float64Array(SPAN_MAX).fill(-1);
   private readonly arrivedAt = new Float64Array(SPAN_MAX);
   /** When the nearest of those came whose places others have taken. */
-  private earlierAt: Micros;
+  private earlierAt: Micros = Number.NEGATIVE_INFINITY;
   /** Bytes that may still be worked. */
   private credit = CREDIT_MAX;
   /** Numbers that are recovered and not yet polled. */
@@ -61,12 +61,10 @@ export class RepairDecoder {
   /**
    * @param bytesMax - of memory, as `repair_bytes` has told the peer
    * @param memory - what is taken from: as much as symbols of the longest length so far can need, when there is so much
-   * @param now - no packet of the peer that has a symbol came before
    */
-  constructor(bytesMax: number, memory: MemorySource, now: Micros) {
+  constructor(bytesMax: number, memory: MemorySource) {
     this.bytesMax = bytesMax;
     this.memory = memory;
-    this.earlierAt = now;
   }
 
   /** Memory that is held. */
@@ -257,9 +255,10 @@ export class RepairDecoder {
   /** When the nearest lower number came, or a higher one before it. */
   private arrivalBefore(number: number): Micros {
     const { arrived, arrivedAt, newest } = this;
+    const oldest = Math.max(0, newest - SPAN_MAX + 1);
     let lower = number - 1;
-    while (lower > newest - SPAN_MAX && arrived[lower & PLACE_MASK] !== lower) lower--;
-    let at = lower > newest - SPAN_MAX ? arrivedAt[lower & PLACE_MASK] : this.earlierAt;
+    while (lower >= oldest && arrived[lower & PLACE_MASK] !== lower) lower--;
+    let at = lower >= oldest ? arrivedAt[lower & PLACE_MASK] : this.earlierAt;
     for (let higher = number + 1; higher <= newest; higher++) {
       if (arrived[higher & PLACE_MASK] === higher) at = Math.min(at, arrivedAt[higher & PLACE_MASK]);
     }

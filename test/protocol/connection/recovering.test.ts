@@ -135,6 +135,20 @@ describe('a packet that is lost and repaired', () => {
     expect(peer.lengths).toEqual([10, 7]);
   });
 
+  test('is not taken with a message that has a deadline when nothing says when it would have come: it is ahead of all that had a symbol [FEC-44]', () => {
+    const peer = new Protector();
+    const alive = 15 * MILLISECOND;
+    for (let i = 0; i < 70; i++) peer.rogue.skip();
+    const lost = peer.lose(Buffer.concat([integers(F.MESSAGE | 0x4, 0, 0, alive, 7), new Uint8Array(7)]));
+    peer.rogue.send(integers(F.PING)); // each packet of the peer takes 20 ms
+    peer.rogue.send(peer.repair(lost, lost));
+    expect(peer.counters.packetsRecovered).toBe(0);
+    expect(peer.lengths).toEqual([]);
+    const plain = peer.lose(run(0, 1, 8));
+    peer.rogue.send(peer.repair(plain, plain));
+    expect(peer.counters.packetsRecovered).toBe(1);
+  });
+
   test('is taken when its messages are in time by that [FEC-44]', () => {
     const peer = new Protector();
     peer.victim.readsAll = false;

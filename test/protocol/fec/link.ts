@@ -17,8 +17,8 @@ export class Link {
   readonly encoder = new RepairEncoder();
 
   /** A decoder with the memory that a receiver offers by default. */
-  decoder(bytesMax = 131_072, now = 0, memory: MemorySource = PLENTY): RepairDecoder {
-    return new RepairDecoder(bytesMax, memory, now);
+  decoder(bytesMax = 131_072, memory: MemorySource = PLENTY): RepairDecoder {
+    return new RepairDecoder(bytesMax, memory);
   }
 
   /** A REPAIR over what is kept of [from, to], in the packet `carrying`. */
