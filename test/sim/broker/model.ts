@@ -132,11 +132,24 @@ export class Model {
     const number = (this.numbers.get(`${publisher} ${topic}`) ?? 0) + 1;
     this.numbers.set(`${publisher} ${topic}`, number);
     const text = `${publisher} ${topic} ${number}`;
-    const publication = {
-      ...{ text, publisher, topic, number, qos, ttlMs, isUnguarded, isWill, isRetained },
-      ...{ atMs: this.nowMs(), storedAtMs: null, readInLife: -1 },
-      ...{ expiresAtMs: Number.POSITIVE_INFINITY, owedUntilMs: Number.POSITIVE_INFINITY },
-      ...{ ways: new Set<number>(), sentOn: new Map<string, number>() },
+    // Member by member: V8 spreads objects slowly, and was slow to set a member of what came of it, which was 7 % of the time of a world.
+    const publication: Publication = {
+      text,
+      publisher,
+      topic,
+      number,
+      qos,
+      ttlMs,
+      isUnguarded,
+      isWill,
+      isRetained,
+      atMs: this.nowMs(),
+      storedAtMs: null,
+      readInLife: -1,
+      expiresAtMs: Number.POSITIVE_INFINITY,
+      owedUntilMs: Number.POSITIVE_INFINITY,
+      ways: new Set<number>(),
+      sentOn: new Map<string, number>(),
     };
     this.publications.set(text, publication);
     return publication;
