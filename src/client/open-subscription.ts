@@ -42,7 +42,7 @@ import {
 } from './reading.ts';
 import { refusalCode, resetError } from './refusal.ts';
 import type { Resumption } from './settling.ts';
-import { type SubscribeOptions, subscribeRequest, UNACKED_MAX } from './subscribe-options.ts';
+import { keptTerms, type SubscribeOptions, subscribeRequest, UNACKED_MAX } from './subscribe-options.ts';
 import {
   type Gap,
   type MissedReason,
@@ -104,11 +104,11 @@ export class OpenSubscription
   ) {
     super();
     this.filters = filters;
-    this.options = options;
+    this.options = keptTerms(options);
     this.reading = reading;
     this.owner = owner;
     this.unackedMax = options.maxUnacked ?? UNACKED_MAX;
-    this.consuming = new Consuming<Message>(handler, options, bufferFor(options), reading.clock, this);
+    this.consuming = new Consuming<Message>(handler, this.options, bufferFor(options), reading.clock, this);
   }
 
   get closed(): Promise<Error | null> {

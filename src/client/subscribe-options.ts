@@ -102,6 +102,16 @@ export function checkTogether(options: SubscribeOptions): void {
   if (lone !== undefined) throw invalid(`${lone} goes with qos: 1`);
 }
 
+/** Options as they are now, for a subscription that asks for the same on each connection: their objects are the caller's, who may change them for the next one. */
+export function keptTerms<O extends Pick<SubscribeOptions, 'from' | 'backoffMs'>>(options: O): O {
+  const { from, backoffMs } = options;
+  return {
+    ...options,
+    from: typeof from !== 'object' ? from : 'time' in from ? { time: Number(from.time) } : { ...from },
+    backoffMs: backoffMs && [...backoffMs],
+  };
+}
+
 /** Of a call whose second argument is no handler, though there is a third: the one behind the options would never be called. */
 export function misplacedHandler(): TypeError {
   return new TypeError('handler must be a function, and stand before the options');

@@ -10,7 +10,7 @@ import type { LinkUser } from '../client/link.ts';
 import type { RespondOptions, Settlement } from '../client/message.ts';
 import { bufferFor } from '../client/message-buffer.ts';
 import type { Acknowledger } from '../client/settling.ts';
-import type { SubscribeOptions as NativeOptions } from '../client/subscribe-options.ts';
+import { keptTerms, type SubscribeOptions as NativeOptions } from '../client/subscribe-options.ts';
 import type { Gap, MissedReason, Resumed } from '../client/subscription.ts';
 import { Phase, SubscriptionLife } from '../client/subscription-life.ts';
 import { DROP_REASON_NAMES } from '../pubsub/command.ts';
@@ -82,7 +82,7 @@ export class OpenSubscription
   ) {
     super();
     this.filters = filters;
-    this.options = options;
+    this.options = keptTerms(options as NativeOptions) as SubscribeOptions;
     this.codec = codec;
     this.clock = clock;
     this.owner = owner;

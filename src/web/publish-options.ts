@@ -78,13 +78,15 @@ export function messageMembers(
   payload: Uint8Array | string,
   options: PublishOptions,
 ): Omit<Saying, 'type'> {
-  const { correlation, owned, signal: _, codec: __, ttlMs: ___, ...said } = options;
+  const { correlation, owned, headers, signal: _, codec: __, ttlMs: ___, ...said } = options;
   const bytes = typeof correlation === 'string' ? toBytes(correlation) : correlation;
   return {
     topic,
     ...fieldsOf(payload),
     qos: 0,
     ...said,
+    // It may wait, and the object is the caller's.
+    headers: headers && { ...headers },
     correlation: bytes === undefined ? undefined : toBase64(bytes),
     ownedMs: owned === undefined ? undefined : (owned.graceMs ?? GRACE_MS),
   };

@@ -34,6 +34,21 @@ describe('a subscription whose connection ends', () => {
     await iterating;
   });
 
+  test('is asked for as it was, though its caller has changed the object of his options for another', async () => {
+    const options = { durable: 'first', from: { time: new Date(5_000) }, backoffMs: [1, 2] };
+    const { log, goOnline, breakOff } = subscribed(options);
+    options.from.time.setTime(9_000);
+    await goOnline();
+    Object.assign(options, { durable: 'second', maxDeliveries: 1 });
+    options.backoffMs.push(3);
+    breakOff();
+    await goOnline();
+    const asked = log.asked.map(({ options: said }) => said);
+    expect(asked[0]).toMatchObject({ name: 'first', start: StartKind.TIME, startValue: 5_000 });
+    expect(asked[1]).toMatchObject({ name: 'first', backoffMs: [1, 2] });
+    expect(asked[1].deliveriesMax).toBeUndefined();
+  });
+
   test('is delivered again what it had not settled, and says so of what its application had [CLT-27]', async () => {
     const { handler, got, done } = held();
     const { log, goOnline, breakOff, settle } = subscribed({}, handler);

@@ -405,3 +405,30 @@ test('bytes that were given away are the mistake of a program: as an empty messa
   await expect(client.setWill({ topic: 't', payload: gone })).rejects.toThrow(detached);
   expect(gateway.socket.said).toEqual([]);
 });
+
+test('what waits is what it was when it was handed over, whatever its caller does with his objects: publishes, requests and the will', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  gateway.socket.break();
+  const headers: Record<string, string> = { a: 'before' };
+  const correlation = new Uint8Array([1]);
+  const payload = Buffer.from('before');
+  client.publish('t', payload, { headers, correlation });
+  client.publish('t', payload, { headers, correlation, qos: 1 }).catch(() => {});
+  client.request('t', payload, { headers, correlation }).catch(() => {});
+  client.setWill({ topic: 't', payload, headers, correlation }).catch(() => {});
+  await gateway.pass();
+  headers.a = 'after';
+  headers.b = 'after';
+  correlation.fill(2);
+  payload.fill('x');
+  await gateway.pass(300);
+  gateway.socket.welcome();
+  await gateway.pass();
+  const said = gateway.socket.said.filter(({ type }) => type !== 'auth');
+  expect(said.map(({ type }) => type).sort()).toEqual(['publish', 'publish', 'request', 'will']);
+  for (const each of said) {
+    expect(each).toMatchObject({ headers: { a: 'before' }, correlation: 'AQ==', base64: 'YmVmb3Jl' });
+    expect(each.headers).not.toHaveProperty('b');
+  }
+});

@@ -452,3 +452,16 @@ test('an answer that is no payload, without a codec, is the mistake of who answe
   ).toEqual([500, 500, '', 'text', '/w==']);
   expect(errors).toEqual([expect.any(TypeError), expect.any(TypeError)]);
 });
+
+test('asks for the same on each connection, though its caller has changed the object of his options for another subscription', async () => {
+  const options = { durable: 'first', from: { epoch: 3, offset: 8 }, backoffMs: [1, 2] };
+  const { gateway } = await reading(() => {}, options);
+  const before = gateway.socket.saidOf('subscribe')[0];
+  Object.assign(options, { durable: 'second', maxDeliveries: 1 });
+  options.from.offset = 99;
+  options.backoffMs.push(3);
+  await gateway.reconnected();
+  const again = gateway.socket.saidOf('subscribe')[0];
+  expect([again.durable, again.backoffMs, again.maxDeliveries]).toEqual(['first', [1, 2], undefined]);
+  expect(before).toMatchObject({ durable: 'first', since: { epoch: 3, offset: 7 } });
+});
