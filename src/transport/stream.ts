@@ -288,12 +288,12 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** The next message, or null when none is there. The bytes are the caller's. */
   read(): Buffer | null {
-    const { counts } = this.connection.streams.packer.compression;
-    const inflated = counts.openedBytesAfter;
+    const { compression } = this.connection.streams.packer;
+    const inflated = compression.counts.openedBytesAfter;
     try {
       const message = this.core.receiver.read(this.driver.now());
       if (message !== null) {
-        this.inflating.spend(counts.openedBytesAfter - inflated);
+        this.inflating.spend(compression.counts.openedBytesAfter - inflated);
         this.core.onRead();
         this.driver.wake();
         return message;
@@ -449,13 +449,14 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const receiver = this.core.receiver;
     const now = this.driver.now();
     const { inflating } = this;
-    const { counts } = this.connection.streams.packer.compression;
+    const { compression } = this.connection.streams.packer;
     while (this.listening > 0 && !this.paused && !this.isHushed) {
       if (inflating.isSpent) return inflating.wait(this.resumeFlow);
-      const inflated = counts.openedBytesAfter;
+      const inflated = compression.counts.openedBytesAfter;
       const message = receiver.read(now);
       if (message === null) break;
-      if (counts.openedBytesAfter > inflated) inflating.spend(counts.openedBytesAfter - inflated);
+      if (compression.counts.openedBytesAfter > inflated)
+        inflating.spend(compression.counts.openedBytesAfter - inflated);
       if (this.sole !== null) this.tellSole('message', this.sole, message);
       else this.tellWithin('message', message);
     }

@@ -122,7 +122,7 @@ export class ConnectionCompression {
     this.reader = options.inflates ? new EnvelopeReader(chooseLz4(options.lz4), options.dictionaries) : null;
   }
 
-  /** To be read. */
+  /** To be read, and asked for each time: what nothing was counted in yet is shared by all, and another one later. */
   get counts(): Readonly<CompressionCounts> {
     return this.ownCounts ?? NO_COUNTS;
   }
