@@ -401,11 +401,12 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     const check = () => {
       checkOptions('reply', options as ReplyOptions, REPLY_OPTIONS);
       if (typeof handler !== 'function') throw new TypeError('handler must be a function');
+      filters().forEach(assertFilter);
     };
-    return undertake(check, async () => {
-      const { group, ...rest } = options;
-      const filters = groupFilters(typeof filter === 'string' ? [filter] : filter, group);
-      return this.subscribe(filters, answering(handler as ReplyHandler) as MessageHandler<T>, rest);
+    const filters = () => groupFilters(typeof filter === 'string' ? [filter] : filter, options.group);
+    return undertake(check, () => {
+      const { group: _, ...rest } = options;
+      return this.subscribe(filters(), answering(handler as ReplyHandler) as MessageHandler<T>, rest);
     });
   }
 
