@@ -241,8 +241,7 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
   const pacingRate = isPaced ? congestion.pacingRate * SECOND : 0;
   const queue = queuesOf(streams, now);
   const queueBytes = queue.system.bytes + queue.media.bytes + queue.chat.bytes + queue.bulk.bytes;
-  return {
-    ...counters,
+  const own: Omit<ConnectionMetrics, keyof ConnectionCounters> = {
     ageMs: milliseconds(now - times.startedAt),
     handshakeMs: times.completedAt < 0 ? 0 : milliseconds(times.completedAt - times.startedAt),
     silenceMs: milliseconds(now - source.liveness.receivedAt),
@@ -324,6 +323,8 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     memoryBytes: source.memoryBytes,
     memoryReservedBytes: source.memoryReservedBytes,
   };
+  shape ??= { ...counters, ...own };
+  return Object.assign({ ...shape }, counters, own);
 }
 
 function queuesOf(streams: StreamCounts, now: Micros): Record<QueueClass, QueueMetrics> {
@@ -377,3 +378,6 @@ export function memoryOf(streams: StreamCounts, waitingBytes: number): number {
 export const CONNECTION_BYTES = 49_152;
 /** IPv6 carries 1,280 bytes whole everywhere, and networks that carry less of IPv4 are gone. */
 const UNFRAGMENTED = 1_200;
+
+/** The first that were asked for. To set all members of a copy takes 3 us; to add them to an object, one after the other, takes V8 340. */
+let shape: ConnectionMetrics | null = null;
