@@ -64,9 +64,11 @@ export class PacketKeys {
   updated(maker: KeyMaker, key: Uint8Array, iv: Uint8Array): PacketKeys {
     const { epoch, native } = this;
     const phase = 1 - this.phase;
-    return native === null
-      ? new PacketKeys(maker.createKey(key), new Uint8Array(iv), this.header, epoch, phase)
-      : PacketKeys.ofRow(maker, native.updated(maker.suite, key, iv), epoch, phase);
+    if (native === null)
+      return new PacketKeys(maker.createKey(key), new Uint8Array(iv), this.header, epoch, phase);
+    const next = PacketKeys.ofRow(maker, native.updated(maker.suite, key, iv), epoch, phase);
+    next.ownHeader = this.ownHeader;
+    return next;
   }
 
   /** The nonce for a packet number, in a buffer that the next call, on any keys, overwrites. [PKT-11] */
