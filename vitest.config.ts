@@ -17,6 +17,8 @@ const APART = [
   'test/transport/throwing-listeners.test.ts',
   // It hears of all connections of its process, and of those that another file has left open.
   'test/transport/diagnostics.test.ts',
+  // It counts the timers of its process.
+  'test/gateway/live-time.test.ts',
   'test/client/compression.test.ts',
   'test/client/failed-dials.test.ts',
   'test/protocol/connection/memory.test.ts',
