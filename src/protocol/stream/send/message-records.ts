@@ -335,5 +335,5 @@ const NONE_FREE: Slab[][] = CLASS_BYTES.map(() => []);
 const BULK_CLASS = 3;
 /** Most bytes that the pool keeps while no slab is in use: what a sender that runs empty needs at its next turn. */
 const IDLE_BYTES_MAX = 262_144;
-/** So many slabs that come back make a peak a third of what it was above what is in use. */
+/** When so many slabs have come back, what a peak had above what is in use is down to a third. */
 const PEAK_SLABS = 4_096;
